@@ -1,0 +1,87 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { TokenCredential } from '@azure/identity';
+import { StorageSharedKeyCredential } from '@azure/storage-blob';
+import type { z } from 'zod';
+import { azureTable } from '../catalog/azure-tables.ts';
+import {
+  type Catalog,
+  itemRow,
+  jobRow,
+  openJobRow,
+  pointRow,
+  policyRow,
+  unitRow,
+  vaultRow,
+} from '../catalog/catalog.ts';
+import type { CatalogTable } from '../catalog/catalog-table.ts';
+import { operationRow } from '../catalog/operation-row.ts';
+import { azureCompute } from '../compute/azure-compute.ts';
+import { pageBlobSnapshots } from '../disk/page-blob-snapshots.ts';
+import { pageBlobTargets } from '../disk/page-blob-targets.ts';
+import { BackupError } from '../domain/errors.ts';
+import { storageQueue } from '../queue/storage-queue.ts';
+import type { Ports } from '../services/ports.ts';
+import { azureVaultContainers } from '../vault/azure-blobs.ts';
+import type { VaultContainers } from '../vault/vault-container.ts';
+import { fileClock, systemClock } from './clock.ts';
+import type { Config, StorageSetting } from './config.ts';
+import { azureCredential, storageAccounts } from './credentials.ts';
+
+/** Builds everything that the services need from the settings: the one place where real adapters are made. */
+export function compose(config: Config, log: (line: string) => void): Ports {
+  const credential = azureCredential();
+  const accounts = storageAccounts(config.accounts, credential);
+  const credentialFor = (url: string) => accounts.credentialFor(url);
+  return {
+    vaults: vaultContainers(config.vaultStorage, credential),
+    snapshots: pageBlobSnapshots({ credentialFor }),
+    targets: pageBlobTargets({ credentialFor }),
+    catalog: catalog(config.appStorage, credential),
+    queue: storageQueue({ connection: connectionTo(config.appStorage, 'queue', credential) }),
+    compute: azureCompute({ endpoint: config.armEndpoint, credential }),
+    accounts,
+    clock: config.clockFile === undefined ? systemClock : fileClock(config.clockFile),
+    ids: { guid: () => randomUUID(), hex: (digits) => randomBytes(Math.ceil(digits / 2)).toString('hex').slice(0, digits) },
+    settings: config,
+    log,
+  };
+}
+
+function connectionTo(
+  setting: StorageSetting,
+  service: 'queue' | 'table',
+  credential: TokenCredential,
+): string | { endpoint: string; credential: TokenCredential } {
+  if ('connection' in setting) return setting.connection;
+  return { endpoint: `https://${setting.account}.${service}.core.windows.net`, credential };
+}
+
+function catalog(setting: StorageSetting, credential: TokenCredential): Catalog {
+  const connection = connectionTo(setting, 'table', credential);
+  const table = <Row extends object>(tableName: string, schema: z.ZodType<Row>): CatalogTable<Row> =>
+    azureTable({ connection, tableName, schema });
+  return {
+    vaults: table('strataVaults', vaultRow),
+    policies: table('strataPolicies', policyRow),
+    items: table('strataItems', itemRow),
+    points: table('strataPoints', pointRow),
+    jobs: table('strataJobs', jobRow),
+    openJobs: table('strataOpenJobs', openJobRow),
+    units: table('strataUnits', unitRow),
+    operations: table('strataOperations', operationRow),
+  };
+}
+
+function vaultContainers(setting: StorageSetting, credential: TokenCredential): VaultContainers {
+  if ('account' in setting) {
+    return azureVaultContainers({ blobServiceUrl: `https://${setting.account}.blob.core.windows.net`, credential });
+  }
+  const parts = new Map(
+    setting.connection.split(';').map((part): [string, string] => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)]),
+  );
+  const [url, name, key] = [parts.get('BlobEndpoint'), parts.get('AccountName'), parts.get('AccountKey')];
+  if (url === undefined || name === undefined || key === undefined) {
+    throw new BackupError('SettingInvalid', 'the connection string of the vault account needs BlobEndpoint, AccountName and AccountKey');
+  }
+  return azureVaultContainers({ blobServiceUrl: url, credential: new StorageSharedKeyCredential(name, key) });
+}

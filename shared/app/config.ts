@@ -1,0 +1,76 @@
+import { BackupError } from '../domain/errors.ts';
+import { PRODUCTION_GEOMETRY } from '../domain/units.ts';
+import type { Settings } from '../services/ports.ts';
+import { parseStorageAccounts, type StorageAccount } from './credentials.ts';
+
+/** A storage account of the app: opened by a connection string (the local platform) or by the app's identity. */
+export type StorageSetting = { readonly connection: string } | { readonly account: string };
+
+/** Whose bearer tokens are accepted. */
+export interface TokenSettings {
+  readonly issuer: string;
+  readonly audiences: readonly string[];
+  /** Where the issuer publishes its keys. */
+  readonly jwksUrl: string;
+}
+
+/** Everything that a deployment can set. docs/operations.md lists the settings. */
+export interface Config extends Settings {
+  /** Queues and tables. */
+  readonly appStorage: StorageSetting;
+  /** The vaults' containers. */
+  readonly vaultStorage: StorageSetting;
+  readonly accounts: readonly StorageAccount[];
+  readonly subscriptionId: string;
+  readonly armEndpoint: string;
+  readonly tokens: TokenSettings;
+  /** Absolute links in answers begin with this; undefined: with what the request says of itself. */
+  readonly publicUrl: string | undefined;
+  /** Only the local platform has one: a file that says how far its clock is ahead. */
+  readonly clockFile: string | undefined;
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+function required(env: Env, name: string, what: string): string {
+  const value = env[name];
+  if (value !== undefined && value !== '') return value;
+  throw new BackupError('SettingInvalid', `setting ${name} is missing: ${what}`, { target: name });
+}
+
+function storageSetting(env: Env, connection: string, account: string): StorageSetting {
+  const byConnection = env[connection];
+  if (byConnection !== undefined && byConnection !== '') return { connection: byConnection };
+  return { account: required(env, account, `the name of a storage account (or ${connection}, a connection string)`) };
+}
+
+function wholeNumber(env: Env, name: string, fallback: number, least: number, most: number): number {
+  const text = env[name];
+  if (text === undefined || text === '') return fallback;
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new BackupError('SettingInvalid', `setting ${name} is ${JSON.stringify(text)}: expected a whole number from ${least} to ${most}`, {
+    target: name,
+  });
+}
+
+/** Reads the settings of a process. @throws BackupError SettingInvalid naming setting, value and bound */
+export function parseConfig(env: Env): Config {
+  const tenant = env['STRATA_TENANT_ID'] ?? '';
+  return {
+    geometry: PRODUCTION_GEOMETRY,
+    deleteGraceSeconds: wholeNumber(env, 'STRATA_DELETE_GRACE_SECONDS', 3600, 0, 604_800),
+    appStorage: storageSetting(env, 'AzureWebJobsStorage', 'AzureWebJobsStorage__accountName'),
+    vaultStorage: storageSetting(env, 'STRATA_VAULT_STORAGE', 'STRATA_VAULT_STORAGE__accountName'),
+    accounts: parseStorageAccounts(env['STRATA_STORAGE_ACCOUNTS']),
+    subscriptionId: required(env, 'STRATA_SUBSCRIPTION_ID', 'the subscription whose VMs are protected'),
+    armEndpoint: env['STRATA_ARM_ENDPOINT'] ?? 'https://management.azure.com',
+    tokens: {
+      issuer: env['STRATA_TOKEN_ISSUER'] ?? `https://login.microsoftonline.com/${tenant}/v2.0`,
+      audiences: required(env, 'STRATA_TOKEN_AUDIENCE', 'the audience that callers ask their tokens for').split(',').map((text) => text.trim()),
+      jwksUrl: env['STRATA_TOKEN_JWKS'] ?? `https://login.microsoftonline.com/${tenant}/discovery/v2.0/keys`,
+    },
+    publicUrl: env['STRATA_PUBLIC_URL'],
+    clockFile: env['STRATA_CLOCK_FILE'],
+  };
+}

@@ -1,0 +1,218 @@
+import { z } from 'zod';
+import type { AttemptId, DiskId, ItemId, JobId, PointId } from '../domain/ids.ts';
+import type { CatalogTable } from './catalog-table.ts';
+import type { OperationRow } from './operation-row.ts';
+
+/** Branded ids are checked where they are made; rows only carry them. */
+const branded = <Id extends string>(): z.ZodType<Id> => z.string().min(1) as unknown as z.ZodType<Id>;
+const item = branded<ItemId>();
+const disk = branded<DiskId>();
+const point = branded<PointId>();
+const job = branded<JobId>();
+const attempt = branded<AttemptId>();
+/** Milliseconds since the epoch, by the Clock. */
+const timeMs = z.number();
+
+/** A Recovery Services vault. Partition: subscription. Key: `<resource group>|<vault>`, lower case. */
+export const vaultRow = z.object({
+  name: z.string(),
+  resourceGroup: z.string(),
+  subscriptionId: z.string(),
+  location: z.string(),
+  /** The blob container that holds everything of this vault. */
+  containerName: z.string(),
+  createdAt: timeMs,
+  skuName: z.string(),
+  tags: z.record(z.string(), z.string()),
+  /** The resource's properties as the client gave them, defaults filled in. */
+  properties: z.record(z.string(), z.unknown()),
+});
+export type VaultRow = z.infer<typeof vaultRow>;
+
+/** A backup policy. Partition: vault key. Key: policy name in lower case. */
+export const policyRow = z.object({
+  name: z.string(),
+  /** The properties as the client gave them. */
+  properties: z.record(z.string(), z.unknown()),
+  /** What they mean (domain/policy). */
+  rules: z.object({
+    minuteOfDay: z.number(),
+    zone: z.string(),
+    dailyRetentionDays: z.number(),
+    instantRetentionDays: z.number(),
+  }),
+  createdAt: timeMs,
+  /** When its schedule last changed: nothing is due for a time before. */
+  scheduleFrom: timeMs,
+});
+export type PolicyRow = z.infer<typeof policyRow>;
+
+/** A disk that an item has had, by lineage: the same URL created at the same moment is the same disk. */
+export const knownDisk = z.object({
+  disk,
+  lun: z.number(),
+  name: z.string(),
+  url: z.string(),
+  createdAt: z.string(),
+});
+export type KnownDisk = z.infer<typeof knownDisk>;
+
+/** A protected item. Partition: vault key. Key: `<resource group>;<vm>`, lower case. */
+export const itemRow = z.object({
+  itemId: item,
+  vmResourceId: z.string(),
+  vmName: z.string(),
+  resourceGroup: z.string(),
+  /** Empty when protection is stopped. */
+  policyName: z.string(),
+  protectionState: z.enum(['IRPending', 'Protected', 'ProtectionStopped']),
+  protectedAt: timeMs,
+  /** Nothing scheduled before this is due: set when a policy is given and when a scheduled backup has been started. */
+  scheduledUntil: timeMs,
+  /** The backup that holds the item: sets of snapshots of one item never overlap. */
+  activeJob: job.optional(),
+  /** The merge that holds the item: one at a time. */
+  mergeJob: job.optional(),
+  lastPoint: point.optional(),
+  disks: z.array(knownDisk),
+  /** Points that a job reads from. */
+  pins: z.array(z.object({ jobId: job, point })),
+  /** The point that a merge is taking away: it can no longer be pinned. */
+  leaving: point.optional(),
+  lastBackupAt: timeMs.optional(),
+  lastBackupStatus: z.string(),
+});
+export type ItemRow = z.infer<typeof itemRow>;
+
+/** A snapshot that belongs to a recovery point, and the disk as it was then. */
+export const setDisk = z.object({
+  disk,
+  lun: z.number(),
+  name: z.string(),
+  url: z.string(),
+  createdAt: z.string(),
+  sizeBytes: z.number(),
+  snapshot: z.string(),
+});
+export type SetDisk = z.infer<typeof setDisk>;
+
+/** The snapshots of all disks of a VM, taken together by one run of one handler. */
+export const snapshotSet = z.object({
+  attempt,
+  takenAt: timeMs,
+  disks: z.array(setDisk),
+  /** LUN and name of attached disks that the set does not have. */
+  lacking: z.array(z.object({ lun: z.number(), name: z.string() })),
+  vm: z.object({
+    id: z.string(),
+    vmId: z.string(),
+    name: z.string(),
+    resourceGroup: z.string(),
+    location: z.string(),
+    size: z.string(),
+    osType: z.string(),
+  }),
+});
+export type SnapshotSet = z.infer<typeof snapshotSet>;
+
+/** A recovery point. Partition: `<container>|<item id>`. Key: point id. */
+export const pointRow = z.object({
+  point,
+  itemId: item,
+  jobId: job,
+  /** When its snapshots were taken. */
+  time: timeMs,
+  trigger: z.enum(['scheduled', 'onDemand']),
+  /** The scheduled time that it stands for; absent for on-demand points. */
+  dueAt: timeMs.optional(),
+  /** The fixed expiry of an on-demand point. */
+  retainUntil: timeMs.optional(),
+  set: snapshotSet,
+  /** Valid while its snapshots are there; Deleted when retention took them; Lost when somebody else did. */
+  instant: z.enum(['Valid', 'Deleted', 'Lost']),
+  vault: z.enum(['None', 'Valid']),
+  /** Why the point will never enter the vault, for people. */
+  note: z.string().optional(),
+  /** Sum of the disks' sizes. */
+  sizeBytes: z.number(),
+  /** What of the vault belongs to this point now: blocks with data, cleared blocks, bytes of its layers and packs. */
+  dataBlocks: z.number(),
+  clearedBlocks: z.number(),
+  storedBytes: z.number(),
+  /** The manifest that vault and the three counts were taken from, and the chain record that named it: a row never goes back to an older one. */
+  manifest: z.string().optional(),
+  seq: z.number(),
+});
+export type PointRow = z.infer<typeof pointRow>;
+
+/** One of a job's visible tasks. */
+export const jobTask = z.object({
+  taskId: z.string(),
+  status: z.enum(['NotStarted', 'InProgress', 'Completed', 'Failed', 'Cancelled']),
+  startedAt: timeMs.optional(),
+  endedAt: timeMs.optional(),
+});
+export type JobTask = z.infer<typeof jobTask>;
+
+export const jobError = z.object({ code: z.string(), message: z.string(), recommendations: z.array(z.string()) });
+export type JobError = z.infer<typeof jobError>;
+
+/** A job. Partition: vault key. Key: job id. */
+export const jobRow = z.object({
+  jobId: job,
+  /** Merge is Strata's own and is not listed by the API. */
+  operation: z.enum(['Backup', 'Restore', 'ConfigureBackup', 'DisableBackup', 'Merge']),
+  status: z.enum(['InProgress', 'Ending', 'Cancelling', 'Completed', 'CompletedWithWarnings', 'Failed', 'Cancelled']),
+  /** What an Ending or Cancelling job will be. */
+  outcome: z.enum(['Completed', 'CompletedWithWarnings', 'Failed', 'Cancelled']).optional(),
+  itemId: item,
+  itemKey: z.string(),
+  vmName: z.string(),
+  resourceGroup: z.string(),
+  userTriggered: z.boolean(),
+  startedAt: timeMs,
+  endedAt: timeMs.optional(),
+  /** The last sign of life. */
+  updatedAt: timeMs,
+  point: point.optional(),
+  dueAt: timeMs.optional(),
+  retainUntil: timeMs.optional(),
+  set: snapshotSet.optional(),
+  /** The one current plan. */
+  attempt: attempt.optional(),
+  /** The record that the current plan was made on. */
+  planSeq: z.number().optional(),
+  tasks: z.array(jobTask),
+  doneBytes: z.number(),
+  totalBytes: z.number(),
+  /** Per disk, which source of changed blocks was used and why. */
+  sources: z.array(z.object({ lun: z.number(), name: z.string(), source: z.string(), reason: z.string() })),
+  errors: z.array(jobError),
+  /** Shown to people and clients under the service's field names. */
+  bag: z.record(z.string(), z.string()),
+  /** What a restore was asked for. */
+  restore: z
+    .object({ accountId: z.string(), containerUrl: z.string(), luns: z.array(z.number()).optional() })
+    .optional(),
+});
+export type JobRow = z.infer<typeof jobRow>;
+
+/** Marks a job that has not ended. Partition: vault key. Key: job id. */
+export const openJobRow = z.object({ startedAt: timeMs });
+export type OpenJobRow = z.infer<typeof openJobRow>;
+
+/** Marks a finished unit of a restore. Partition: attempt. Key: unit number, padded. */
+export const unitRow = z.object({ bytes: z.number() });
+export type UnitRow = z.infer<typeof unitRow>;
+
+/** All tables. Rows follow the vault's container, and what they say of vault points can be rebuilt from it. */
+export interface Catalog {
+  readonly vaults: CatalogTable<VaultRow>;
+  readonly policies: CatalogTable<PolicyRow>;
+  readonly items: CatalogTable<ItemRow>;
+  readonly points: CatalogTable<PointRow>;
+  readonly jobs: CatalogTable<JobRow>;
+  readonly openJobs: CatalogTable<OpenJobRow>;
+  readonly units: CatalogTable<UnitRow>;
+  readonly operations: CatalogTable<OperationRow>;
+}

@@ -1,0 +1,60 @@
+import type { ByteRange } from '../domain/units.ts';
+
+/** A disk as its provider sees it now. */
+export interface SourceDisk {
+  /** Where it lies: the URL of a page blob, without a query. */
+  readonly url: string;
+  /** When the blob was created, by the storage's clock: a blob re-created under the same URL is another disk. ISO 8601. */
+  readonly createdAt: string;
+  /** A multiple of 512. */
+  readonly sizeBytes: number;
+}
+
+/** One snapshot of one disk: immutable, identified by the disk's URL and the storage's snapshot time. */
+export interface DiskSnapshot {
+  readonly url: string;
+  /** The provider's snapshot id, for page blobs its time with seven decimals: lexicographic order is the order in time. */
+  readonly id: string;
+}
+
+/** A snapshot found in a listing, with the tags that it was taken with. */
+export interface TaggedSnapshot extends DiskSnapshot {
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+/** A run of bytes that changed between two snapshots: written (`data`) or cleared to zeros (`cleared`). */
+export interface ChangedRange extends ByteRange {
+  readonly kind: 'data' | 'cleared';
+}
+
+/**
+ * Snapshots of source disks: taken, listed, read, compared, deleted. Every implementation passes diskSnapshotsContract.
+ * All ranges ascend, do not overlap, lie inside the window and are aligned to 512 bytes.
+ */
+export interface DiskSnapshots {
+  /** @throws BackupError UserErrorUnsupportedDisk when it is no page blob or absent, StorageUnavailable */
+  describe(url: string): Promise<SourceDisk>;
+  /** Takes a snapshot now. `tags` come back from `list`: keys are lower-case letters, values printable ASCII. */
+  take(url: string, tags: Readonly<Record<string, string>>): Promise<DiskSnapshot>;
+  /** Yields the living snapshots of a disk; none when the disk is gone. */
+  list(url: string): AsyncIterable<TaggedSnapshot>;
+  /** The size of the disk at the snapshot, or undefined when the snapshot is gone. */
+  sizeOf(snapshot: DiskSnapshot): Promise<number | undefined>;
+  /** Deleting what is absent succeeds. */
+  remove(snapshot: DiskSnapshot): Promise<void>;
+  /** The ranges of `window` that hold data, a page of the listing at a time. @throws BackupError UserErrorInstantRpNotFound */
+  allocated(snapshot: DiskSnapshot, window: ByteRange): AsyncIterable<ByteRange>;
+  /**
+   * What changed in `window` from `since` to `snapshot`, by the provider's word; nothing is read.
+   * @throws BackupError UserErrorInstantRpNotFound when `snapshot` is gone, ChangeTrackingUnusable when the provider
+   * cannot compare the two (`since` gone, newer, or of a blob that was re-created)
+   */
+  changed(snapshot: DiskSnapshot, since: DiskSnapshot, window: ByteRange): AsyncIterable<ChangedRange>;
+  /** Exactly the bytes of `range`, holes as zeros. @throws BackupError UserErrorInstantRpNotFound */
+  read(snapshot: DiskSnapshot, range: ByteRange): Promise<Uint8Array>;
+  /**
+   * Whether the provider of this disk can be trusted with `changed`: a server that cannot compare answers a comparison
+   * with a snapshot that never existed as if all were well. The answer names what was seen, for people.
+   */
+  probeChangeTracking(snapshot: DiskSnapshot): Promise<{ usable: boolean; reason: string }>;
+}

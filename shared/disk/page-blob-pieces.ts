@@ -1,0 +1,75 @@
+import type { Readable } from 'node:stream';
+import type { BlobClient } from '@azure/storage-blob';
+import { BackupError } from '../domain/errors.ts';
+import type { ByteRange } from '../domain/units.ts';
+
+/** Most bytes in one Put Page, and in one read here: https://learn.microsoft.com/rest/api/storageservices/put-page */
+export const PIECE_BYTES = 4_194_304;
+
+/** Cuts `range` into pieces of at most PIECE_BYTES, in order. */
+export function piecesOf({ start, end }: ByteRange): ByteRange[] {
+  const pieces: ByteRange[] = [];
+  for (let at = start; at < end; at += PIECE_BYTES) pieces.push({ start: at, end: Math.min(at + PIECE_BYTES, end) });
+  return pieces;
+}
+
+/**
+ * Runs `task` for each piece, at most `bound` at once. After a failure no further piece begins, and the failure is thrown when
+ * those that run have ended: nothing goes on behind the caller's back.
+ */
+export async function eachPiece(
+  pieces: readonly ByteRange[],
+  bound: number,
+  task: (piece: ByteRange) => Promise<void>,
+): Promise<void> {
+  const waiting = pieces.values();
+  let failed: { error: unknown } | undefined;
+  const lane = async (): Promise<void> => {
+    for (const piece of waiting) {
+      if (failed !== undefined) return;
+      try {
+        await task(piece);
+      } catch (error) {
+        failed ??= { error };
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(bound, pieces.length) }, lane));
+  if (failed !== undefined) throw failed.error;
+}
+
+/**
+ * Fills `into` with the blob's bytes from `offset`, by one request.
+ * @throws RangeError when the blob ends before: callers know its size
+ */
+export async function readInto(
+  client: BlobClient,
+  offset: number,
+  into: Uint8Array,
+  abortSignal: AbortSignal,
+): Promise<void> {
+  const answer = await client.download(offset, into.byteLength, { abortSignal });
+  const body = answer.readableStreamBody as Readable;
+  if (answer.contentLength !== into.byteLength) {
+    body.resume();
+    throw beyondEnd(client.url, { start: offset, end: offset + into.byteLength });
+  }
+  let filled = 0;
+  await new Promise<void>((resolve, reject) => {
+    // By events: an async iterator costs small reads a third of their rate.
+    body.on('data', (piece: Buffer) => {
+      into.set(piece.subarray(0, into.byteLength - filled), filled);
+      filled += piece.length;
+    });
+    body.once('error', reject);
+    body.once('end', () => {
+      if (filled === into.byteLength) resolve();
+      else
+        reject(new BackupError('StorageUnavailable', `a body of ${into.byteLength} bytes broke off after ${filled}`));
+    });
+  });
+}
+
+export function beyondEnd(url: string, { start, end }: ByteRange): RangeError {
+  return new RangeError(`bytes ${start} to ${end} of ${url.split('?')[0]} lie beyond its end`);
+}

@@ -1,0 +1,36 @@
+import type { ByteRange } from '../domain/units.ts';
+
+/** A disk being restored: the URL of a page blob and the lease that only the job's handlers hold. */
+export interface RestoreTarget {
+  readonly url: string;
+  /** A GUID chosen by the job, so that a redelivered message finds the same lease. */
+  readonly leaseId: string;
+}
+
+/**
+ * New disks that a restore writes. Until `complete` the target says in its metadata that it is incomplete (key
+ * `strata_incomplete`, value the job's id) and every write needs the lease. Every implementation passes restoreTargetsContract.
+ */
+export interface RestoreTargets {
+  /**
+   * Creates the container when absent and an empty target of `sizeBytes` in it, marked incomplete, and takes the lease.
+   * Repeating it for the same `jobId` finds its own earlier work, whatever it had reached. Nothing that exists is touched otherwise.
+   * @throws BackupError UserErrorRestoreTargetExists when the blob is there and is not this job's
+   */
+  create(target: RestoreTarget, sizeBytes: number, jobId: string): Promise<void>;
+  /**
+   * Writes `body` at `offset`; both are multiples of 512, any length. All-zero bodies are the caller's to avoid.
+   * @throws BackupError ResourceIsLeased when the lease is not held any more, BlobNotFound
+   */
+  write(target: RestoreTarget, offset: number, body: Uint8Array): Promise<void>;
+  /** The ranges of `window` that hold data now. */
+  allocated(target: RestoreTarget, window: ByteRange): AsyncIterable<ByteRange>;
+  /** Exactly the bytes of `range` as any reader of the disk gets them, over another path than `write`'s (no lease, no write client). */
+  readBack(url: string, range: ByteRange): Promise<Uint8Array>;
+  /** Takes the mark off and ends the lease: from here on nobody writes here any more on Strata's behalf. Repeats safely. */
+  complete(target: RestoreTarget): Promise<void>;
+  /** Deletes the target if it is this job's and still incomplete; absent is fine, a completed or foreign one stays. */
+  discard(target: RestoreTarget, jobId: string): Promise<void>;
+  /** Stores a small text beside the restored disks (the restore's description). Overwrites its own earlier write. */
+  putText(url: string, text: string): Promise<void>;
+}

@@ -1,0 +1,40 @@
+import type { DiskId } from './ids.ts';
+
+/** A disk as a VM has it at this moment. */
+export interface PresentDisk {
+  readonly lun: number;
+  readonly name: string;
+  readonly url: string;
+  /** When the provider says that it was created: with the URL, the disk's lineage. */
+  readonly createdAt: string;
+}
+
+/** A disk that an item has had. */
+export interface KnownLineage extends PresentDisk {
+  readonly disk: DiskId;
+}
+
+/**
+ * Gives each present disk its id. The same lineage keeps its id; else a disk in the LUN (or the OS role) of a known disk that
+ * is gone continues that one, by hashes; else it is new and takes the next of `fresh`.
+ * `known` in the answer is what the item has had after this: continued disks with their newest lineage, others unchanged.
+ */
+export function assignDisks(
+  known: readonly KnownLineage[],
+  present: readonly PresentDisk[],
+  fresh: () => DiskId,
+): { disks: DiskId[]; known: KnownLineage[] } {
+  const sameLineage = (a: PresentDisk, b: PresentDisk): boolean => a.url === b.url && a.createdAt === b.createdAt;
+  const byLineage = present.map((disk) => known.find((old) => sameLineage(old, disk))?.disk);
+  const taken = new Set(byLineage.filter((id) => id !== undefined));
+  const disks = present.map((disk, i) => {
+    const found = byLineage[i];
+    if (found !== undefined) return found;
+    const replaced = known.findLast((old) => old.lun === disk.lun && !taken.has(old.disk));
+    const id = replaced?.disk ?? fresh();
+    taken.add(id);
+    return id;
+  });
+  const now = present.map(({ lun, name, url, createdAt }, i) => ({ disk: disks[i]!, lun, name, url, createdAt }));
+  return { disks, known: [...known.filter((old) => !taken.has(old.disk)), ...now] };
+}

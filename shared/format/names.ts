@@ -1,0 +1,70 @@
+import { BackupError } from '../domain/errors.ts';
+import { type AttemptId, type DiskId, type ItemId, type PointId, type RunId, attemptId, pointId } from '../domain/ids.ts';
+
+/**
+ * The names of everything in a vault's container. Numbers in names are padded, so that byte order is numeric order.
+ * docs/format.md lists them; nobody reads by guessing a name, except the listing of the chain.
+ */
+const ROOT = 'v1';
+
+export const VAULT_NAME = `${ROOT}/vault.json`;
+
+const item = (id: ItemId): string => `${ROOT}/items/${id}`;
+const disk = (id: ItemId, diskId: DiskId): string => `${item(id)}/disks/${diskId}`;
+const padded = (region: number): string => region.toString().padStart(6, '0');
+
+export const itemPrefix = (id: ItemId): string => `${item(id)}/`;
+export const chainPrefix = (id: ItemId): string => `${item(id)}/chain/`;
+
+export function recordName(id: ItemId, seq: number): string {
+  return `${chainPrefix(id)}${seq.toString().padStart(12, '0')}.json`;
+}
+
+export function recordSeq(name: string): number {
+  const digits = /\/chain\/(\d{12})\.json$/.exec(name)?.[1];
+  if (digits === undefined) throw new BackupError('DocumentCorrupt', `${name} is not the name of a chain record`);
+  return Number(digits);
+}
+
+export function manifestName(id: ItemId, point: PointId, attempt: AttemptId): string {
+  return `${item(id)}/points/${point}.${attempt}.json`;
+}
+
+export function planName(id: ItemId, attempt: AttemptId): string {
+  return `${item(id)}/plans/${attempt}.json`;
+}
+
+/** What the layer's own name says: a layer is bound to it by its checksum. */
+export interface LayerKey {
+  readonly item: ItemId;
+  readonly disk: DiskId;
+  readonly point: PointId;
+  readonly region: number;
+  readonly attempt: AttemptId;
+}
+
+/** The folder of what one point wrote of one disk. */
+export const layersPrefix = (id: ItemId, diskId: DiskId, point: PointId): string => `${disk(id, diskId)}/${point}/`;
+
+export function layerName(key: LayerKey): string {
+  return `${layersPrefix(key.item, key.disk, key.point)}${padded(key.region)}.${key.attempt}.layer`;
+}
+
+export function packName(key: LayerKey, run: RunId, n: number): string {
+  return `${layersPrefix(key.item, key.disk, key.point)}${padded(key.region)}.${key.attempt}.${run}.${n}.pack`;
+}
+
+const LAYER_FORM = /^v1\/items\/([^/]+)\/disks\/([^/]+)\/(\d{17})\/(\d{6,})\.([0-9a-f]{16})\.layer$/;
+
+/** Reads a layer's name back; undefined when `name` is not one. */
+export function parseLayerName(name: string): LayerKey | undefined {
+  const [, itemPart, diskPart, point, region, attempt] = LAYER_FORM.exec(name) ?? [];
+  if (itemPart === undefined || diskPart === undefined || point === undefined || region === undefined) return undefined;
+  return {
+    item: itemPart as ItemId,
+    disk: diskPart as DiskId,
+    point: pointId(point),
+    region: Number(region),
+    attempt: attemptId(attempt ?? ''),
+  };
+}

@@ -1,0 +1,67 @@
+import { z } from 'zod';
+import { BackupError } from '../domain/errors.ts';
+
+const guid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'expected a lower-case GUID');
+const attempt = z.string().regex(/^[0-9a-f]{16}$/, 'expected 16 hexadecimal digits');
+const job = { v: z.literal(1), vault: z.string().min(1), jobId: guid };
+
+/** The messages of Strata, one per kind of bounded work. Each can run twice, late, or at the same time as its twin. */
+const step = z.discriminatedUnion('step', [
+  /** Snapshot all disks of the job's VM as one set. */
+  z.strictObject({ step: z.literal('take-snapshot'), ...job }),
+  /** Plan the transfer of the job's recovery point and send its units. */
+  z.strictObject({ step: z.literal('plan-transfer'), ...job }),
+  /** One region of one disk becomes one layer. */
+  z.strictObject({ step: z.literal('transfer-unit'), ...job, attempt, unit: z.int().nonnegative() }),
+  /** Plan the merge of an expired point. */
+  z.strictObject({ step: z.literal('plan-merge'), ...job }),
+  /** Two layers of one region become one. */
+  z.strictObject({ step: z.literal('merge-unit'), ...job, attempt, unit: z.int().nonnegative() }),
+  /** Compare what a transfer or merge plan wants with what is there; report, and commit when all is there. `round` counts looks. */
+  z.strictObject({ step: z.literal('commit'), ...job, attempt, round: z.int().nonnegative() }),
+  /** Delete what a commit no longer names, after the grace. */
+  z.strictObject({ step: z.literal('reclaim'), ...job, attempt }),
+  /** Create the targets of a restore and send its units. */
+  z.strictObject({ step: z.literal('plan-restore'), ...job }),
+  /** One region of one disk is written to its target and read back. */
+  z.strictObject({ step: z.literal('restore-unit'), ...job, attempt, unit: z.int().nonnegative() }),
+  /** Compare a restore's finished units with its plan; hand the disks over when all are done. */
+  z.strictObject({ step: z.literal('finish-restore'), ...job, attempt, round: z.int().nonnegative() }),
+  /** Apply instant retention and expiry to one item. */
+  z.strictObject({ step: z.literal('clean-item'), v: z.literal(1), vault: z.string().min(1), itemId: z.string().min(1) }),
+]);
+
+export type Step = z.infer<typeof step>;
+export type StepName = Step['step'];
+
+/** The queue of each step. Steps that read and write disks have queues of their own, so that small steps never wait behind them. */
+export const QUEUE_OF: Readonly<Record<StepName, string>> = {
+  'take-snapshot': 'strata-take-snapshot',
+  'plan-transfer': 'strata-plan-transfer',
+  'transfer-unit': 'strata-transfer-unit',
+  'plan-merge': 'strata-plan-merge',
+  'merge-unit': 'strata-merge-unit',
+  commit: 'strata-commit',
+  reclaim: 'strata-reclaim',
+  'plan-restore': 'strata-plan-restore',
+  'restore-unit': 'strata-restore-unit',
+  'finish-restore': 'strata-finish-restore',
+  'clean-item': 'strata-clean-item',
+};
+
+/** Reads a message as it came off a queue: JSON text, or the object that the Functions runtime already made of it. */
+export function parseStep(entry: unknown): Step {
+  let value = entry;
+  if (typeof entry === 'string') {
+    try {
+      value = JSON.parse(entry);
+    } catch (cause) {
+      throw new BackupError('MessageInvalid', `a queue message is not JSON: ${entry.slice(0, 120)}`, { cause });
+    }
+  }
+  const parsed = step.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const where = issue === undefined ? '' : `${issue.path.join('.')}: ${issue.message}`;
+  throw new BackupError('MessageInvalid', `a queue message is not a step: ${where}`);
+}

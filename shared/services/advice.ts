@@ -1,0 +1,29 @@
+import type { ErrorCode } from '../domain/errors.ts';
+
+/** What a person can do about a failure of a job. */
+const ADVICE: Partial<Record<ErrorCode, readonly string[]>> = {
+  VMNotFoundV2: [
+    'Create the VM again with the same name in the same resource group, or',
+    'stop protection of the item, retaining or deleting its data.',
+  ],
+  UserErrorVmWithoutDisks: ['Attach an OS disk or a data disk to the VM.'],
+  UserErrorUnsupportedDisk: ['Strata backs up page blobs. Detach the disk, or convert it to a page blob whose account Strata can read.'],
+  UserErrorInstantRpNotFound: ['Choose a recovery point that has reached the vault, or take a new backup.'],
+  UserErrorRestoreTargetExists: ['Restore to another container, or delete or rename the blob that is in the way.'],
+  SnapshotSetIncomplete: ['Start the backup again; the snapshots of one point must be taken within a minute.'],
+  RecoveryPointOvertaken: ['Nothing needs to be done: a later point is in the vault.'],
+  ResourceIsLeased: ['Start the restore again to a new target.'],
+  StorageUnavailable: ['Look at the health of the storage account and its firewall, then start the job again.'],
+  ComputeUnavailable: ['Look at the permissions of the function app on the VM, then start the job again.'],
+  LayerCorrupt: ['Restore another recovery point; run a verification of the vault.'],
+  PackCorrupt: ['Restore another recovery point; run a verification of the vault.'],
+  DocumentCorrupt: ['Restore another recovery point; run a verification of the vault.'],
+  VaultObjectMissing: ['Restore another recovery point; run a verification of the vault.'],
+  RestoreVerificationFailed: ['Start the restore again; if it fails the same way, look at the target storage account.'],
+  JobTimedOut: ['Start the job again.'],
+  InternalError: ['Start the job again; if it fails the same way, report it with the reference.'],
+};
+
+export function adviceFor(code: ErrorCode): string[] {
+  return [...(ADVICE[code] ?? [])];
+}

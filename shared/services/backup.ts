@@ -1,0 +1,116 @@
+import type { ItemRow, JobRow } from '../catalog/catalog.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
+import { type JobId, jobId, nextPointId } from '../domain/ids.ts';
+import { ENDED, type JobAddress, insertJob, readJob } from './jobs.ts';
+import type { Ports } from './ports.ts';
+import { readItem } from './vault-of.ts';
+
+/** Names of the two tasks that a backup job shows, in the service's words. */
+export const TAKE_SNAPSHOT = 'Take Snapshot';
+export const TRANSFER = 'Transfer data to vault';
+
+/** The service's default for on-demand points. */
+const DEFAULT_RETENTION_MS = 30 * 86_400_000;
+/** The service's ceiling for any retention. */
+const MOST_RETENTION_MS = 99 * 365.25 * 86_400_000;
+
+export type BackupTrigger =
+  | { readonly kind: 'onDemand'; readonly retainUntil?: number | undefined }
+  | { readonly kind: 'scheduled'; readonly dueAt: number };
+
+/**
+ * Starts a backup of an item: the job exists when this resolves, the rest goes by queue.
+ * @throws BackupError ResourceNotFound, UserErrorProtectionStopped, UserErrorInvalidRecoveryPointExpiry,
+ * BMSUserErrorObjectLocked while another backup of the item runs
+ */
+export async function startBackup(ports: Ports, vault: string, key: string, trigger: BackupTrigger): Promise<JobId> {
+  const now = ports.clock.now();
+  const { row: item, etag } = await readItem(ports, vault, key);
+  if (item.protectionState === 'ProtectionStopped') {
+    throw new BackupError(
+      'UserErrorProtectionStopped',
+      `protection of ${item.vmName} is stopped: resume it with a policy before backing it up`,
+    );
+  }
+  const retainUntil = trigger.kind === 'onDemand' ? onDemandExpiry(trigger.retainUntil, now) : undefined;
+  await refuseWhileRunning(ports, vault, item);
+
+  const id = jobId(ports.ids.guid());
+  const point = nextPointId(now, item.lastPoint);
+  const job: JobRow = {
+    jobId: id,
+    operation: 'Backup',
+    status: 'InProgress',
+    itemId: item.itemId,
+    itemKey: key,
+    vmName: item.vmName,
+    resourceGroup: item.resourceGroup,
+    userTriggered: trigger.kind === 'onDemand',
+    startedAt: now,
+    updatedAt: now,
+    point,
+    dueAt: trigger.kind === 'scheduled' ? trigger.dueAt : undefined,
+    retainUntil,
+    tasks: [
+      { taskId: TAKE_SNAPSHOT, status: 'InProgress', startedAt: now },
+      { taskId: TRANSFER, status: 'NotStarted' },
+    ],
+    doneBytes: 0,
+    totalBytes: 0,
+    sources: [],
+    errors: [],
+    bag: {},
+  };
+  const held: ItemRow = { ...item, activeJob: id, lastPoint: point };
+  if (trigger.kind === 'scheduled') held.scheduledUntil = trigger.dueAt;
+  await insertJob(ports, vault, job);
+  try {
+    await ports.catalog.items.replace(vault, key, held, etag);
+  } catch (error) {
+    await withdraw(ports, { vault, jobId: id });
+    if (isBackupError(error, 'EtagMismatch')) throw locked(item);
+    throw error;
+  }
+  await ports.queue.send({ step: 'take-snapshot', v: 1, vault, jobId: id });
+  return id;
+}
+
+function onDemandExpiry(asked: number | undefined, now: number): number {
+  const until = asked ?? now + DEFAULT_RETENTION_MS;
+  const iso = (ms: number): string => new Date(ms).toISOString();
+  if (until <= now) {
+    throw new BackupError(
+      'UserErrorInvalidRecoveryPointExpiry',
+      `recoveryPointExpiryTimeInUTC ${iso(until)} is not in the future: it is ${iso(now)} now`,
+      { target: 'properties.recoveryPointExpiryTimeInUTC' },
+    );
+  }
+  if (until - now > MOST_RETENTION_MS) {
+    throw new BackupError(
+      'UserErrorInvalidRecoveryPointExpiry',
+      `recoveryPointExpiryTimeInUTC ${iso(until)} is more than 99 years away`,
+      { target: 'properties.recoveryPointExpiryTimeInUTC' },
+    );
+  }
+  return until;
+}
+
+/** A job that has ended but could not free the item any more does not hold it. */
+async function refuseWhileRunning(ports: Ports, vault: string, item: ItemRow): Promise<void> {
+  if (item.activeJob === undefined) return;
+  const active = await readJob(ports, { vault, jobId: item.activeJob });
+  if (active !== undefined && !ENDED.has(active.status)) throw locked(item);
+}
+
+function locked(item: ItemRow): BackupError {
+  return new BackupError(
+    'BMSUserErrorObjectLocked',
+    `another backup of ${item.vmName} is running: wait for its job to end, or cancel it`,
+  );
+}
+
+/** Takes back a job that never got hold of its item: it has done nothing and nobody has been told of it. */
+async function withdraw(ports: Ports, { vault, jobId }: JobAddress): Promise<void> {
+  await ports.catalog.jobs.remove(vault, jobId);
+  await ports.catalog.openJobs.remove(vault, jobId);
+}

@@ -1,0 +1,115 @@
+import { BackupError, isBackupError } from '../domain/errors.ts';
+import type { AttemptId, ItemId, PointId } from '../domain/ids.ts';
+import { decodeDocument, documentDigest, encodeDocument } from '../format/document.ts';
+import { type ChainRecord, type Manifest, type RecordPoint, chainRecord, manifest } from '../format/documents.ts';
+import { chainPrefix, manifestName, recordName, recordSeq } from '../format/names.ts';
+import type { VaultContainer } from '../vault/vault-container.ts';
+
+/*
+ * The chain of an item is its truth: record <seq> names every live point with the manifest that the point has now, and an item
+ * changes in one moment, when the record after the newest is created. Only one writer can create a name, so of two that plan on
+ * the same record one wins and the other plans again. Records are never deleted while the item's id exists; the newest is found
+ * by listing.
+ *
+ * The answer to a create can get lost, and a client library may have tried twice. So "exists" says nothing about who won: the
+ * attempt in the record does.
+ */
+
+/** What a new record says differently from the one before. */
+export type NextRecord = Pick<ChainRecord, 'kind' | 'attempt' | 'job' | 'writtenAt'> & Partial<Pick<ChainRecord, 'state' | 'points'>>;
+
+/** The chain of one protected item. */
+export class Chain {
+  readonly #container: VaultContainer;
+  readonly item: ItemId;
+
+  constructor(container: VaultContainer, item: ItemId) {
+    this.#container = container;
+    this.item = item;
+  }
+
+  /** Writes the first record, or finds that it is there. */
+  async start(first: NextRecord): Promise<void> {
+    const record: ChainRecord = { format: 1, item: this.item, seq: 1, state: 'protected', points: [], ...first };
+    try {
+      await this.#create(record);
+    } catch (error) {
+      if (!isBackupError(error, 'BlobAlreadyExists')) throw error;
+    }
+  }
+
+  /** The newest record. @throws BackupError VaultObjectMissing when the item has none, DocumentCorrupt */
+  async newest(): Promise<ChainRecord> {
+    let newest = 0;
+    for await (const { name } of this.#container.list(chainPrefix(this.item))) newest = Math.max(newest, recordSeq(name));
+    if (newest === 0) throw new BackupError('VaultObjectMissing', `item ${this.item} has no chain record in its vault`);
+    return this.#read(newest);
+  }
+
+  /**
+   * Creates the record after `base` with `next`'s changes. Answers whether it is the caller's: whoever's attempt stands in the
+   * record has won, whatever the storage answered.
+   */
+  async append(base: ChainRecord, next: NextRecord): Promise<{ won: boolean; record: ChainRecord }> {
+    const record: ChainRecord = { ...base, ...next, seq: base.seq + 1 };
+    try {
+      await this.#create(record);
+      return { won: true, record };
+    } catch (error) {
+      if (!isBackupError(error, 'BlobAlreadyExists', 'StorageUnavailable')) throw error;
+      const standing = await this.#read(record.seq).catch((unread: unknown) => {
+        throw isBackupError(unread, 'BlobNotFound') ? error : unread;
+      });
+      return { won: standing.attempt === next.attempt, record: standing };
+    }
+  }
+
+  /** The record in which `attempt` committed, among those after `seq`; undefined when it has not. */
+  async committed(attempt: AttemptId, afterSeq: number, newest: ChainRecord): Promise<ChainRecord | undefined> {
+    for (let seq = newest.seq; seq > afterSeq; seq--) {
+      const record = seq === newest.seq ? newest : await this.#read(seq);
+      if (record.attempt === attempt) return record;
+    }
+    return undefined;
+  }
+
+  /** The manifest that a record names. @throws BackupError VaultObjectMissing, DocumentCorrupt */
+  async manifest(entry: RecordPoint): Promise<Manifest> {
+    try {
+      return decodeDocument(entry.manifest, await this.#container.readWhole(entry.manifest), manifest, entry.sha256);
+    } catch (error) {
+      if (!isBackupError(error, 'BlobNotFound')) throw error;
+      throw new BackupError('VaultObjectMissing', `manifest ${entry.manifest} is gone`, { cause: error, target: entry.manifest });
+    }
+  }
+
+  /** The manifests of the record's points, oldest first; with `upTo`, those up to that point. */
+  async manifests(record: ChainRecord, upTo?: PointId): Promise<Manifest[]> {
+    const wanted = record.points.filter(({ point }) => upTo === undefined || point <= upTo);
+    return Promise.all(wanted.map((entry) => this.manifest(entry)));
+  }
+
+  /** Stores a manifest; answers how a record names it. A twin of the same attempt may have stored it: the first one stands. */
+  async putManifest(value: Manifest): Promise<RecordPoint> {
+    const name = manifestName(this.item, value.point, value.attempt);
+    let bytes = encodeDocument(name, value);
+    try {
+      await this.#container.put(name, bytes);
+    } catch (error) {
+      if (!isBackupError(error, 'BlobAlreadyExists')) throw error;
+      bytes = await this.#container.readWhole(name);
+      decodeDocument(name, bytes, manifest);
+    }
+    return { point: value.point, manifest: name, sha256: documentDigest(bytes) };
+  }
+
+  async #create(record: ChainRecord): Promise<void> {
+    const name = recordName(this.item, record.seq);
+    await this.#container.put(name, encodeDocument(name, record));
+  }
+
+  async #read(seq: number): Promise<ChainRecord> {
+    const name = recordName(this.item, seq);
+    return decodeDocument(name, await this.#container.readWhole(name), chainRecord);
+  }
+}

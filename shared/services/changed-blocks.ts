@@ -1,0 +1,91 @@
+import { bytesOf, storedRuns, touchedBlocks, without } from '../domain/changes.ts';
+import { type BlockRun, normalise } from '../domain/extent.ts';
+import type { RegionView } from '../domain/region-view.ts';
+import { BLOCK_BYTES, type ByteRange, type Geometry, blocksIn, regionRange } from '../domain/units.ts';
+import type { DiskSnapshots } from '../disk/disk-snapshots.ts';
+import type { PlanDisk } from '../format/documents.ts';
+
+/** Which blocks of a region a transfer has to look at. */
+export interface ChangedBlocks {
+  /** The region's bytes on the disk as it is now; block numbers count from its start. */
+  readonly window: ByteRange;
+  /** To be read: they may turn out to be equal to what the base has, or to be zero. */
+  readonly read: readonly BlockRun[];
+  /** Known to be zero without reading. */
+  readonly cleared: readonly BlockRun[];
+}
+
+/**
+ * Asks the source that the plan chose for the blocks of `region` that may differ from `base`, the region's view at the plan's base.
+ * What lies past the disk's end now is cleared, whatever the source says of it.
+ */
+export async function changedBlocks(
+  snapshots: DiskSnapshots,
+  disk: PlanDisk,
+  region: number,
+  base: RegionView,
+  geometry: Geometry,
+): Promise<ChangedBlocks> {
+  const window = regionRange(region, disk.sizeBytes, geometry);
+  const blocks = blocksIn(window.end - window.start);
+  const stored = storedRuns(base.extents);
+  const pastEnd = without(stored, [{ start: 0, count: blocks }]);
+  const found = window.start === window.end ? { read: [], cleared: [] } : await ask(snapshots, disk, window, stored);
+  const read = normalise([...found.read, ...cutBlock(disk, window)]);
+  return { window, read, cleared: normalise([...without(found.cleared, read), ...pastEnd]) };
+}
+
+async function ask(
+  snapshots: DiskSnapshots,
+  disk: PlanDisk,
+  window: ByteRange,
+  stored: readonly BlockRun[],
+): Promise<{ read: BlockRun[]; cleared: BlockRun[] }> {
+  const snapshot = { url: disk.url, id: disk.snapshot };
+  if (disk.source !== 'diff' || disk.since === null) {
+    const allocated: ByteRange[] = [];
+    for await (const range of snapshots.allocated(snapshot, window)) allocated.push(range);
+    const read = touchedBlocks(allocated, window);
+    return { read, cleared: disk.source === 'full' ? [] : without(stored, read) };
+  }
+  const data: ByteRange[] = [];
+  const cleared: ByteRange[] = [];
+  for await (const range of snapshots.changed(snapshot, { url: disk.url, id: disk.since }, window)) {
+    (range.kind === 'data' ? data : cleared).push(range);
+  }
+  const written = touchedBlocks(data, window);
+  const whole = without(coveredBlocks(cleared, window), written);
+  const partly = without(touchedBlocks(cleared, window), whole);
+  return { read: normalise([...written, ...partly]), cleared: whole };
+}
+
+/** The blocks that lie in `ranges` with all their bytes on the disk. */
+function coveredBlocks(ranges: readonly ByteRange[], window: ByteRange): BlockRun[] {
+  return normalise(
+    ranges.map((range) => {
+      const start = Math.ceil((range.start - window.start) / BLOCK_BYTES);
+      const end = range.end === window.end ? blocksIn(window.end - window.start) : Math.floor((range.end - window.start) / BLOCK_BYTES);
+      return { start, count: end - start };
+    }),
+  );
+}
+
+/** After a shrink the disk may end in the middle of a block that the base has in full: it is looked at again. */
+function cutBlock(disk: PlanDisk, window: ByteRange): BlockRun[] {
+  const shrunk = disk.baseSizeBytes !== null && disk.baseSizeBytes > disk.sizeBytes;
+  const bytes = window.end - window.start;
+  if (!shrunk || window.end !== disk.sizeBytes || bytes % BLOCK_BYTES === 0) return [];
+  return [{ start: blocksIn(bytes) - 1, count: 1 }];
+}
+
+/** `runs` as byte ranges of the disk of at most `mostBytes` each. */
+export function readPieces(runs: readonly BlockRun[], window: ByteRange, mostBytes: number): { block: number; range: ByteRange }[] {
+  const step = Math.floor(mostBytes / BLOCK_BYTES);
+  return runs.flatMap((run) =>
+    Array.from({ length: Math.ceil(run.count / step) }, (_, i) => {
+      const start = run.start + i * step;
+      const count = Math.min(step, run.start + run.count - start);
+      return { block: start, range: bytesOf({ start, count }, window) };
+    }),
+  );
+}

@@ -1,0 +1,83 @@
+import type { ItemRow, PointRow } from '../catalog/catalog.ts';
+import type { BackupPolicy } from '../domain/policy.ts';
+import { decideRetention, instantExpiry } from '../domain/retention.ts';
+import { isBackupError } from '../domain/errors.ts';
+import { Chain } from './chain.ts';
+import { ENDED, readJob } from './jobs.ts';
+import { pointsPartition, vaultKey } from './keys.ts';
+import { startMerge } from './merge.ts';
+import { policyOf } from './policies.ts';
+import type { Ports } from './ports.ts';
+import { changePoint, readPoints } from './projection.ts';
+import { openVault, readItem } from './vault-of.ts';
+
+/** The daily cleanup: leaves a message for each item, so that each is one bounded step. */
+export async function cleanUp(ports: Ports): Promise<number> {
+  let items = 0;
+  for await (const { row } of ports.catalog.vaults.listAll()) {
+    const vault = vaultKey({ ...row, vault: row.name });
+    for await (const { key } of ports.catalog.items.list(vault)) {
+      await ports.queue.send({ step: 'clean-item', v: 1, vault, itemId: key });
+      items++;
+    }
+  }
+  return items;
+}
+
+/**
+ * Applies retention to one item: snapshots past their instant retention go, except the anchor of the next diff; an expired
+ * point that never reached the vault goes; the oldest expired vault point begins to merge. Each merge leaves another message
+ * like this one, so they follow one another until nothing is expired.
+ */
+export async function cleanItem(ports: Ports, step: { vault: string; itemId: string }): Promise<void> {
+  let found;
+  try {
+    found = await readItem(ports, step.vault, step.itemId);
+  } catch (error) {
+    if (isBackupError(error, 'ResourceNotFound')) return;
+    throw error;
+  }
+  const item = found.row;
+  const policy = await policyOf(ports, step.vault, item);
+  if (policy === undefined) return; // stopped with data retained: nothing expires
+  const { container, row: vault } = await openVault(ports, step.vault);
+  const partition = pointsPartition(vault.containerName, item.itemId);
+  const record = await new Chain(container, item.itemId).newest();
+  const rows = await readPoints(ports, partition);
+  await endInstantTier(ports, step.vault, partition, item, policy, rows, record.points.at(-1)?.point);
+
+  const live = new Set(record.points.map(({ point }) => point));
+  const verdicts = decideRetention(rows.filter(({ point }) => live.has(point)), policy, ports.clock.now());
+  for (const { point, verdict } of verdicts) {
+    if (verdict === 'expire' && (await startMerge(ports, step.vault, step.itemId, point))) return;
+  }
+}
+
+async function endInstantTier(
+  ports: Ports,
+  vault: string,
+  partition: string,
+  item: ItemRow,
+  policy: BackupPolicy,
+  rows: readonly PointRow[],
+  anchor: string | undefined,
+): Promise<void> {
+  for (const row of rows) {
+    const ends = instantExpiry(row, policy);
+    if (row.instant !== 'Valid' || ends === undefined || ends > ports.clock.now()) continue;
+    if (row.point === anchor || item.pins.some(({ point }) => point === row.point)) continue;
+    if (row.vault === 'None' && (await isStillTransferred(ports, vault, item, row))) continue;
+    for (const { url, snapshot } of row.set.disks) await ports.snapshots.remove({ url, id: snapshot });
+    await changePoint(ports, partition, row.point, (now) => {
+      if (now.instant !== 'Valid') return undefined;
+      return now.vault === 'None' ? 'remove' : { ...now, instant: 'Deleted' };
+    });
+  }
+}
+
+/** A transfer reads from the snapshots: they stay until it has ended. */
+async function isStillTransferred(ports: Ports, vault: string, item: ItemRow, row: PointRow): Promise<boolean> {
+  if (item.activeJob !== row.jobId) return false;
+  const job = await readJob(ports, { vault, jobId: row.jobId });
+  return job !== undefined && !ENDED.has(job.status);
+}

@@ -1,0 +1,110 @@
+import type { JobError, JobRow } from '../catalog/catalog.ts';
+import { attemptId } from '../domain/ids.ts';
+import type { ChainRecord } from '../format/documents.ts';
+import { Chain } from './chain.ts';
+import { changeItem } from './items.ts';
+import { ENDED, type JobAddress, changeJob, readJob } from './jobs.ts';
+import { pointsPartition } from './keys.ts';
+import type { Ports } from './ports.ts';
+import { project } from './projection.ts';
+import { discardRestore } from './restore-leftovers.ts';
+import { openVault } from './vault-of.ts';
+
+export type Outcome = NonNullable<JobRow['outcome']>;
+
+/**
+ * Ends a job otherwise than by its commit. A paused handler of the job could still commit its plan, naming objects that are
+ * leftovers by then; so a job that has noted a plan is first Ending, then puts a record that changes nothing behind the newest
+ * (won or lost, a later record stands now, and the paused handler's has become impossible or has already happened), and only
+ * then ended. Where the plan turns out to have been committed after all, the job has completed. Goes on where a crash left it.
+ */
+export async function endJob(ports: Ports, address: JobAddress, outcome: Outcome, error?: JobError): Promise<void> {
+  await changeJob(ports, address, (job) =>
+    ENDED.has(job.status) || job.outcome !== undefined
+      ? undefined
+      : {
+          ...job,
+          status: outcome === 'Cancelled' ? 'Cancelling' : 'Ending',
+          outcome,
+          errors: error ? [...job.errors, error] : job.errors,
+        },
+  );
+  const row = await readJob(ports, address);
+  if (row === undefined) return;
+  if (!ENDED.has(row.status)) {
+    const committed = hasChainPlan(row) && (await closeInChain(ports, address, row));
+    if (row.operation === 'Restore' && row.outcome !== 'Completed') await discardRestore(ports, address.vault, row);
+    await finishJob(ports, address, committed ? 'Completed' : (row.outcome ?? 'Failed'));
+  } else {
+    await release(ports, address, row);
+  }
+}
+
+/** Sets a job's final status, then frees what it held. Repeats safely; the first final status stands. */
+export async function finishJob(ports: Ports, address: JobAddress, status: Outcome): Promise<void> {
+  const now = ports.clock.now();
+  await changeJob(ports, address, (job) =>
+    ENDED.has(job.status)
+      ? undefined
+      : {
+          ...job,
+          status,
+          endedAt: now,
+          errors: status === 'Completed' ? [] : job.errors,
+          doneBytes: status === 'Completed' ? job.totalBytes : job.doneBytes,
+          tasks: job.tasks.map((task) =>
+            task.status === 'InProgress' || task.status === 'NotStarted'
+              ? { ...task, status: endOfTask(status), startedAt: task.startedAt ?? now, endedAt: now }
+              : task,
+          ),
+        },
+  );
+  const row = await readJob(ports, address);
+  if (row !== undefined) await release(ports, address, row);
+}
+
+function endOfTask(status: Outcome): 'Completed' | 'Failed' | 'Cancelled' {
+  if (status === 'Completed') return 'Completed';
+  return status === 'Cancelled' ? 'Cancelled' : 'Failed';
+}
+
+/** Frees what the job held of its item, and takes it off the list of open jobs. */
+async function release(ports: Ports, address: JobAddress, row: JobRow): Promise<void> {
+  await changeItem(ports, address.vault, row.itemKey, (item) => {
+    const backup = item.activeJob === row.jobId;
+    const merge = item.mergeJob === row.jobId;
+    const pins = item.pins.filter(({ jobId }) => jobId !== row.jobId);
+    if (!backup && !merge && pins.length === item.pins.length) return undefined;
+    return {
+      ...item,
+      pins,
+      ...(backup ? { activeJob: undefined, lastBackupStatus: row.status, lastBackupAt: row.startedAt } : {}),
+      ...(merge ? { mergeJob: undefined, leaving: undefined } : {}),
+    };
+  });
+  await ports.catalog.openJobs.remove(address.vault, row.jobId);
+}
+
+function hasChainPlan(row: JobRow): boolean {
+  return row.attempt !== undefined && (row.operation === 'Backup' || row.operation === 'Merge');
+}
+
+/** Makes sure that the job's plan cannot be committed any more; true when it has been. */
+async function closeInChain(ports: Ports, address: JobAddress, row: JobRow): Promise<boolean> {
+  const { container, row: vault } = await openVault(ports, address.vault);
+  const chain = new Chain(container, row.itemId);
+  const committedIn = async (newest: ChainRecord): Promise<boolean> => {
+    if ((await chain.committed(row.attempt!, row.planSeq ?? 0, newest)) === undefined) return false;
+    await project(ports, pointsPartition(vault.containerName, row.itemId), chain, newest);
+    return true;
+  };
+  const newest = await chain.newest();
+  if (await committedIn(newest)) return true;
+  const { won, record } = await chain.append(newest, {
+    kind: 'end',
+    attempt: attemptId(ports.ids.hex(16)),
+    job: row.jobId,
+    writtenAt: new Date(ports.clock.now()).toISOString(),
+  });
+  return won ? false : committedIn(record);
+}

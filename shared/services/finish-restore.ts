@@ -1,0 +1,65 @@
+import { type JobId, attemptId } from '../domain/ids.ts';
+import { type RestorePlan, restorePlan } from '../format/documents.ts';
+import { planName } from '../format/names.ts';
+import { backOffSeconds } from './back-off.ts';
+import { finishJob } from './end-job.ts';
+import { changeJob, runningJob } from './jobs.ts';
+import { readPlan } from './plans.ts';
+import type { Ports } from './ports.ts';
+import { unitRowKey } from './restore-unit.ts';
+import { forgetUnits } from './restore-leftovers.ts';
+import { openVault } from './vault-of.ts';
+
+/**
+ * The coordinator of a restore: reports progress, and hands the disks over when every unit has left its mark. The outcome is set
+ * on the job's row first, so that a failing twin can no longer delete what is being completed.
+ */
+export async function finishRestore(
+  ports: Ports,
+  step: { vault: string; jobId: string; attempt: string; round: number },
+): Promise<void> {
+  const address = { vault: step.vault, jobId: step.jobId as JobId };
+  const job = await runningJob(ports, address, step.attempt);
+  if (job === undefined) return;
+  const { container } = await openVault(ports, step.vault);
+  const plan = await readPlan(container, job.itemId, attemptId(step.attempt), restorePlan);
+  const done = new Set<string>();
+  for await (const { key } of ports.catalog.units.list(plan.attempt)) done.add(key);
+  const missing = plan.units.filter((_, unit) => !done.has(unitRowKey(unit)));
+  const doneBytes = plan.units.reduce((sum, unit, i) => sum + (done.has(unitRowKey(i)) ? unit.bytes : 0), 0);
+  if (missing.length > 0) {
+    await changeJob(ports, address, (row) => (row.status === 'InProgress' ? { ...row, doneBytes } : undefined));
+    return ports.queue.send({ ...step, step: 'finish-restore', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
+  }
+  const decided = await changeJob(ports, address, (row) =>
+    row.status === 'InProgress' && (row.outcome === undefined || row.outcome === 'Completed')
+      ? { ...row, doneBytes, outcome: 'Completed' }
+      : undefined,
+  );
+  if (decided === undefined) return;
+  for (const target of plan.targets) await ports.targets.complete(target);
+  await ports.targets.putText(decided.bag['Config Blob Uri']!, describe(plan, decided.bag));
+  await finishJob(ports, address, 'Completed');
+  await forgetUnits(ports, plan);
+  await container.delete(planName(plan.item, plan.attempt));
+}
+
+/** What a person or a script needs to make a VM of the restored disks. */
+function describe(plan: RestorePlan, bag: Readonly<Record<string, string>>): string {
+  return JSON.stringify(
+    {
+      recoveryPoint: plan.point,
+      recoveryPointTime: bag['Recovery point time '],
+      disks: plan.targets.map(({ lun, name, url, sizeBytes, tier }) => ({
+        role: lun === -1 ? 'os' : 'data',
+        ...(lun === -1 ? {} : { lun }),
+        name,
+        vhdUri: url,
+        sizeBytes,
+        restoredFrom: tier,
+      })),
+    },
+    undefined,
+    2,
+  );
+}

@@ -1,0 +1,84 @@
+import type { JobError, JobRow, JobTask } from '../catalog/catalog.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
+import type { AttemptId, JobId } from '../domain/ids.ts';
+import { adviceFor } from './advice.ts';
+import type { Ports } from './ports.ts';
+
+/** Statuses that a job does not leave again. */
+export const ENDED: ReadonlySet<JobRow['status']> = new Set(['Completed', 'CompletedWithWarnings', 'Failed', 'Cancelled']);
+
+/** Where a job's row is: its vault's key and its id. */
+export interface JobAddress {
+  readonly vault: string;
+  readonly jobId: JobId;
+}
+
+/** The job's row; undefined when the tables have lost it, which is to say that the job has ended. */
+export async function readJob(ports: Ports, { vault, jobId }: JobAddress): Promise<JobRow | undefined> {
+  return (await ports.catalog.jobs.get(vault, jobId))?.row;
+}
+
+/** Makes a job known: first to the watch, then to everybody. */
+export async function insertJob(ports: Ports, vault: string, row: JobRow): Promise<void> {
+  await ports.catalog.openJobs.upsert(vault, row.jobId, { startedAt: row.startedAt });
+  await ports.catalog.jobs.insert(vault, row.jobId, row);
+}
+
+/**
+ * Changes a job's row under its ETag: `change` gets the newest row and answers the new one, or undefined to leave it. Resolves
+ * the row that now stands, or undefined when `change` left it or there is none.
+ */
+export async function changeJob(
+  ports: Ports,
+  { vault, jobId }: JobAddress,
+  change: (row: JobRow) => JobRow | undefined,
+): Promise<JobRow | undefined> {
+  for (;;) {
+    const found = await ports.catalog.jobs.get(vault, jobId);
+    const next = found && change(found.row);
+    if (found === undefined || next === undefined) return undefined;
+    try {
+      await ports.catalog.jobs.replace(vault, jobId, { ...next, updatedAt: ports.clock.now() }, found.etag);
+      return next;
+    } catch (error) {
+      if (!isBackupError(error, 'EtagMismatch')) throw error;
+    }
+  }
+}
+
+/** Notes `attempt` as the one current plan of a running job, in place of `instead`. False: the job has ended or a twin was first. */
+export async function noteAttempt(
+  ports: Ports,
+  job: JobAddress,
+  attempt: AttemptId,
+  instead: AttemptId | undefined,
+  planSeq: number,
+): Promise<boolean> {
+  const noted = await changeJob(ports, job, (row) =>
+    row.status === 'InProgress' && row.attempt === instead ? { ...row, attempt, planSeq } : undefined,
+  );
+  return noted !== undefined;
+}
+
+/** The job if it still runs and `attempt` is its current plan; else its messages have nothing to do any more. */
+export async function runningJob(ports: Ports, address: JobAddress, attempt: string): Promise<JobRow | undefined> {
+  const row = await readJob(ports, address);
+  return row?.status === 'InProgress' && row.attempt === attempt ? row : undefined;
+}
+
+/** `tasks` with one of them changed. */
+export function withTask(tasks: readonly JobTask[], taskId: string, change: Partial<JobTask>): JobTask[] {
+  return tasks.map((task) => (task.taskId === taskId ? { ...task, ...change } : task));
+}
+
+/** What a job says of a failure: a BackupError in its own words, anything else by an id only. */
+export function describeError(error: unknown, ports: Pick<Ports, 'ids' | 'log'>): JobError {
+  if (error instanceof BackupError) return { code: error.code, message: error.message, recommendations: adviceFor(error.code) };
+  const reference = ports.ids.guid();
+  ports.log(`error ${reference}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  return {
+    code: 'InternalError',
+    message: `an unexpected error; the log has it under ${reference}`,
+    recommendations: adviceFor('InternalError'),
+  };
+}

@@ -1,0 +1,280 @@
+import { createHash } from 'node:crypto';
+import type { ItemRow, JobRow } from '../catalog/catalog.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
+import { type AttemptId, type JobId, type PointId, attemptId, jobId } from '../domain/ids.ts';
+import { decideMerge } from '../domain/merge.ts';
+import { foldLayers } from '../domain/region-view.ts';
+import { decideRetention } from '../domain/retention.ts';
+import {
+  type ChainRecord,
+  type CountedLayer,
+  type Manifest,
+  type MergePlan,
+  type RecordPoint,
+  mergePlan,
+} from '../format/documents.ts';
+import { layersPrefix, parseLayerName } from '../format/names.ts';
+import type { VaultContainer } from '../vault/vault-container.ts';
+import { backOffSeconds } from './back-off.ts';
+import { Chain } from './chain.ts';
+import { endJob, finishJob } from './end-job.ts';
+import { type JobAddress, insertJob, noteAttempt, readJob, runningJob } from './jobs.ts';
+import { pointsPartition } from './keys.ts';
+import { countsOf, storeLayer } from './layer-writer.ts';
+import { readLayers } from './layers.ts';
+import { forEachAtOnce } from './pipeline.ts';
+import { readPlan, storePlan } from './plans.ts';
+import { policyOf } from './policies.ts';
+import type { Ports } from './ports.ts';
+import { project, readPoint } from './projection.ts';
+import { planReclaim } from './reclaim.ts';
+import { openVault, readItem } from './vault-of.ts';
+
+/*
+ * An expired point goes into its successor: layers that only it has are taken over by name, layers that both have are folded
+ * into new ones, and one chain record then drops the point and gives its successors their new manifests. Until that record
+ * stands nothing that anybody names has changed; after it nothing that is named is touched.
+ *
+ * Every run is a new attempt bound to the one record that it was planned on: it commits as the next record or never. The point is
+ * marked as leaving on the item's row first, under the ETag with which no pin on it was seen, so no restore can begin to
+ * read it while it goes; and its snapshots are deleted before the record that drops it, so that it cannot be found again by them.
+ */
+
+/** Folds of one merge that are done on the spot rather than sent to others. */
+const MOST_ON_THE_SPOT = 32;
+const AT_ONCE = 4;
+
+/** Starts the merge of an expired point. False: the item is held, or the point is pinned. */
+export async function startMerge(ports: Ports, vault: string, key: string, point: PointId): Promise<boolean> {
+  const { row: item, etag } = await readItem(ports, vault, key);
+  if (item.mergeJob !== undefined || item.pins.some((pin) => pin.point === point)) return false;
+  const id = jobId(ports.ids.guid());
+  const now = ports.clock.now();
+  await insertJob(ports, vault, mergeJob(id, item, key, point, now));
+  try {
+    await ports.catalog.items.replace(vault, key, { ...item, mergeJob: id, leaving: point }, etag);
+  } catch (error) {
+    await ports.catalog.jobs.remove(vault, id);
+    await ports.catalog.openJobs.remove(vault, id);
+    if (isBackupError(error, 'EtagMismatch')) return false;
+    throw error;
+  }
+  await ports.queue.send({ step: 'plan-merge', v: 1, vault, jobId: id });
+  return true;
+}
+
+function mergeJob(id: JobId, item: ItemRow, key: string, point: PointId, now: number): JobRow {
+  return {
+    jobId: id,
+    operation: 'Merge',
+    status: 'InProgress',
+    itemId: item.itemId,
+    itemKey: key,
+    vmName: item.vmName,
+    resourceGroup: item.resourceGroup,
+    userTriggered: false,
+    startedAt: now,
+    updatedAt: now,
+    point,
+    tasks: [],
+    doneBytes: 0,
+    totalBytes: 0,
+    sources: [],
+    errors: [],
+    bag: {},
+  };
+}
+
+/** Plans the merge on the newest record and begins its folds. */
+export async function planMerge(ports: Ports, step: { vault: string; jobId: string }): Promise<void> {
+  const address: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
+  const job = await readJob(ports, address);
+  if (job?.status !== 'InProgress' || job.point === undefined) return;
+  const { container } = await openVault(ports, step.vault);
+  const chain = new Chain(container, job.itemId);
+  if (job.attempt !== undefined) {
+    return proceed(ports, address, container, await readPlan(container, job.itemId, job.attempt, mergePlan));
+  }
+  const record = await chain.newest();
+  if (!(await mayGo(ports, step.vault, job, record))) return endJob(ports, address, 'Cancelled');
+  const live = await chain.manifests(record);
+  const decision = decideMerge(job.point, live);
+  const plan: MergePlan = {
+    format: 1,
+    kind: 'merge',
+    item: job.itemId,
+    attempt: attemptId(ports.ids.hex(16)),
+    job: job.jobId,
+    seq: record.seq,
+    point: job.point,
+    units: decision.folds.map((fold) => ({ ...fold, layers: [...fold.layers].map(({ point, attempt }) => ({ point, attempt })) })),
+    adoptions: decision.adoptions.map((adoption) => ({ ...adoption, layers: [...adoption.layers] })),
+    orphans: [...decision.orphans],
+  };
+  if (!(await noteAttempt(ports, address, plan.attempt, undefined, record.seq))) return;
+  await storePlan(container, plan);
+  await proceed(ports, address, container, plan);
+}
+
+/** The policy may have changed, and the point may be the newest by now, since cleanup chose it. The item's state is the record's. */
+async function mayGo(ports: Ports, vault: string, job: JobRow, record: ChainRecord): Promise<boolean> {
+  if (record.state !== 'protected') return false;
+  const { row: item } = await readItem(ports, vault, job.itemKey);
+  const { row: vaultRow } = await openVault(ports, vault);
+  const partition = pointsPartition(vaultRow.containerName, job.itemId);
+  const rows = await Promise.all(record.points.map(({ point }) => readPoint(ports, partition, point)));
+  const policy = await policyOf(ports, vault, item);
+  const verdicts = decideRetention(rows.filter((row) => row !== undefined), policy, ports.clock.now());
+  return verdicts.some(({ point, verdict }) => point === job.point && verdict === 'expire');
+}
+
+async function proceed(ports: Ports, address: JobAddress, container: VaultContainer, plan: MergePlan): Promise<void> {
+  const { vault, jobId: id } = address;
+  if (plan.units.length <= MOST_ON_THE_SPOT) {
+    await forEachAtOnce(plan.units, AT_ONCE, (unit) => foldUnit(container, plan, unit));
+    return commitMerge(ports, { vault, jobId: id, attempt: plan.attempt, round: 0 });
+  }
+  await forEachAtOnce(plan.units.keys(), AT_ONCE, (unit) =>
+    ports.queue.send({ step: 'merge-unit', v: 1, vault, jobId: id, attempt: plan.attempt, unit }),
+  );
+  await ports.queue.send({ step: 'commit', v: 1, vault, jobId: id, attempt: plan.attempt, round: 0 });
+}
+
+/** One unit of a merge: the layers of one region become one. */
+export async function mergeUnit(
+  ports: Ports,
+  step: { vault: string; jobId: string; attempt: string; unit: number },
+): Promise<void> {
+  const job = await runningJob(ports, { vault: step.vault, jobId: step.jobId as JobId }, step.attempt);
+  if (job === undefined) return;
+  const { container } = await openVault(ports, step.vault);
+  const plan = await readPlan(container, job.itemId, attemptId(step.attempt), mergePlan);
+  const unit = plan.units[step.unit];
+  if (unit !== undefined) await foldUnit(container, plan, unit);
+}
+
+async function foldUnit(container: VaultContainer, plan: MergePlan, unit: MergePlan['units'][number]): Promise<void> {
+  const at = { item: plan.item, disk: unit.disk, region: unit.region };
+  const { layer } = foldLayers(await readLayers(container, at, unit.layers), unit.bottom);
+  await storeLayer(container, { ...at, point: unit.into, attempt: plan.attempt }, layer);
+}
+
+/** The coordinator of a merge: commits when all folds are there. */
+export async function commitMerge(
+  ports: Ports,
+  step: { vault: string; jobId: string; attempt: string; round: number },
+): Promise<void> {
+  const address: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
+  const job = await runningJob(ports, address, step.attempt);
+  if (job === undefined) return;
+  const attempt = attemptId(step.attempt);
+  const { container, row: vault } = await openVault(ports, step.vault);
+  const partition = pointsPartition(vault.containerName, job.itemId);
+  const chain = new Chain(container, job.itemId);
+  const newest = await chain.newest();
+  const plan = await readPlan(container, job.itemId, attempt, mergePlan);
+  const before = newest.seq === plan.seq ? newest : undefined;
+  const committed = await chain.committed(attempt, plan.seq, newest);
+  if (committed !== undefined) return settle(ports, address, chain, container, partition, plan, newest);
+  if (before === undefined) return giveWay(ports, address, job);
+
+  if ((await runningJob(ports, address, step.attempt)) === undefined) return;
+  const folded = await finishedFolds(container, plan);
+  if (folded.size < plan.units.length) {
+    return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
+  }
+  const points = await mergedPoints(chain, before, plan, folded);
+  await deleteSnapshots(ports, partition, plan.point);
+  const { won, record } = await chain.append(before, {
+    kind: 'merge',
+    attempt,
+    job: plan.job,
+    writtenAt: new Date(ports.clock.now()).toISOString(),
+    points,
+  });
+  return won ? settle(ports, address, chain, container, partition, plan, record) : giveWay(ports, address, job);
+}
+
+/** Another record came first: this attempt can never commit. Cleanup looks at the item anew. */
+async function giveWay(ports: Ports, address: JobAddress, job: JobRow): Promise<void> {
+  await endJob(ports, address, 'Cancelled');
+  await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
+}
+
+async function settle(
+  ports: Ports,
+  address: JobAddress,
+  chain: Chain,
+  container: VaultContainer,
+  partition: string,
+  plan: MergePlan,
+  record: ChainRecord,
+): Promise<void> {
+  await project(ports, partition, chain, record);
+  const reclaim = await planReclaim(container, plan, reclaimAttempt(plan.attempt));
+  await ports.queue.send(
+    { step: 'reclaim', v: 1, vault: address.vault, jobId: address.jobId, attempt: reclaim.attempt },
+    ports.settings.deleteGraceSeconds,
+  );
+  const job = await readJob(ports, address);
+  await finishJob(ports, address, 'Completed');
+  if (job !== undefined) await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
+}
+
+/** The same for every run that finds the merge committed, so that what is to be deleted is written down once. */
+function reclaimAttempt(merge: AttemptId): AttemptId {
+  return attemptId(createHash('sha256').update(`reclaim ${merge}`).digest('hex').slice(0, 16));
+}
+
+async function finishedFolds(container: VaultContainer, plan: MergePlan): Promise<Map<string, CountedLayer>> {
+  const folded = new Map<string, CountedLayer>();
+  const folders = new Set(plan.units.map(({ disk, into }) => layersPrefix(plan.item, disk, into)));
+  for (const folder of folders) {
+    for await (const { name, summary } of container.list(folder)) {
+      const key = parseLayerName(name);
+      if (key?.attempt !== plan.attempt) continue;
+      folded.set(`${key.disk}/${key.region}`, { point: key.point, attempt: key.attempt, ...countsOf(summary) });
+    }
+  }
+  return folded;
+}
+
+/** The record's points without the expired one, its successors with new manifests. */
+async function mergedPoints(
+  chain: Chain,
+  record: ChainRecord,
+  plan: MergePlan,
+  folded: ReadonlyMap<string, CountedLayer>,
+): Promise<RecordPoint[]> {
+  const changed = new Set([...plan.units, ...plan.adoptions].map(({ into }) => into));
+  const kept = record.points.filter(({ point }) => point !== plan.point);
+  return Promise.all(
+    kept.map(async (entry) =>
+      changed.has(entry.point) ? chain.putManifest(merged(await chain.manifest(entry), plan, folded)) : entry,
+    ),
+  );
+}
+
+function merged(old: Manifest, plan: MergePlan, folded: ReadonlyMap<string, CountedLayer>): Manifest {
+  return {
+    ...old,
+    attempt: plan.attempt,
+    disks: old.disks.map((own) => {
+      const mine = ({ disk, into }: { disk: string; into: PointId }): boolean => disk === own.disk && into === old.point;
+      const regions = new Map(own.regions.map(({ region, layers }) => [region, layers]));
+      for (const { region, layers } of plan.adoptions.filter(mine)) regions.set(region, layers);
+      for (const { disk, region } of plan.units.filter(mine)) {
+        const layer = folded.get(`${disk}/${region}`);
+        if (layer === undefined) throw new BackupError('VaultObjectMissing', `the fold of region ${region} of disk ${disk} is gone`);
+        if (layer.dataBlocks === 0 && layer.clearedBlocks === 0) regions.delete(region);
+        else regions.set(region, [layer]);
+      }
+      return { ...own, regions: [...regions].sort(([a], [b]) => a - b).map(([region, layers]) => ({ region, layers })) };
+    }),
+  };
+}
+
+async function deleteSnapshots(ports: Ports, partition: string, point: PointId): Promise<void> {
+  const row = await readPoint(ports, partition, point);
+  for (const { url, snapshot } of row?.instant === 'Valid' ? row.set.disks : []) await ports.snapshots.remove({ url, id: snapshot });
+}

@@ -1,0 +1,153 @@
+import type { JobRow, PointRow, SetDisk } from '../catalog/catalog.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
+import { type JobId, attemptId } from '../domain/ids.ts';
+import { stacksOf } from '../domain/point-stack.ts';
+import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
+import { type Manifest, type RestorePlan, restorePlan } from '../format/documents.ts';
+import type { VaultContainer } from '../vault/vault-container.ts';
+import { Chain } from './chain.ts';
+import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
+import { pointsPartition } from './keys.ts';
+import { forEachAtOnce } from './pipeline.ts';
+import { readPlan, storePlan } from './plans.ts';
+import type { Ports } from './ports.ts';
+import { readPoint } from './projection.ts';
+import { isWanted, pin, tierOf } from './restore.ts';
+import { openVault } from './vault-of.ts';
+
+const SENDS_IN_FLIGHT = 8;
+
+/** Plans a restore from the tier that the point has now, creates its targets, and sends a message for each region. */
+export async function planRestore(ports: Ports, step: { vault: string; jobId: string }): Promise<void> {
+  const address: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
+  const job = await readJob(ports, address);
+  if (job?.status !== 'InProgress' || job.point === undefined || job.restore === undefined) return;
+  const { container, row: vault } = await openVault(ports, step.vault);
+  await pin(ports, address, job.itemKey, job.point);
+  const noted = job.attempt && (await notedPlan(container, job));
+  if (noted !== undefined) return begin(ports, address, noted);
+
+  const partition = pointsPartition(vault.containerName, job.itemId);
+  const row = await readPoint(ports, partition, job.point);
+  if (row === undefined) throw new BackupError('ResourceNotFound', `recovery point ${job.point} is gone`);
+  const tier = await tierOf(ports, partition, row);
+  const plan = tier === 'snapshot' ? await fromSnapshots(ports, job, row) : await fromVault(ports, container, job);
+  if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, 0))) return;
+  await storePlan(container, plan);
+  await changeJob(ports, address, (now) => ({
+    ...now,
+    totalBytes: plan.units.reduce((sum, unit) => sum + unit.bytes, 0),
+    sources: plan.targets.map(({ lun, name, tier: from }) => ({
+      lun,
+      name,
+      source: from,
+      reason: from === 'snapshot' ? 'the point still has its snapshots' : 'the point is in the vault',
+    })),
+  }));
+  await begin(ports, address, plan);
+}
+
+/** A plan that was noted but, after a crash, not stored has begun nothing: another takes its place. */
+async function notedPlan(container: VaultContainer, job: JobRow): Promise<RestorePlan | undefined> {
+  try {
+    return await readPlan(container, job.itemId, job.attempt!, restorePlan);
+  } catch (error) {
+    if (isBackupError(error, 'VaultObjectMissing')) return undefined;
+    throw error;
+  }
+}
+
+async function begin(ports: Ports, { vault, jobId }: JobAddress, plan: RestorePlan): Promise<void> {
+  for (const { url, leaseId, sizeBytes } of plan.targets) await ports.targets.create({ url, leaseId }, sizeBytes, jobId);
+  const { attempt } = plan;
+  await forEachAtOnce(plan.units.keys(), SENDS_IN_FLIGHT, (unit) =>
+    ports.queue.send({ step: 'restore-unit', v: 1, vault, jobId, attempt, unit }),
+  );
+  await ports.queue.send({ step: 'finish-restore', v: 1, vault, jobId, attempt, round: 0 });
+}
+
+async function fromSnapshots(ports: Ports, job: JobRow, row: PointRow): Promise<RestorePlan> {
+  const wanted = row.set.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
+  const units: RestorePlan['units'] = [];
+  for (const [target, disk] of wanted.entries()) {
+    const bytes = new Map<number, number>();
+    const { regionBytes } = ports.settings.geometry;
+    const snapshot = { url: disk.url, id: disk.snapshot };
+    for await (const range of ports.snapshots.allocated(snapshot, { start: 0, end: disk.sizeBytes })) {
+      for (let at = range.start; at < range.end;) {
+        const region = Math.floor(at / regionBytes);
+        const stop = Math.min(range.end, (region + 1) * regionBytes);
+        bytes.set(region, (bytes.get(region) ?? 0) + stop - at);
+        at = stop;
+      }
+    }
+    for (const [region, size] of bytes) units.push({ target, region, bytes: size, stack: [] });
+  }
+  const source = (disk: SetDisk): RestorePlan['targets'][number]['source'] => ({ url: disk.url, id: disk.snapshot });
+  return planOf(ports, job, wanted.map((disk) => ({ ...disk, tier: 'snapshot', source: source(disk) })), units);
+}
+
+async function fromVault(ports: Ports, container: VaultContainer, job: JobRow): Promise<RestorePlan> {
+  const chain = new Chain(container, job.itemId);
+  const record = await chain.newest();
+  if (!record.points.some(({ point }) => point === job.point)) {
+    throw new BackupError('ResourceNotFound', `recovery point ${job.point} is no longer in the vault`);
+  }
+  const manifests = await chain.manifests(record, job.point);
+  const wanted = manifests.at(-1)!.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
+  const units: RestorePlan['units'] = [];
+  for (const [target, { disk, sizeBytes }] of wanted.entries()) {
+    const stored = storedBytes(manifests, disk);
+    for (const [region, stack] of [...stacksOf(disk, manifests)].sort(([a], [b]) => a - b)) {
+      const window = regionRange(region, sizeBytes, ports.settings.geometry);
+      if (window.start === window.end) continue;
+      units.push({ target, region, bytes: Math.min(stored.get(region) ?? 0, window.end - window.start), stack });
+    }
+  }
+  return planOf(ports, job, wanted.map((disk) => ({ ...disk, tier: 'vault', source: null })), units);
+}
+
+/** How much each region of a disk may hold at most, by the counts of its layers. */
+function storedBytes(manifests: readonly Manifest[], disk: string): Map<number, number> {
+  const bytes = new Map<number, number>();
+  for (const own of manifests.flatMap(({ disks }) => disks.filter((each) => each.disk === disk))) {
+    for (const { region, layers } of own.regions) {
+      const blocks = layers.reduce((sum, layer) => sum + layer.dataBlocks, 0);
+      bytes.set(region, (bytes.get(region) ?? 0) + blocks * BLOCK_BYTES);
+    }
+  }
+  return bytes;
+}
+
+type TargetDisk = Pick<RestorePlan['targets'][number], 'disk' | 'lun' | 'name' | 'sizeBytes' | 'tier' | 'source'>;
+
+function planOf(ports: Ports, job: JobRow, disks: readonly TargetDisk[], units: RestorePlan['units']): RestorePlan {
+  const names = new Set<string>();
+  return {
+    format: 1,
+    kind: 'restore',
+    item: job.itemId,
+    attempt: attemptId(ports.ids.hex(16)),
+    job: job.jobId,
+    point: job.point!,
+    targets: disks.map(({ disk, lun, name, sizeBytes, tier, source }) => ({
+      disk,
+      lun,
+      name,
+      url: `${job.restore!.containerUrl}/${blobName(name, lun, names)}`,
+      leaseId: ports.ids.guid(),
+      sizeBytes,
+      tier,
+      source,
+    })),
+    units,
+  };
+}
+
+/** The blob of a restored disk: the disk's own name, made fit for a URL, with the LUN where two would be alike. */
+function blobName(name: string, lun: number, taken: Set<string>): string {
+  const plain = name.replace(/\.vhd$/i, '').replaceAll(/[^A-Za-z0-9._-]+/g, '-') || 'disk';
+  const chosen = taken.has(plain.toLowerCase()) ? `${plain}-lun${lun}` : plain;
+  taken.add(chosen.toLowerCase());
+  return `${chosen}.vhd`;
+}

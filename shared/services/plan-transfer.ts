@@ -1,0 +1,196 @@
+import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
+import { BackupError } from '../domain/errors.ts';
+import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import { type LayerName, chainOf, stacksOf } from '../domain/point-stack.ts';
+import { type ByteRange, regionsIn } from '../domain/units.ts';
+import type { ChainRecord, Manifest, PlanDisk, TransferPlan } from '../format/documents.ts';
+import { transferPlan } from '../format/documents.ts';
+import type { VaultContainer } from '../vault/vault-container.ts';
+import { Chain } from './chain.ts';
+import { finishJob } from './end-job.ts';
+import { changeJob, noteAttempt, readJob } from './jobs.ts';
+import { pointsPartition } from './keys.ts';
+import { forEachAtOnce } from './pipeline.ts';
+import { readPlan, storePlan } from './plans.ts';
+import type { Ports } from './ports.ts';
+import { changePoint } from './projection.ts';
+import { openVault } from './vault-of.ts';
+
+/** Messages sent at once. */
+const SENDS_IN_FLIGHT = 8;
+
+/**
+ * Plans the transfer of a job's point on the newest record, notes the plan on the job, and sends a message for each unit and one for
+ * the coordinator. Run again it sends what the noted plan still needs; `instead` names the plan that a coordinator found stale.
+ */
+export async function planTransfer(
+  ports: Ports,
+  step: { vault: string; jobId: string },
+  instead?: string,
+): Promise<void> {
+  const address = { vault: step.vault, jobId: step.jobId as JobId };
+  const job = await readJob(ports, address);
+  if (job?.status !== 'InProgress' || job.set === undefined || job.point === undefined) return;
+  const { container, row: vault } = await openVault(ports, step.vault);
+  if (job.attempt !== undefined && job.attempt !== instead) {
+    return sendUnits(ports, step, await readNotedPlan(container, job));
+  }
+  const chain = new Chain(container, job.itemId);
+  const record = await chain.newest();
+  if (isOvertaken(record, job.point)) {
+    await overtake(ports, step.vault, pointsPartition(vault.containerName, job.itemId), job, record);
+    return;
+  }
+  const plan = await makePlan(ports, chain, record, job, job.set, job.point);
+  if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, record.seq))) return;
+  await storePlan(container, plan);
+  await changeJob(ports, address, (row) =>
+    row.attempt === plan.attempt
+      ? {
+          ...row,
+          totalBytes: plan.units.reduce((sum, unit) => sum + unit.bytes, 0),
+          sources: plan.disks.map(({ lun, name, source, reason }) => ({ lun, name, source, reason })),
+        }
+      : undefined,
+  );
+  await sendUnits(ports, step, plan);
+}
+
+/** A plan that was noted but, after a crash, not stored cannot have been begun: the coordinator finds it missing and plans again. */
+async function readNotedPlan(container: VaultContainer, job: JobRow): Promise<TransferPlan | { attempt: string; units: [] }> {
+  try {
+    return await readPlan(container, job.itemId, job.attempt!, transferPlan);
+  } catch (error) {
+    if (error instanceof BackupError && error.code === 'VaultObjectMissing') return { attempt: job.attempt!, units: [] };
+    throw error;
+  }
+}
+
+async function sendUnits(
+  ports: Ports,
+  { vault, jobId }: { vault: string; jobId: string },
+  plan: { attempt: string; units: readonly unknown[] },
+): Promise<void> {
+  const { attempt } = plan;
+  await forEachAtOnce(plan.units.keys(), SENDS_IN_FLIGHT, (unit) =>
+    ports.queue.send({ step: 'transfer-unit', v: 1, vault, jobId, attempt, unit }),
+  );
+  await ports.queue.send({ step: 'commit', v: 1, vault, jobId, attempt, round: 0 });
+}
+
+/** Transfers of an item commit in snapshot order: a point behind a later one can never enter the vault. */
+export function isOvertaken(record: ChainRecord, point: PointId): boolean {
+  const last = record.points.at(-1)?.point;
+  return last !== undefined && last > point;
+}
+
+async function overtake(ports: Ports, vault: string, partition: string, job: JobRow, record: ChainRecord): Promise<void> {
+  const note = `recovery point ${record.points.at(-1)!.point} entered the vault first; this one stays in the snapshot tier and ends with its snapshots`;
+  await changePoint(ports, partition, job.point!, (row) => ({ ...row, note }));
+  await changeJob(ports, { vault, jobId: job.jobId }, (row) => ({
+    ...row,
+    errors: [...row.errors, { code: 'RecoveryPointOvertaken', message: note, recommendations: [] }],
+  }));
+  await finishJob(ports, { vault, jobId: job.jobId }, 'CompletedWithWarnings');
+}
+
+async function makePlan(
+  ports: Ports,
+  chain: Chain,
+  record: ChainRecord,
+  job: JobRow,
+  set: SnapshotSet,
+  point: PointId,
+): Promise<TransferPlan> {
+  const live = await chain.manifests(record);
+  const disks: PlanDisk[] = [];
+  const units: TransferPlan['units'] = [];
+  for (const own of set.disks) {
+    const base = chainOf(own.disk, live).at(-1);
+    const plan = await chooseSource(ports, own, base);
+    const stacks = stacksOf(own.disk, live) as Map<number, TransferPlan['units'][number]['stack']>;
+    const changed = await changedRegions(ports, plan, stacks);
+    for (const [region, bytes] of [...changed].sort(([a], [b]) => a - b)) {
+      units.push({ disk: disks.length, region, bytes, stack: stacks.get(region) ?? [] });
+    }
+    disks.push(plan);
+  }
+  return {
+    format: 1,
+    kind: 'transfer',
+    item: job.itemId,
+    attempt: attemptId(ports.ids.hex(16)),
+    job: job.jobId,
+    point,
+    seq: record.seq,
+    base: record.points.at(-1)?.point ?? null,
+    set: set.attempt,
+    disks,
+    units,
+  };
+}
+
+/** Decides how the disk's changed blocks are found, and says why. */
+async function chooseSource(
+  ports: Ports,
+  own: SetDisk,
+  base: { point: PointId; disk: Manifest['disks'][number] } | undefined,
+): Promise<PlanDisk> {
+  const { disk, lun, name, url, createdAt, sizeBytes, snapshot } = own;
+  const found = { disk, lun, name, url, createdAt, sizeBytes, snapshot };
+  if (base === undefined) {
+    const reason = 'the first recovery point of this disk';
+    return { ...found, base: null, baseSizeBytes: null, source: 'full', since: null, reason };
+  }
+  const based = { ...found, base: base.point, baseSizeBytes: base.disk.sizeBytes };
+  const refusal = await whyNotDiff(ports, own, base.disk);
+  return refusal === undefined
+    ? { ...based, source: 'diff', since: base.disk.snapshot.id, reason: 'page ranges changed since the base snapshot' }
+    : { ...based, source: 'hashes', since: null, reason: refusal };
+}
+
+async function whyNotDiff(ports: Ports, own: SetDisk, base: Manifest['disks'][number]): Promise<string | undefined> {
+  if (base.url !== own.url || base.createdAt !== own.createdAt) return 'the disk was replaced since the base snapshot';
+  if (base.snapshot.id >= own.snapshot) return 'the base snapshot is not older than this one';
+  const since = { url: own.url, id: base.snapshot.id };
+  if ((await ports.snapshots.sizeOf(since)) === undefined) return 'the base snapshot is gone';
+  const probe = await ports.snapshots.probeChangeTracking({ url: own.url, id: own.snapshot });
+  return probe.usable ? undefined : probe.reason;
+}
+
+/**
+ * The regions that the transfer has to look at, each with the bytes that the source says it has to look at there. The listing is
+ * taken a page at a time and only counted here; each unit asks for its own region again.
+ */
+async function changedRegions(
+  ports: Ports,
+  disk: PlanDisk,
+  stacks: ReadonlyMap<number, readonly LayerName[]>,
+): Promise<Map<number, number>> {
+  const { geometry } = ports.settings;
+  const bytes = new Map<number, number>();
+  const count = ({ start, end }: ByteRange): void => {
+    for (let at = start; at < end;) {
+      const region = Math.floor(at / geometry.regionBytes);
+      const stop = Math.min(end, (region + 1) * geometry.regionBytes);
+      bytes.set(region, (bytes.get(region) ?? 0) + stop - at);
+      at = stop;
+    }
+  };
+  const snapshot = { url: disk.url, id: disk.snapshot };
+  const whole = { start: 0, end: disk.sizeBytes };
+  if (disk.source === 'diff' && disk.since !== null) {
+    for await (const range of ports.snapshots.changed(snapshot, { url: disk.url, id: disk.since }, whole)) count(range);
+  } else {
+    for await (const range of ports.snapshots.allocated(snapshot, whole)) count(range);
+  }
+  const shrunk = disk.baseSizeBytes !== null && disk.sizeBytes < disk.baseSizeBytes;
+  const lastWhole = Math.floor(disk.sizeBytes / geometry.regionBytes);
+  for (const region of stacks.keys()) {
+    const cutOff = shrunk && region >= lastWhole;
+    if (disk.source === 'hashes' || cutOff || region >= regionsIn(disk.sizeBytes, geometry)) {
+      bytes.set(region, bytes.get(region) ?? 0);
+    }
+  }
+  return bytes;
+}

@@ -1,0 +1,37 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Compute } from '../compute/compute.ts';
+import type { DiskSnapshots } from '../disk/disk-snapshots.ts';
+import type { RestoreTargets } from '../disk/restore-targets.ts';
+import type { Clock, Ids } from '../domain/clock.ts';
+import type { Geometry } from '../domain/units.ts';
+import type { WorkQueue } from '../queue/work-queue.ts';
+import type { VaultContainers } from '../vault/vault-container.ts';
+
+/** The storage accounts that restores can write to. */
+export interface StorageAccounts {
+  /** The blob endpoint of the account of that name, without a slash at its end; undefined when no such account is known. */
+  blobEndpoint(accountName: string): string | undefined;
+}
+
+/** What a deployment can set. */
+export interface Settings {
+  readonly geometry: Geometry;
+  /** Seconds between a commit and the deletes that it allows: longer than any message may run. */
+  readonly deleteGraceSeconds: number;
+}
+
+/** Everything outside that the services use. */
+export interface Ports {
+  readonly vaults: VaultContainers;
+  readonly snapshots: DiskSnapshots;
+  readonly targets: RestoreTargets;
+  readonly catalog: Catalog;
+  readonly queue: WorkQueue;
+  readonly compute: Compute;
+  readonly accounts: StorageAccounts;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly settings: Settings;
+  /** One line for operators. */
+  readonly log: (line: string) => void;
+}

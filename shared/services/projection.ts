@@ -1,0 +1,70 @@
+import type { PointRow } from '../catalog/catalog.ts';
+import { isBackupError } from '../domain/errors.ts';
+import type { PointId } from '../domain/ids.ts';
+import type { ChainRecord, Manifest } from '../format/documents.ts';
+import type { Chain } from './chain.ts';
+import type { Ports } from './ports.ts';
+
+/**
+ * Brings an item's recovery-point rows up to a chain record: points that it names with another manifest get their new counts,
+ * vault points that it no longer names go. Rows carry the record they were taken from and never go back to an older one, so
+ * late and repeated projections do no harm. Rows are never created here: a point's row is there from its snapshot on.
+ */
+export async function project(ports: Ports, partition: string, chain: Chain, record: ChainRecord): Promise<void> {
+  const named = new Map(record.points.map((entry) => [entry.point, entry]));
+  for await (const { key, row } of ports.catalog.points.list(partition)) {
+    const entry = named.get(row.point);
+    if (entry === undefined) {
+      if (row.vault === 'Valid') await changePoint(ports, partition, key, (now) => (isOlder(now, record) ? 'remove' : undefined));
+    } else if (row.manifest !== entry.manifest && isOlder(row, record)) {
+      const counts = countsOf(await chain.manifest(entry));
+      await changePoint(ports, partition, key, (now) =>
+        isOlder(now, record) ? { ...now, ...counts, vault: 'Valid', manifest: entry.manifest, seq: record.seq } : undefined,
+      );
+    }
+  }
+}
+
+const isOlder = (row: PointRow, record: ChainRecord): boolean => row.seq < record.seq;
+
+function countsOf(manifest: Manifest): Pick<PointRow, 'dataBlocks' | 'clearedBlocks' | 'storedBytes'> {
+  const layers = manifest.disks.flatMap((disk) => disk.regions.flatMap((region) => region.layers));
+  return {
+    dataBlocks: layers.reduce((sum, layer) => sum + layer.dataBlocks, 0),
+    clearedBlocks: layers.reduce((sum, layer) => sum + layer.clearedBlocks, 0),
+    storedBytes: layers.reduce((sum, layer) => sum + layer.storedBytes, 0),
+  };
+}
+
+/** Changes or removes a point's row under its ETag; an absent row is left alone. */
+export async function changePoint(
+  ports: Ports,
+  partition: string,
+  key: string,
+  change: (row: PointRow) => PointRow | 'remove' | undefined,
+): Promise<void> {
+  for (;;) {
+    const found = await ports.catalog.points.get(partition, key);
+    const next = found && change(found.row);
+    if (found === undefined || next === undefined) return;
+    try {
+      if (next === 'remove') await ports.catalog.points.remove(partition, key, found.etag);
+      else await ports.catalog.points.replace(partition, key, next, found.etag);
+      return;
+    } catch (error) {
+      if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error;
+    }
+  }
+}
+
+/** The rows of an item's points, in snapshot order. */
+export async function readPoints(ports: Ports, partition: string): Promise<PointRow[]> {
+  const rows: PointRow[] = [];
+  for await (const { row } of ports.catalog.points.list(partition)) rows.push(row);
+  return rows;
+}
+
+/** The row of one point; undefined when there is none. */
+export async function readPoint(ports: Ports, partition: string, point: PointId): Promise<PointRow | undefined> {
+  return (await ports.catalog.points.get(partition, point))?.row;
+}

@@ -1,0 +1,158 @@
+import type { ItemRow, JobRow } from '../catalog/catalog.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
+import { type ItemId, type JobId, attemptId, itemId, jobId } from '../domain/ids.ts';
+import { lastDue } from '../domain/policy.ts';
+import type { VaultContainer } from '../vault/vault-container.ts';
+import { Chain } from './chain.ts';
+import { finishJob } from './end-job.ts';
+import { changeItem } from './items.ts';
+import { insertJob } from './jobs.ts';
+import { itemKey } from './keys.ts';
+import { readPolicy } from './policies.ts';
+import type { Ports } from './ports.ts';
+import { openVault } from './vault-of.ts';
+
+/** The VM to protect, by the parts of its resource id. */
+export interface VmAddress {
+  readonly resourceId: string;
+  readonly resourceGroup: string;
+  readonly vmName: string;
+}
+
+/**
+ * Protects a VM with a policy, gives a protected one another policy, or resumes one that was stopped: the same request twice is the
+ * same state. Resolves the job that says so.
+ * @throws BackupError ResourceNotFound (vault, policy), VMNotFoundV2, BMSUserErrorInvalidConfigureProtectionRequest
+ */
+export async function protect(ports: Ports, vault: string, vm: VmAddress, policyName: string): Promise<JobId> {
+  const { row: vaultRow, container } = await openVault(ports, vault);
+  const policy = await readPolicy(ports, vault, policyName);
+  const key = itemKey(vm.resourceGroup, vm.vmName);
+  const existing = await ports.catalog.items.get(vault, key);
+  const scheduledUntil = lastDue(policy.rules, ports.clock.now());
+  if (existing === undefined) {
+    const found = await ports.compute.virtualMachine(vm.resourceId);
+    if (found === undefined) {
+      throw new BackupError('VMNotFoundV2', `the VM ${vm.resourceId} does not exist`, { target: 'properties.sourceResourceId' });
+    }
+    if (found.location.toLowerCase() !== vaultRow.location.toLowerCase()) {
+      throw new BackupError(
+        'BMSUserErrorInvalidConfigureProtectionRequest',
+        `the VM ${found.name} is in ${found.location} and the vault in ${vaultRow.location}: they must be in the same region`,
+        { target: 'properties.sourceResourceId' },
+      );
+    }
+    const item = newItem(ports, found, policy.name, scheduledUntil);
+    await startChain(ports, container, item.itemId);
+    try {
+      await ports.catalog.items.insert(vault, key, item);
+    } catch (error) {
+      if (!isBackupError(error, 'RowAlreadyExists')) throw error;
+    }
+  } else {
+    await setState(ports, container, existing.row.itemId, 'protected');
+    await changeItem(ports, vault, key, (item) =>
+      item.policyName === policy.name && item.protectionState !== 'ProtectionStopped'
+        ? undefined
+        : {
+            ...item,
+            policyName: policy.name,
+            scheduledUntil: Math.max(item.scheduledUntil, scheduledUntil),
+            protectionState: item.protectionState === 'ProtectionStopped' ? 'Protected' : item.protectionState,
+          },
+    );
+  }
+  return recordChange(ports, vault, key, 'ConfigureBackup', { 'Policy Name': policy.name });
+}
+
+/** Stops protection and keeps the data: no more backups, nothing expires. */
+export async function stopProtection(ports: Ports, vault: string, key: string): Promise<JobId> {
+  const { container } = await openVault(ports, vault);
+  const found = await ports.catalog.items.get(vault, key);
+  if (found === undefined) throw new BackupError('ResourceNotFound', `there is no protected item ${key} in this vault`);
+  await setState(ports, container, found.row.itemId, 'stopped');
+  await changeItem(ports, vault, key, (item) => ({ ...item, policyName: '', protectionState: 'ProtectionStopped' }));
+  return recordChange(ports, vault, key, 'DisableBackup', {});
+}
+
+function newItem(
+  ports: Ports,
+  vm: { id: string; name: string; resourceGroup: string },
+  policyName: string,
+  scheduledUntil: number,
+): ItemRow {
+  const readable = vm.name.toLowerCase().replaceAll(/[^a-z0-9-]+/g, '-').replace(/^-+/, '');
+  return {
+    itemId: itemId(`${readable === '' ? 'vm' : readable}-${ports.ids.hex(8)}`),
+    vmResourceId: vm.id,
+    vmName: vm.name,
+    resourceGroup: vm.resourceGroup,
+    policyName,
+    protectionState: 'IRPending',
+    protectedAt: ports.clock.now(),
+    scheduledUntil,
+    disks: [],
+    pins: [],
+    lastBackupStatus: '',
+  };
+}
+
+async function startChain(ports: Ports, container: VaultContainer, item: ItemId): Promise<void> {
+  await new Chain(container, item).start({
+    kind: 'start',
+    attempt: attemptId(ports.ids.hex(16)),
+    job: null,
+    writtenAt: new Date(ports.clock.now()).toISOString(),
+  });
+}
+
+/** Says in the chain whether merges may go on: a merge takes the item's state from the record that it builds on. */
+async function setState(ports: Ports, container: VaultContainer, item: ItemId, state: 'protected' | 'stopped'): Promise<void> {
+  const chain = new Chain(container, item);
+  for (;;) {
+    const newest = await chain.newest();
+    if (newest.state === state) return;
+    const { won } = await chain.append(newest, {
+      kind: 'state',
+      attempt: attemptId(ports.ids.hex(16)),
+      job: null,
+      writtenAt: new Date(ports.clock.now()).toISOString(),
+      state,
+    });
+    if (won) return;
+  }
+}
+
+/** A job that tells what has just been done: clients ask for one after every change. */
+async function recordChange(
+  ports: Ports,
+  vault: string,
+  key: string,
+  operation: JobRow['operation'],
+  bag: Record<string, string>,
+): Promise<JobId> {
+  const item = (await ports.catalog.items.get(vault, key))?.row;
+  if (item === undefined) throw new BackupError('ResourceNotFound', `there is no protected item ${key} in this vault`);
+  const id = jobId(ports.ids.guid());
+  const now = ports.clock.now();
+  await insertJob(ports, vault, {
+    jobId: id,
+    operation,
+    status: 'InProgress',
+    itemId: item.itemId,
+    itemKey: key,
+    vmName: item.vmName,
+    resourceGroup: item.resourceGroup,
+    userTriggered: true,
+    startedAt: now,
+    updatedAt: now,
+    tasks: [],
+    doneBytes: 0,
+    totalBytes: 0,
+    sources: [],
+    errors: [],
+    bag: { 'VM Name': item.vmName, ...bag },
+  });
+  await finishJob(ports, { vault, jobId: id }, 'Completed');
+  return id;
+}

@@ -1,0 +1,28 @@
+import type { JobRow } from '../catalog/catalog.ts';
+import { isBackupError } from '../domain/errors.ts';
+import { type RestorePlan, restorePlan } from '../format/documents.ts';
+import { planName } from '../format/names.ts';
+import { readPlan } from './plans.ts';
+import type { Ports } from './ports.ts';
+import { openVault } from './vault-of.ts';
+
+/** Takes away what a failed restore has made, once its row says that it has failed: nothing is left that looks whole. */
+export async function discardRestore(ports: Ports, vault: string, job: JobRow): Promise<void> {
+  if (job.attempt === undefined) return;
+  const { container } = await openVault(ports, vault);
+  let plan: RestorePlan;
+  try {
+    plan = await readPlan(container, job.itemId, job.attempt, restorePlan);
+  } catch (error) {
+    if (isBackupError(error, 'VaultObjectMissing')) return; // targets are made after the plan is stored
+    throw error;
+  }
+  for (const { url, leaseId } of plan.targets) await ports.targets.discard({ url, leaseId }, job.jobId);
+  await forgetUnits(ports, plan);
+  await container.delete(planName(plan.item, plan.attempt));
+}
+
+/** Deletes the marks of a restore's units. */
+export async function forgetUnits(ports: Ports, plan: RestorePlan): Promise<void> {
+  for await (const { partition, key } of ports.catalog.units.list(plan.attempt)) await ports.catalog.units.remove(partition, key);
+}

@@ -1,0 +1,132 @@
+import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import { isBackupError } from '../domain/errors.ts';
+import { touchedBlocks } from '../domain/changes.ts';
+import { stacksOf } from '../domain/point-stack.ts';
+import { BLOCK_BYTES, type ByteRange, blocksIn, regionRange } from '../domain/units.ts';
+import { type LayerRef, type RestorePlan, restorePlan } from '../format/documents.ts';
+import type { VaultContainer } from '../vault/vault-container.ts';
+import { Chain } from './chain.ts';
+import { readPieces } from './changed-blocks.ts';
+import { runningJob } from './jobs.ts';
+import { readView } from './layers.ts';
+import { inOrder } from './pipeline.ts';
+import { readPlan } from './plans.ts';
+import type { Ports } from './ports.ts';
+import { type BlockBytes, hashBlock, readBlocks } from './region-bytes.ts';
+import { readBack, RegionHashes } from './read-back.ts';
+import { TargetWriter } from './target-writer.ts';
+import { openVault } from './vault-of.ts';
+
+const READ_BYTES = 4 * 1024 * 1024;
+const READS_IN_FLIGHT = 4;
+const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
+
+/** The key of a unit's mark. */
+export const unitRowKey = (unit: number): string => unit.toString().padStart(7, '0');
+
+/**
+ * One region of one disk is written to its target under the job's lease, and read back. Writing the same bytes again does no harm;
+ * once the target has been handed over the lease is gone and a late write is refused. A finished unit leaves a mark.
+ */
+export async function restoreUnit(
+  ports: Ports,
+  step: { vault: string; jobId: string; attempt: string; unit: number },
+): Promise<void> {
+  const address = { vault: step.vault, jobId: step.jobId as JobId };
+  const job = await runningJob(ports, address, step.attempt);
+  if (job === undefined) return;
+  const { container } = await openVault(ports, step.vault);
+  const plan = await readPlan(container, job.itemId, attemptId(step.attempt), restorePlan);
+  const unit = plan.units[step.unit];
+  const target = unit && plan.targets[unit.target];
+  if (unit === undefined || target === undefined) return;
+  const key = unitRowKey(step.unit);
+  if ((await ports.catalog.units.get(plan.attempt, key)) !== undefined) return;
+
+  const window = regionRange(unit.region, target.sizeBytes, ports.settings.geometry);
+  const hashes =
+    target.source === null
+      ? await fromVault(ports, container, plan, target, unit, window)
+      : await copy(ports, target, window, snapshotBlocks(ports, target.source, window));
+  await readBack(ports.targets, target, window, hashes);
+  await ports.catalog.units.upsert(plan.attempt, key, { bytes: unit.bytes });
+}
+
+type Target = RestorePlan['targets'][number];
+
+async function fromVault(
+  ports: Ports,
+  container: VaultContainer,
+  plan: RestorePlan,
+  target: Target,
+  unit: RestorePlan['units'][number],
+  window: ByteRange,
+): Promise<RegionHashes> {
+  const at = { item: plan.item, disk: target.disk, region: unit.region };
+  const write = async (stack: readonly LayerRef[]): Promise<RegionHashes> =>
+    copy(ports, target, window, readBlocks(container, await readView(container, at, stack)));
+  try {
+    return await write(unit.stack);
+  } catch (error) {
+    if (!isBackupError(error, 'VaultObjectMissing')) throw error;
+    const stack = await newestStack(container, plan, target, unit.region);
+    if (stack === undefined || JSON.stringify(stack) === JSON.stringify(unit.stack)) throw error; // nothing has moved: this is damage
+    return write(stack);
+  }
+}
+
+/** The region's stack as the newest record has it; merges below a pinned point go on. */
+async function newestStack(
+  container: VaultContainer,
+  plan: RestorePlan,
+  target: Target,
+  region: number,
+): Promise<LayerRef[] | undefined> {
+  const chain = new Chain(container, plan.item);
+  const record = await chain.newest();
+  const point: PointId = plan.point;
+  if (!record.points.some((live) => live.point === point)) return undefined;
+  return stacksOf(target.disk, await chain.manifests(record, point)).get(region) ?? [];
+}
+
+/** Writes runs of blocks to the target, cut at the disk's end; answers the hashes of what was written. */
+async function copy(
+  ports: Ports,
+  target: Target,
+  window: ByteRange,
+  blocks: AsyncIterable<BlockBytes>,
+): Promise<RegionHashes> {
+  const hashes = new RegionHashes(blocksIn(window.end - window.start));
+  const writer = new TargetWriter(ports.targets, target, window.end);
+  for await (const { start, bytes } of blocks) {
+    for (let i = 0; i * BLOCK_BYTES < bytes.length; i++) {
+      if (start + i < hashes.blocks) hashes.set(start + i, hashBlock(bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)));
+    }
+    await writer.write(window.start + start * BLOCK_BYTES, bytes);
+  }
+  await writer.finish();
+  return hashes;
+}
+
+/** The blocks of a snapshot's region that hold anything but zeros. */
+async function* snapshotBlocks(
+  ports: Ports,
+  snapshot: { url: string; id: string },
+  window: ByteRange,
+): AsyncGenerator<BlockBytes> {
+  const allocated: ByteRange[] = [];
+  for await (const range of ports.snapshots.allocated(snapshot, window)) allocated.push(range);
+  const pieces = readPieces(touchedBlocks(allocated, window), window, READ_BYTES);
+  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) => ports.snapshots.read(snapshot, range))) {
+    const bytes = Buffer.alloc(blocksIn(result.length) * BLOCK_BYTES);
+    bytes.set(result);
+    let from = 0;
+    for (let at = 0; at <= bytes.length; at += BLOCK_BYTES) {
+      const zero = at === bytes.length || ZERO_BLOCK.equals(bytes.subarray(at, at + BLOCK_BYTES));
+      if (!zero) continue;
+      if (at > from) yield { start: item.block + from / BLOCK_BYTES, bytes: bytes.subarray(from, at) };
+      from = at + BLOCK_BYTES;
+    }
+  }
+}
+

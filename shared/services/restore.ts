@@ -1,0 +1,156 @@
+import type { JobRow, PointRow } from '../catalog/catalog.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
+import { type JobId, type PointId, jobId } from '../domain/ids.ts';
+import { type JobAddress, insertJob } from './jobs.ts';
+import { changeItem } from './items.ts';
+import { pointsPartition } from './keys.ts';
+import type { Ports } from './ports.ts';
+import { changePoint, readPoint } from './projection.ts';
+import { openVault, readItem } from './vault-of.ts';
+
+/** The task that a restore job shows, in the service's words. */
+export const TRANSFER_FROM_VAULT = 'Transfer data from vault';
+
+/** What a restore is asked for: new page blobs in a chosen account. */
+export interface RestoreRequest {
+  /** Resource id of the storage account. */
+  readonly accountId: string;
+  /** The container to put the disks in; by default a new one named after the VM and the job. */
+  readonly containerName?: string | undefined;
+  /** LUNs of the data disks wanted, the OS disk always with them; all disks when absent. */
+  readonly luns?: readonly number[] | undefined;
+}
+
+/**
+ * Starts the restore of a recovery point's disks: the job exists when this resolves, the rest goes by queue. The point is pinned, so
+ * that nothing of it is merged away while it is read.
+ * @throws BackupError ResourceNotFound, UserErrorInvalidRestoreRequest, UserErrorInstantRpNotFound, UserErrorRecoveryPointLeaving
+ */
+export async function startRestore(
+  ports: Ports,
+  vault: string,
+  key: string,
+  point: PointId,
+  request: RestoreRequest,
+): Promise<JobId> {
+  const { row: item } = await readItem(ports, vault, key);
+  const { row: vaultRow } = await openVault(ports, vault);
+  const partition = pointsPartition(vaultRow.containerName, item.itemId);
+  const row = await readPoint(ports, partition, point);
+  if (row === undefined) throw new BackupError('ResourceNotFound', `${item.vmName} has no recovery point ${point}`);
+  await tierOf(ports, partition, row);
+  refuseUnknownLuns(row, request.luns);
+
+  const accountName = request.accountId.split('/').at(-1) ?? '';
+  const endpoint = ports.accounts.blobEndpoint(accountName);
+  if (endpoint === undefined) {
+    throw new BackupError('UserErrorInvalidRestoreRequest', `there is no storage account ${accountName} to restore to`, {
+      target: 'properties.storageAccountId',
+    });
+  }
+  const id = jobId(ports.ids.guid());
+  const containerName = request.containerName ?? defaultContainer(item.vmName, id);
+  const now = ports.clock.now();
+  const configName = `config-${item.vmName}-${id}.json`;
+  const job: JobRow = {
+    jobId: id,
+    operation: 'Restore',
+    status: 'InProgress',
+    itemId: item.itemId,
+    itemKey: key,
+    vmName: item.vmName,
+    resourceGroup: item.resourceGroup,
+    userTriggered: true,
+    startedAt: now,
+    updatedAt: now,
+    point,
+    tasks: [{ taskId: TRANSFER_FROM_VAULT, status: 'InProgress', startedAt: now }],
+    doneBytes: 0,
+    totalBytes: 0,
+    sources: [],
+    errors: [],
+    bag: {
+      'Job Type': 'Recover disks',
+      'Target Storage Account Name': accountName,
+      'Recovery point time ': new Date(row.time).toISOString(),
+      'Config Blob Name': configName,
+      'Config Blob Container Name': containerName,
+      'Config Blob Uri': `${endpoint}/${containerName}/${configName}`,
+    },
+    restore: {
+      accountId: request.accountId,
+      containerUrl: `${endpoint}/${containerName}`,
+      luns: request.luns === undefined ? undefined : [...request.luns],
+    },
+  };
+  await insertJob(ports, vault, job);
+  try {
+    await pin(ports, { vault, jobId: id }, key, point);
+  } catch (error) {
+    await ports.catalog.jobs.remove(vault, id);
+    await ports.catalog.openJobs.remove(vault, id);
+    throw error;
+  }
+  await ports.queue.send({ step: 'plan-restore', v: 1, vault, jobId: id });
+  return id;
+}
+
+/** Pins a point for a job; a point that a merge is taking away can no longer be pinned. Repeats safely. */
+export async function pin(ports: Ports, { vault, jobId: id }: JobAddress, key: string, point: PointId): Promise<void> {
+  await changeItem(ports, vault, key, (item) => {
+    if (item.leaving === point) {
+      throw new BackupError('UserErrorRecoveryPointLeaving', `recovery point ${point} has expired and is being merged into the next one`);
+    }
+    return item.pins.some((own) => own.jobId === id) ? undefined : { ...item, pins: [...item.pins, { jobId: id, point }] };
+  });
+}
+
+/**
+ * The tier that a point is restored from: its snapshots while they are all there, else the vault. A snapshot that somebody has
+ * deleted is noticed here and noted on the point.
+ * @throws BackupError UserErrorInstantRpNotFound when the point is in neither
+ */
+export async function tierOf(ports: Ports, partition: string, row: PointRow): Promise<'snapshot' | 'vault'> {
+  if (row.instant === 'Valid') {
+    const sizes = await Promise.all(row.set.disks.map(({ url, snapshot }) => ports.snapshots.sizeOf({ url, id: snapshot })));
+    if (sizes.every((size) => size !== undefined)) return 'snapshot';
+    await changePoint(ports, partition, row.point, (now) => (now.instant === 'Valid' ? { ...now, instant: 'Lost' } : undefined));
+  }
+  if (row.vault === 'Valid') return 'vault';
+  throw new BackupError(
+    'UserErrorInstantRpNotFound',
+    `a snapshot of recovery point ${row.point} has been deleted, and the point had not reached the vault`,
+  );
+}
+
+/** Whether a disk is wanted: the OS disk (LUN -1) always is. */
+export function isWanted(lun: number, luns: readonly number[] | undefined): boolean {
+  return luns === undefined || lun === -1 || luns.includes(lun);
+}
+
+function refuseUnknownLuns(row: PointRow, luns: readonly number[] | undefined): void {
+  const unknown = luns?.filter((lun) => !row.set.disks.some((disk) => disk.lun === lun)) ?? [];
+  if (unknown.length === 0) return;
+  const present = row.set.disks.map(({ lun }) => lun).join(', ');
+  throw new BackupError(
+    'UserErrorInvalidRestoreRequest',
+    `recovery point ${row.point} has no disk with LUN ${unknown.join(', ')}; it has ${present}`,
+    { target: 'properties.restoreDiskLunList' },
+  );
+}
+
+/** `<vm>-<32 hexadecimal digits>`, as the service names it: a container name is at most 63 lower-case letters, digits and hyphens. */
+function defaultContainer(vmName: string, id: JobId): string {
+  const readable = vmName
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-+|-+$/g, '')
+    .slice(0, 30)
+    .replace(/-+$/, '');
+  return `${readable === '' ? 'vm' : readable}-${id.replaceAll('-', '')}`;
+}
+
+/** Whether `error` says that what a restore reads has gone from under it. */
+export function isGone(error: unknown): boolean {
+  return isBackupError(error, 'VaultObjectMissing', 'UserErrorInstantRpNotFound');
+}

@@ -1,0 +1,73 @@
+import { isBackupError, ERROR_TABLE } from '../domain/errors.ts';
+import type { Step } from '../queue/steps.ts';
+import { cleanItem } from './clean-up.ts';
+import { commitTransfer } from './commit.ts';
+import { finishRestore } from './finish-restore.ts';
+import { type JobAddress, readJob } from './jobs.ts';
+import { commitMerge, mergeUnit, planMerge } from './merge.ts';
+import { planRestore } from './plan-restore.ts';
+import { planTransfer } from './plan-transfer.ts';
+import type { Ports } from './ports.ts';
+import { reclaim } from './reclaim.ts';
+import { restoreUnit } from './restore-unit.ts';
+import { takeSnapshot } from './take-snapshot.ts';
+import { transferUnit } from './transfer-unit.ts';
+import { failJob } from './watch.ts';
+
+/**
+ * Does one step. What trying again cannot mend ends the step's job with the reason; passing trouble is thrown, so that the
+ * message comes again.
+ */
+export async function runStep(ports: Ports, step: Step): Promise<void> {
+  try {
+    await perform(ports, step);
+  } catch (error) {
+    if (!isBackupError(error) || ERROR_TABLE[error.code].retry || step.step === 'clean-item' || step.step === 'reclaim') throw error;
+    await failJob(ports, addressOf(step), error);
+  }
+}
+
+/** A step that has failed every time: its job ends with the reason. */
+export async function giveUp(ports: Ports, step: Step): Promise<void> {
+  ports.log(`step ${step.step} was given up: ${JSON.stringify(step)}`);
+  if (step.step === 'clean-item' || step.step === 'reclaim') return;
+  try {
+    // Once more, so that the job can say what went wrong rather than that something did.
+    await perform(ports, step);
+  } catch (error) {
+    await failJob(ports, addressOf(step), error);
+  }
+}
+
+type JobStep = Exclude<Step, { step: 'clean-item' }>;
+
+const addressOf = (step: JobStep): JobAddress => ({ vault: step.vault, jobId: step.jobId as JobAddress['jobId'] });
+
+async function perform(ports: Ports, step: Step): Promise<void> {
+  switch (step.step) {
+    case 'take-snapshot':
+      return takeSnapshot(ports, step);
+    case 'plan-transfer':
+      return planTransfer(ports, step);
+    case 'transfer-unit':
+      return transferUnit(ports, step);
+    case 'plan-merge':
+      return planMerge(ports, step);
+    case 'merge-unit':
+      return mergeUnit(ports, step);
+    case 'commit': {
+      const job = await readJob(ports, addressOf(step));
+      return job?.operation === 'Merge' ? commitMerge(ports, step) : commitTransfer(ports, step);
+    }
+    case 'reclaim':
+      return reclaim(ports, step);
+    case 'plan-restore':
+      return planRestore(ports, step);
+    case 'restore-unit':
+      return restoreUnit(ports, step);
+    case 'finish-restore':
+      return finishRestore(ports, step);
+    case 'clean-item':
+      return cleanItem(ports, step);
+  }
+}

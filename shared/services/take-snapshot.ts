@@ -1,0 +1,211 @@
+import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
+import type { SourceDisk } from '../disk/disk-snapshots.ts';
+import type { AttachedDisk, VirtualMachine } from '../compute/compute.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
+import { type DiskId, type JobId, type PointId, attemptId, diskId } from '../domain/ids.ts';
+import { assignDisks } from '../domain/lineage.ts';
+import { TAKE_SNAPSHOT, TRANSFER } from './backup.ts';
+import { changeItem } from './items.ts';
+import { type JobAddress, changeJob, readJob, withTask } from './jobs.ts';
+import { pointsPartition } from './keys.ts';
+import type { Ports } from './ports.ts';
+import { openVault, readItem } from './vault-of.ts';
+
+/** All snapshots of a set are taken within this, or the set is not one moment. */
+const SET_MS = 60_000;
+
+/** The tags that a snapshot carries, so that a rerun finds it and a sweep knows whose it is. */
+export interface SnapshotTags {
+  readonly vault: string;
+  readonly item: string;
+  readonly job: string;
+  readonly point: string;
+  readonly attempt: string;
+  readonly disk: string;
+  /** How many disks the whole set has. */
+  readonly disks: string;
+}
+
+/**
+ * Takes the snapshots of all disks of a job's VM as one set, and makes the recovery point known: from here on it can be restored.
+ * A set that another run has recorded stands; then this run's own is thrown away. A set that is not whole is never recorded.
+ */
+export async function takeSnapshot(ports: Ports, step: { vault: string; jobId: string }): Promise<void> {
+  const address = { vault: step.vault, jobId: step.jobId as JobId };
+  const job = await readJob(ports, address);
+  if (job?.status !== 'InProgress' || job.point === undefined) return;
+  const set = job.set ?? (await takeSet(ports, address, job, job.point));
+  if (set === undefined) return;
+  await insertPoint(ports, address, job, job.point, set);
+  await ports.queue.send({ step: 'plan-transfer', v: 1, vault: step.vault, jobId: address.jobId });
+}
+
+async function takeSet(
+  ports: Ports,
+  address: JobAddress,
+  job: JobRow,
+  point: PointId,
+): Promise<SnapshotSet | undefined> {
+  const { row: item } = await readItem(ports, address.vault, job.itemKey);
+  const { row: vault } = await openVault(ports, address.vault);
+  const vm = await ports.compute.virtualMachine(item.vmResourceId);
+  if (vm === undefined) {
+    throw new BackupError('VMNotFoundV2', `the VM ${item.vmResourceId} does not exist`, { target: item.vmResourceId });
+  }
+  const disks = await describeDisks(ports, vm);
+  const ids = await identify(ports, address.vault, job.itemKey, disks);
+  const attempt = attemptId(ports.ids.hex(16));
+  const startedAt = ports.clock.now();
+  const tags = (disk: string): SnapshotTags => ({
+    vault: vault.containerName,
+    item: item.itemId,
+    job: address.jobId,
+    point,
+    attempt,
+    disk,
+    disks: `${disks.length}`,
+  });
+  const taken = await Promise.allSettled(
+    disks.map(async ({ attached, source }, i): Promise<SetDisk> => {
+      const snapshot = await ports.snapshots.take(source.url, { ...tags(ids[i]!) });
+      const sizeBytes = await ports.snapshots.sizeOf(snapshot);
+      if (sizeBytes === undefined) throw new BackupError('SnapshotSetIncomplete', `the snapshot of ${attached.name} vanished`);
+      return {
+        disk: ids[i]!,
+        lun: attached.lun,
+        name: attached.name,
+        url: source.url,
+        createdAt: source.createdAt,
+        sizeBytes,
+        snapshot: snapshot.id,
+      };
+    }),
+  );
+  const whole = taken.every((result) => result.status === 'fulfilled');
+  const slow = ports.clock.now() - startedAt > SET_MS;
+  if (!whole || slow) {
+    await discardSet(ports, disks, attempt);
+    const failure = taken.find((result) => result.status === 'rejected');
+    throw new BackupError(
+      'SnapshotSetIncomplete',
+      slow ? 'the snapshots took longer than a minute' : `a snapshot failed: ${String(failure?.reason)}`,
+      { cause: failure?.reason },
+    );
+  }
+  const set: SnapshotSet = {
+    attempt,
+    takenAt: startedAt,
+    disks: taken.map((result) => (result as PromiseFulfilledResult<SetDisk>).value),
+    lacking: [],
+    vm: { id: vm.id, vmId: vm.vmId, name: vm.name, resourceGroup: vm.resourceGroup, location: vm.location, size: vm.size, osType: vm.osType },
+  };
+  return record(ports, address, set, disks);
+}
+
+type DescribedDisk = { attached: AttachedDisk; source: SourceDisk };
+
+async function describeDisks(ports: Ports, vm: VirtualMachine): Promise<DescribedDisk[]> {
+  if (vm.disks.length === 0) {
+    throw new BackupError('UserErrorVmWithoutDisks', `the VM ${vm.name} has no disks: there is nothing to back up`, { target: vm.id });
+  }
+  return Promise.all(
+    vm.disks.map(async (attached) => {
+      if (attached.vhdUrl === undefined) {
+        throw new BackupError(
+          'UserErrorUnsupportedDisk',
+          `disk ${attached.name} of ${vm.name} is a managed disk; this version backs up page blobs`,
+          { target: attached.managedDiskId ?? attached.name },
+        );
+      }
+      return { attached, source: await ports.snapshots.describe(attached.vhdUrl) };
+    }),
+  );
+}
+
+/** Gives each disk its id and keeps the item's list of known disks. */
+async function identify(ports: Ports, vault: string, key: string, disks: readonly DescribedDisk[]): Promise<DiskId[]> {
+  const present = disks.map(({ attached: { lun, name }, source: { url, createdAt } }) => ({ lun, name, url, createdAt }));
+  let assigned: DiskId[] = [];
+  await changeItem(ports, vault, key, (item) => {
+    const answer = assignDisks(item.disks, present, () => diskId(ports.ids.hex(8)));
+    assigned = answer.disks;
+    return JSON.stringify(answer.known) === JSON.stringify(item.disks) ? undefined : { ...item, disks: answer.known };
+  });
+  return assigned;
+}
+
+/** Records the set on the job's row, if none stands there. Then what other runs of the job have taken goes. */
+async function record(
+  ports: Ports,
+  address: JobAddress,
+  set: SnapshotSet,
+  disks: readonly DescribedDisk[],
+): Promise<SnapshotSet | undefined> {
+  const now = ports.clock.now();
+  const recorded = await changeJob(ports, address, (job) =>
+    job.status !== 'InProgress' || job.set !== undefined
+      ? undefined
+      : {
+          ...job,
+          set,
+          tasks: withTask(withTask(job.tasks, TAKE_SNAPSHOT, { status: 'Completed', endedAt: now }), TRANSFER, {
+            status: 'InProgress',
+            startedAt: now,
+          }),
+        },
+  );
+  if (recorded === undefined) await discardSet(ports, disks, set.attempt);
+  const standing = recorded ?? (await readJob(ports, address));
+  if (standing?.status !== 'InProgress' || standing.set === undefined) return undefined;
+  await discardStrays(ports, standing, standing.set);
+  return standing.set;
+}
+
+/** Deletes the snapshots of one attempt. */
+async function discardSet(ports: Ports, disks: readonly DescribedDisk[], attempt: string): Promise<void> {
+  for (const { source } of disks) {
+    for await (const snapshot of ports.snapshots.list(source.url)) {
+      if (snapshot.tags['attempt'] === attempt) await ports.snapshots.remove(snapshot);
+    }
+  }
+}
+
+/** Deletes what crashed or slower runs of this job have taken, once the job's set stands on its row. */
+async function discardStrays(ports: Ports, job: JobRow, set: SnapshotSet): Promise<void> {
+  for (const disk of set.disks) {
+    for await (const snapshot of ports.snapshots.list(disk.url)) {
+      if (snapshot.tags['job'] === job.jobId && snapshot.tags['attempt'] !== set.attempt) await ports.snapshots.remove(snapshot);
+    }
+  }
+}
+
+async function insertPoint(
+  ports: Ports,
+  address: JobAddress,
+  job: JobRow,
+  point: PointId,
+  set: SnapshotSet,
+): Promise<void> {
+  const { row: vault } = await openVault(ports, address.vault);
+  try {
+    await ports.catalog.points.insert(pointsPartition(vault.containerName, job.itemId), point, {
+      point,
+      itemId: job.itemId,
+      jobId: job.jobId,
+      time: set.takenAt,
+      trigger: job.dueAt === undefined ? 'onDemand' : 'scheduled',
+      dueAt: job.dueAt,
+      retainUntil: job.retainUntil,
+      set,
+      instant: 'Valid',
+      vault: 'None',
+      sizeBytes: set.disks.reduce((sum, disk) => sum + disk.sizeBytes, 0),
+      dataBlocks: 0,
+      clearedBlocks: 0,
+      storedBytes: 0,
+      seq: 0,
+    });
+  } catch (error) {
+    if (!isBackupError(error, 'RowAlreadyExists')) throw error;
+  }
+}

@@ -1,0 +1,116 @@
+import type { VaultRow } from '../catalog/catalog.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
+import { BLOCK_BYTES } from '../domain/units.ts';
+import { encodeDocument } from '../format/document.ts';
+import type { VaultDocument } from '../format/documents.ts';
+import { VAULT_NAME } from '../format/names.ts';
+import { DEFAULT_POLICY_NAME, defaultPolicy } from './default-policy.ts';
+import { type VaultAddress, vaultKey, vaultRowKey } from './keys.ts';
+import { putPolicy } from './policies.ts';
+import type { Ports } from './ports.ts';
+
+/** What a client says of a vault. */
+export interface VaultRequest {
+  readonly location: string;
+  readonly skuName: string;
+  readonly tags: Record<string, string>;
+  readonly properties: Record<string, unknown>;
+}
+
+/** The vault's row; undefined when there is none. */
+export async function findVault(ports: Ports, address: VaultAddress): Promise<VaultRow | undefined> {
+  const at = vaultRowKey(vaultKey(address));
+  return (await ports.catalog.vaults.get(at.partition, at.key))?.row;
+}
+
+/** Creates a vault with its container and its default policy, or changes what may be changed of one that exists. */
+export async function putVault(
+  ports: Ports,
+  address: VaultAddress,
+  request: VaultRequest,
+): Promise<{ row: VaultRow; created: boolean }> {
+  const at = vaultRowKey(vaultKey(address));
+  for (;;) {
+    const found = await ports.catalog.vaults.get(at.partition, at.key);
+    if (found !== undefined && found.row.location !== request.location) {
+      throw new BackupError(
+        'InvalidRequest',
+        `vault ${address.vault} is in ${found.row.location} and cannot be moved to ${request.location}`,
+        { target: 'location' },
+      );
+    }
+    const row: VaultRow = found === undefined ? newVault(ports, address, request) : { ...found.row, ...request };
+    try {
+      if (found === undefined) await ports.catalog.vaults.insert(at.partition, at.key, row);
+      else await ports.catalog.vaults.replace(at.partition, at.key, row, found.etag);
+    } catch (error) {
+      if (isBackupError(error, 'EtagMismatch', 'RowAlreadyExists', 'RowNotFound')) continue;
+      throw error;
+    }
+    await prepare(ports, address, row);
+    return { row, created: found === undefined };
+  }
+}
+
+function newVault(ports: Ports, address: VaultAddress, request: VaultRequest): VaultRow {
+  const readable = address.vault.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+  return {
+    name: address.vault,
+    resourceGroup: address.resourceGroup,
+    subscriptionId: address.subscriptionId,
+    containerName: `vault-${readable}-${ports.ids.hex(8)}`.replaceAll(/-+/g, '-'),
+    createdAt: ports.clock.now(),
+    ...request,
+  };
+}
+
+/** Everything that a vault needs from the first moment. Repeats safely, so that a crash half way is mended by the next PUT. */
+async function prepare(ports: Ports, address: VaultAddress, row: VaultRow): Promise<void> {
+  const container = await ports.vaults.open(row.containerName);
+  const document: VaultDocument = {
+    format: 1,
+    vaultId: row.containerName,
+    blockBytes: BLOCK_BYTES,
+    regionBytes: ports.settings.geometry.regionBytes,
+    createdAt: new Date(row.createdAt).toISOString(),
+  };
+  try {
+    await container.put(VAULT_NAME, encodeDocument(VAULT_NAME, document));
+  } catch (error) {
+    if (!isBackupError(error, 'BlobAlreadyExists')) throw error;
+  }
+  const key = vaultKey(address);
+  if ((await ports.catalog.policies.get(key, DEFAULT_POLICY_NAME.toLowerCase())) === undefined) {
+    const { properties, rules } = defaultPolicy();
+    await putPolicy(ports, key, DEFAULT_POLICY_NAME, properties, rules);
+  }
+}
+
+/** Yields the vaults of a subscription, or of one of its resource groups. */
+export async function* listVaults(ports: Ports, subscriptionId: string, resourceGroup?: string): AsyncGenerator<VaultRow> {
+  const prefix = resourceGroup === undefined ? undefined : `${resourceGroup.toLowerCase()}|`;
+  for await (const { row } of ports.catalog.vaults.list(subscriptionId.toLowerCase(), prefix)) yield row;
+}
+
+/**
+ * Deletes an empty vault; absent is fine.
+ * @throws BackupError ServiceResourceNotEmptyWithBackendMessage naming what is in the way
+ */
+export async function deleteVault(ports: Ports, address: VaultAddress): Promise<void> {
+  const key = vaultKey(address);
+  const at = vaultRowKey(key);
+  const row = await findVault(ports, address);
+  if (row === undefined) return;
+  const items: string[] = [];
+  for await (const { row: item } of ports.catalog.items.list(key)) items.push(item.vmName);
+  if (items.length > 0) {
+    throw new BackupError(
+      'ServiceResourceNotEmptyWithBackendMessage',
+      `vault ${row.name} cannot be deleted as there are existing resources within the vault: it protects ${items.join(', ')}`,
+    );
+  }
+  for await (const { partition, key: name } of ports.catalog.policies.list(key)) await ports.catalog.policies.remove(partition, name);
+  for await (const { partition, key: id } of ports.catalog.jobs.list(key)) await ports.catalog.jobs.remove(partition, id);
+  await ports.vaults.drop(row.containerName);
+  await ports.catalog.vaults.remove(at.partition, at.key);
+}

@@ -1,0 +1,219 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import type { TokenCredential } from '@azure/identity';
+import {
+  BlobServiceClient,
+  newPipeline,
+  type ContainerClient,
+  type StorageRetryOptions,
+  type StorageSharedKeyCredential,
+} from '@azure/storage-blob';
+import { BackupError } from '../domain/errors.ts';
+import { storageFailure, translated } from './azure-failures.ts';
+import type { BlobInfo, VaultContainer, VaultContainers } from './vault-container.ts';
+
+/** Where the vaults' containers lie and how to get in. */
+export interface AzureVaultOptions {
+  /** `https://<account>.blob.core.windows.net`, or an emulator's `http://127.0.0.1:<port>/<account>`. */
+  readonly blobServiceUrl: string;
+  readonly credential: StorageSharedKeyCredential | TokenCredential;
+  /** Default: 5 tries, the second at once (an idle connection that the server has closed), then after 0.4, 1.2 and 2.8 s. */
+  readonly retryOptions?: StorageRetryOptions;
+  /** A request with all its tries is given up after this. Default 60,000 ms. */
+  readonly deadlineMs?: number;
+}
+
+const RETRIES: StorageRetryOptions = { maxTries: 5, retryDelayInMs: 400, maxRetryDelayInMs: 10_000 };
+
+const CONTAINER_NAME = /^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/;
+
+/** Vault containers in Azure Blob Storage: each blob is one block blob, written by one Put Blob with `If-None-Match: *`. */
+export function azureVaultContainers(options: AzureVaultOptions): VaultContainers {
+  const pipeline = newPipeline(options.credential, { retryOptions: options.retryOptions ?? RETRIES });
+  const service = new BlobServiceClient(options.blobServiceUrl, pipeline);
+  const deadline = () => AbortSignal.timeout(options.deadlineMs ?? 60_000);
+
+  // Each container is made once in a process, and the same object is given for it from then on.
+  const opened = new Map<string, Promise<VaultContainer>>();
+  const create = async (containerName: string): Promise<VaultContainer> => {
+    const container = service.getContainerClient(containerName);
+    try {
+      await container.createIfNotExists({ abortSignal: deadline() });
+    } catch (error) {
+      opened.delete(containerName);
+      throw translated(error, `open container ${containerName}`);
+    }
+    return azureVaultContainer(container, deadline);
+  };
+
+  return {
+    async open(containerName) {
+      assertContainerName(containerName);
+      const found = opened.get(containerName) ?? create(containerName);
+      opened.set(containerName, found);
+      return found;
+    },
+
+    async drop(containerName) {
+      assertContainerName(containerName);
+      opened.delete(containerName);
+      try {
+        await service.getContainerClient(containerName).deleteIfExists({ abortSignal: deadline() });
+      } catch (error) {
+        // The container is on its way out already: what was asked for.
+        if (storageFailure(error)?.code === 'ContainerBeingDeleted') return;
+        throw translated(error, `delete container ${containerName}`);
+      }
+    },
+  };
+}
+
+function azureVaultContainer(container: ContainerClient, deadline: () => AbortSignal): VaultContainer {
+  /** Absence of the blob has its own error; absence of the whole container must never pass for it. */
+  function failed(error: unknown, what: string, name: string): unknown {
+    const failure = storageFailure(error);
+    if (failure?.status === 404) {
+      // A HEAD has no body, and a server that sends no code either leaves only the status: then it is the blob that was asked for.
+      return failure.code === 'ContainerNotFound' || failure.code === 'ResourceNotFound'
+        ? new BackupError('ResourceNotFound', `container ${container.containerName} does not exist`, { cause: error })
+        : new BackupError('BlobNotFound', `no blob ${name} in container ${container.containerName}`, {
+            cause: error,
+            target: name,
+          });
+    }
+    if (failure?.status === 409 && /Immutable|LegalHold/.test(failure.code)) {
+      return new BackupError('BMSUserErrorObjectLocked', `an immutability policy holds ${name}`, {
+        cause: error,
+        target: name,
+      });
+    }
+    return translated(error, `${what} ${name} in container ${container.containerName}`);
+  }
+
+  return {
+    async put(name, body, summary = {}) {
+      assertSummary(summary);
+      try {
+        await container.getBlockBlobClient(name).upload(body, body.byteLength, {
+          conditions: { ifNoneMatch: '*' },
+          metadata: { ...summary },
+          // Checked by the server before anything is stored: bytes that were damaged on the way are refused.
+          transactionalContentMD5: createHash('md5').update(body).digest(),
+          abortSignal: deadline(),
+        });
+      } catch (error) {
+        const failure = storageFailure(error);
+        if (failure?.status === 412 || failure?.code === 'BlobAlreadyExists') {
+          throw new BackupError('BlobAlreadyExists', `blob ${name} exists already`, { cause: error, target: name });
+        }
+        throw failed(error, 'put', name);
+      }
+    },
+
+    async read(name, offset, length) {
+      if (length === 0) return new Uint8Array(0);
+      try {
+        const answer = await container.getBlobClient(name).download(offset, length, { abortSignal: deadline() });
+        if (answer.contentLength !== length) {
+          answer.readableStreamBody?.resume();
+          throw tooShort(name, offset, length, `it gave ${answer.contentLength} bytes`);
+        }
+        return await collected(answer.readableStreamBody as Readable, length);
+      } catch (error) {
+        if (storageFailure(error)?.status === 416) throw tooShort(name, offset, length, 'it ends before', error);
+        throw failed(error, 'read', name);
+      }
+    },
+
+    async readWhole(name) {
+      try {
+        const answer = await container.getBlobClient(name).download(0, undefined, { abortSignal: deadline() });
+        return await collected(answer.readableStreamBody as Readable, answer.contentLength ?? 0);
+      } catch (error) {
+        throw failed(error, 'read', name);
+      }
+    },
+
+    async stat(name) {
+      try {
+        const { contentLength, metadata } = await container
+          .getBlobClient(name)
+          .getProperties({ abortSignal: deadline() });
+        return { name, sizeBytes: contentLength ?? 0, summary: { ...metadata } };
+      } catch (error) {
+        const problem = failed(error, 'look at', name);
+        if (problem instanceof BackupError && problem.code === 'BlobNotFound') return undefined;
+        throw problem;
+      }
+    },
+
+    async *list(prefix): AsyncGenerator<BlobInfo> {
+      let continuationToken: string | undefined;
+      do {
+        const pages = container
+          .listBlobsFlat({ prefix, includeMetadata: true, abortSignal: deadline() })
+          .byPage(continuationToken === undefined ? {} : { continuationToken });
+        const page = await pages.next().catch((error: unknown) => {
+          throw failed(error, 'list', `${prefix}*`);
+        });
+        if (page.done === true) return;
+        for (const { name, properties, metadata } of page.value.segment.blobItems) {
+          yield { name, sizeBytes: properties.contentLength ?? 0, summary: { ...metadata } };
+        }
+        continuationToken = page.value.continuationToken;
+      } while (continuationToken !== undefined && continuationToken !== '');
+    },
+
+    async delete(name) {
+      try {
+        await container.getBlobClient(name).delete({ abortSignal: deadline() });
+      } catch (error) {
+        const problem = failed(error, 'delete', name);
+        if (problem instanceof BackupError && problem.code === 'BlobNotFound') return;
+        throw problem;
+      }
+    },
+  };
+}
+
+/** The `length` bytes of a body, copied once as they arrive. By events: an async iterator costs small reads a third of their rate. */
+function collected(body: Readable, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  return new Promise((resolve, reject) => {
+    body.on('data', (piece: Buffer) => {
+      bytes.set(piece.subarray(0, length - filled), filled);
+      filled += piece.length;
+    });
+    body.once('error', reject);
+    body.once('end', () => {
+      if (filled === length) resolve(bytes);
+      else reject(new BackupError('StorageUnavailable', `a body of ${length} bytes broke off after ${filled}`));
+    });
+  });
+}
+
+function tooShort(name: string, offset: number, length: number, found: string, cause?: unknown): BackupError {
+  const message = `expected bytes ${offset} to ${offset + length} in ${name}, but ${found}`;
+  return new BackupError('PackCorrupt', message, { cause, target: name });
+}
+
+function assertContainerName(name: string): void {
+  if (CONTAINER_NAME.test(name)) return;
+  throw new BackupError(
+    'InvalidResourceName',
+    `container name '${name}' is not 3 to 63 lower-case letters, digits and single hyphens`,
+    { target: name },
+  );
+}
+
+/** Headers carry the summary, so that what is no plain text would be lost, trimmed or refused by one server and not another. */
+function assertSummary(summary: Readonly<Record<string, string>>): void {
+  for (const [key, value] of Object.entries(summary)) {
+    if (!/^[a-z_]+$/.test(key) || !/^[!-~]([ -~]*[!-~])?$/.test(value)) {
+      throw new TypeError(
+        `summary ${key}='${value}': keys are lower-case letters, values printable ASCII without outer spaces`,
+      );
+    }
+  }
+}

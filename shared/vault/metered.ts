@@ -1,0 +1,63 @@
+import type { VaultContainer } from './vault-container.ts';
+
+/** What has been asked of a vault's container so far. Azure bills requests by these kinds, failed ones too. */
+export interface RequestTotals {
+  put: number;
+  read: number;
+  /** Pages of listings, at the 5,000 names that Azure gives a page. */
+  list: number;
+  delete: number;
+  stat: number;
+  /** Bytes of bodies that were stored. */
+  bytesWritten: number;
+  /** Bytes of bodies that were read. */
+  bytesRead: number;
+}
+
+/** Names in a page of a listing: the service's most, and its default. */
+const NAMES_PER_PAGE = 5_000;
+
+/** Counts what passes through to `container`. Tries that the adapter repeats inside are not seen here. */
+export function metered(container: VaultContainer): {
+  readonly container: VaultContainer;
+  readonly totals: () => RequestTotals;
+} {
+  const totals: RequestTotals = { put: 0, read: 0, list: 0, delete: 0, stat: 0, bytesWritten: 0, bytesRead: 0 };
+  const counted: VaultContainer = {
+    async put(name, body, summary) {
+      totals.put += 1;
+      await container.put(name, body, summary);
+      totals.bytesWritten += body.byteLength;
+    },
+    async read(name, offset, length) {
+      totals.read += 1;
+      const bytes = await container.read(name, offset, length);
+      totals.bytesRead += bytes.byteLength;
+      return bytes;
+    },
+    async readWhole(name) {
+      totals.read += 1;
+      const bytes = await container.readWhole(name);
+      totals.bytesRead += bytes.byteLength;
+      return bytes;
+    },
+    stat(name) {
+      totals.stat += 1;
+      return container.stat(name);
+    },
+    async *list(prefix) {
+      let names = 0;
+      totals.list += 1;
+      for await (const blob of container.list(prefix)) {
+        if (names > 0 && names % NAMES_PER_PAGE === 0) totals.list += 1;
+        names += 1;
+        yield blob;
+      }
+    },
+    delete(name) {
+      totals.delete += 1;
+      return container.delete(name);
+    },
+  };
+  return { container: counted, totals: () => ({ ...totals }) };
+}

@@ -1,0 +1,103 @@
+import type { z } from 'zod';
+import type { CatalogTable, KeyedRow } from '../../shared/catalog/catalog-table.ts';
+import {
+  checkEtag,
+  checkFits,
+  checkKeys,
+  decodeRow,
+  encodeRow,
+  type StoredRow,
+} from '../../shared/catalog/row-codec.ts';
+import { BackupError } from '../../shared/domain/errors.ts';
+
+interface Version {
+  readonly stored: StoredRow;
+  readonly etag: string;
+}
+
+const ascending = (names: Iterable<string>): string[] => [...names].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+
+/**
+ * A catalog table in memory. Rows are kept as the real table keeps them, so no caller can reach into another's row and the
+ * same rows are refused. Each call takes effect at once, before its promise settles; a listing sees each row as it is when
+ * the listing comes to it.
+ */
+export function memoryTable<Row extends object>(
+  options: { readonly tableName?: string; readonly schema?: z.ZodType<Row> } = {},
+): CatalogTable<Row> {
+  const { tableName: table = 'memory', schema } = options;
+  const partitions = new Map<string, Map<string, Version>>();
+  let versions = 0;
+
+  const find = (partition: string, key: string): Version | undefined => {
+    checkKeys({ table, partition, key });
+    return partitions.get(partition)?.get(key);
+  };
+  const encode = (partition: string, key: string, row: Row): StoredRow => {
+    const place = { table, partition, key };
+    if (schema !== undefined) checkFits(place, row, schema);
+    return encodeRow(place, row);
+  };
+  const write = (partition: string, key: string, stored: StoredRow): string => {
+    versions += 1;
+    const etag = `W/"${versions}"`;
+    const rows = partitions.get(partition) ?? new Map<string, Version>();
+    partitions.set(partition, rows.set(key, { stored, etag }));
+    return etag;
+  };
+  const fail = (code: 'RowNotFound' | 'RowAlreadyExists' | 'EtagMismatch', partition: string, key: string): never => {
+    throw new BackupError(code, `row (${partition}, ${key}) of table ${table}: ${code}`);
+  };
+
+  async function* rows(partition: string, keyPrefix: string): AsyncGenerator<KeyedRow<Row>> {
+    const keys = ascending(partitions.get(partition)?.keys() ?? []).filter((key) => key.startsWith(keyPrefix));
+    for (const key of keys) {
+      const version = partitions.get(partition)?.get(key);
+      if (version === undefined) continue;
+      yield {
+        partition,
+        key,
+        row: decodeRow({ table, partition, key }, version.stored, schema),
+        etag: version.etag,
+      };
+    }
+  }
+
+  return {
+    async get(partition, key) {
+      const version = find(partition, key);
+      if (version === undefined) return undefined;
+      return { row: decodeRow({ table, partition, key }, version.stored, schema), etag: version.etag };
+    },
+    async insert(partition, key, row) {
+      const stored = encode(partition, key, row);
+      if (find(partition, key) !== undefined) fail('RowAlreadyExists', partition, key);
+      return write(partition, key, stored);
+    },
+    async replace(partition, key, row, etag) {
+      checkEtag({ table, partition, key }, etag);
+      const stored = encode(partition, key, row);
+      const version = find(partition, key);
+      if (version === undefined) return fail('RowNotFound', partition, key);
+      if (version.etag !== etag) fail('EtagMismatch', partition, key);
+      return write(partition, key, stored);
+    },
+    async upsert(partition, key, row) {
+      write(partition, key, encode(partition, key, row));
+    },
+    async remove(partition, key, etag) {
+      if (etag !== undefined) checkEtag({ table, partition, key }, etag);
+      const version = find(partition, key);
+      if (version === undefined) return;
+      if (etag !== undefined && version.etag !== etag) fail('EtagMismatch', partition, key);
+      partitions.get(partition)?.delete(key);
+    },
+    async *list(partition, keyPrefix = '') {
+      checkKeys({ table, partition, key: keyPrefix === '' ? '-' : keyPrefix });
+      yield* rows(partition, keyPrefix);
+    },
+    async *listAll() {
+      for (const partition of ascending(partitions.keys())) yield* rows(partition, '');
+    },
+  };
+}

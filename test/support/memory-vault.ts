@@ -1,0 +1,115 @@
+import { BackupError } from '../../shared/domain/errors.ts';
+import type { BlobInfo, VaultContainer, VaultContainers } from '../../shared/vault/vault-container.ts';
+
+/** Vault containers in memory, for seeded simulations: no time, no randomness, the same order in every run. */
+export interface MemoryVault extends VaultContainers {
+  /** The names of the containers that exist, in the order of their creation. */
+  containerNames(): string[];
+  /** The stored bytes of every blob of a container by name, to be looked at (and damaged) by tests. */
+  blobs(containerName: string): Map<string, StoredBlob>;
+}
+
+export interface StoredBlob {
+  body: Uint8Array;
+  summary: Readonly<Record<string, string>>;
+}
+
+/** `pageSize` is how many names a listing looks at together; between pages it sees what has changed meanwhile, as servers do. */
+export function memoryVault({ pageSize = 100 }: { pageSize?: number } = {}): MemoryVault {
+  const containers = new Map<string, Map<string, StoredBlob>>();
+  return {
+    // oxlint-disable-next-line typescript/require-await -- a port answers by promises whatever lies behind it
+    async open(containerName) {
+      if (!/^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/.test(containerName)) {
+        throw new BackupError('InvalidResourceName', `container name '${containerName}' is not allowed`);
+      }
+      if (!containers.has(containerName)) containers.set(containerName, new Map());
+      return memoryContainer(containerName, () => containers.get(containerName), pageSize);
+    },
+    async drop(containerName) {
+      containers.delete(containerName);
+    },
+    containerNames: () => [...containers.keys()],
+    blobs: (containerName) => containers.get(containerName) ?? new Map<string, StoredBlob>(),
+  };
+}
+
+function memoryContainer(
+  containerName: string,
+  find: () => Map<string, StoredBlob> | undefined,
+  pageSize: number,
+): VaultContainer {
+  function blobs(): Map<string, StoredBlob> {
+    const found = find();
+    if (found === undefined) {
+      throw new BackupError('ResourceNotFound', `container ${containerName} does not exist`);
+    }
+    return found;
+  }
+  function blob(name: string): StoredBlob {
+    const found = blobs().get(name);
+    if (found === undefined) throw new BackupError('BlobNotFound', `no blob ${name}`, { target: name });
+    return found;
+  }
+  const info = (name: string, { body, summary }: StoredBlob): BlobInfo => ({
+    name,
+    sizeBytes: body.byteLength,
+    summary: { ...summary },
+  });
+
+  return {
+    async put(name, body, summary = {}) {
+      if (blobs().has(name))
+        throw new BackupError('BlobAlreadyExists', `blob ${name} exists already`, { target: name });
+      blobs().set(name, { body: body.slice(), summary: { ...summary } });
+    },
+    async read(name, offset, length) {
+      if (length === 0) return new Uint8Array(0);
+      const { body } = blob(name);
+      if (offset + length > body.byteLength) {
+        const message = `expected bytes ${offset} to ${offset + length} in ${name}, it has ${body.byteLength}`;
+        throw new BackupError('PackCorrupt', message, { target: name });
+      }
+      return body.slice(offset, offset + length);
+    },
+    async readWhole(name) {
+      return blob(name).body.slice();
+    },
+    async stat(name) {
+      const found = blobs().get(name);
+      return found === undefined ? undefined : info(name, found);
+    },
+    async *list(prefix) {
+      let after: string | undefined;
+      for (;;) {
+        const names = [...blobs().keys()]
+          .filter((name) => name.startsWith(prefix) && (after === undefined || byUtf8(name, after) > 0))
+          .sort(byUtf8)
+          .slice(0, pageSize);
+        const page = names.map((name) => info(name, blob(name)));
+        yield* page;
+        if (page.length < pageSize) return;
+        after = names.at(-1);
+      }
+    },
+    async delete(name) {
+      blobs().delete(name);
+    },
+  };
+}
+
+/** Orders texts by their UTF-8 bytes, which is by code point: UTF-16 puts surrogates before U+E000 and above. */
+function byUtf8(a: string, b: string): number {
+  const shared = Math.min(a.length, b.length);
+  for (let i = 0; i < shared; i++) {
+    const x = a.charCodeAt(i);
+    const y = b.charCodeAt(i);
+    if (x !== y) return codePointRank(x) - codePointRank(y);
+  }
+  return a.length - b.length;
+}
+
+function codePointRank(unit: number): number {
+  if (unit >= 0xe000) return unit - 0x0800;
+  return unit >= 0xd800 ? unit + 0x2000 : unit;
+}
