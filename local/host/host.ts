@@ -9,7 +9,7 @@ import { createHttpServer, type HostKeys } from './http.ts';
 import { createInvoker } from './invoke.ts';
 import { createHostLog, type HostLog } from './log.ts';
 import { createQueueClients, sendQueueOutputs } from './outputs.ts';
-import { listenToQueue } from './queue-listener.ts';
+import { listenToQueue, type QueueListener } from './queue-listener.ts';
 import type { RpcInvocationResponse } from './rpc.ts';
 import { readHostSettings } from './settings.ts';
 import { startTimers } from './timers.ts';
@@ -65,11 +65,14 @@ export async function startHost(options: HostOptions, onRecycle: (reason: string
   });
   const queueClient = createQueueClients();
   const sendOutputs = (fn: IndexedFunction, response: RpcInvocationResponse) =>
-    sendQueueOutputs(fn, response, queueClient, settings.queues.messageEncoding);
+    sendQueueOutputs(fn, response, queueClient, settings.queues.messageEncoding, onEnqueued);
 
-  const queues = functions
-    .filter((fn) => fn.kind === 'queue')
-    .map((fn) => listenToQueue({ fn, settings: settings.queues, queueClient, invoker, log, sendOutputs }));
+  const queues: QueueListener[] = [];
+  const onEnqueued = (queueName: string): void => {
+    for (const queue of queues) if (queue.queueName === queueName) queue.wake();
+  };
+  const queueOptions = { settings: settings.queues, queueClient, invoker, log, sendOutputs, onEnqueued };
+  for (const fn of functions) if (fn.kind === 'queue') queues.push(listenToQueue({ fn, ...queueOptions }));
   const timers =
     role === 'main'
       ? startTimers({

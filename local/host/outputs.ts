@@ -26,6 +26,7 @@ export async function sendQueueOutputs(
   response: RpcInvocationResponse,
   queueClient: (connectionString: string, queueName: string) => QueueClient,
   encoding: QueueSettings['messageEncoding'],
+  onEnqueued: (queueName: string) => void,
 ): Promise<void> {
   for (const output of fn.queueOutputs) {
     const data =
@@ -37,6 +38,7 @@ export async function sendQueueOutputs(
     const client = queueClient(output.connectionString, output.queueName);
     await client.createIfNotExists();
     for (const message of messages) await client.sendMessage(encodeMessage(message, encoding));
+    onEnqueued(output.queueName);
   }
 }
 

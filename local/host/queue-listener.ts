@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DequeuedMessageItem, QueueClient } from '@azure/storage-queue';
 import type { QueueFunction } from './bindings.ts';
-import type { Invoker } from './invoke.ts';
+import { HostStoppedError, type Invoker } from './invoke.ts';
 import type { HostLog } from './log.ts';
 import { decodeMessage } from './queue-text.ts';
 import type { RpcInvocationResponse, RpcTypedData } from './rpc.ts';
@@ -13,8 +13,11 @@ const MIN_POLLING_MS = 100;
 const STOP_POLLING_MS = 3_000;
 
 export interface QueueListener {
+  readonly queueName: string;
   /** Resolves when the queue has been read for the first time, or could not be. */
   readonly started: Promise<void>;
+  /** Ends the wait between two polls: a message is known to have come. */
+  wake(): void;
   /** Stops taking messages; what runs goes on. Resolves once no more message can be taken. */
   stop(): Promise<void>;
   /** Resolves when the messages in work have been settled (deleted, released or poisoned). */
@@ -27,7 +30,10 @@ export interface QueueListener {
  * `maxPollingInterval`; deletes after success; after a failure shows the message again after `visibilityTimeout`, or moves it to
  * `<queue>-poison` once it was taken `maxDequeueCount` times. A text that does not fit the encoding is moved at once.
  *
- * Both queues are made when they are absent.
+ * A queue whose own name ends in `-poison` (or is too long for the suffix) has no poison queue: a message that fails stays
+ * invisible until its lease is over, and is left alone once it was taken more than `maxDequeueCount` times.
+ *
+ * Queues are made when they are absent.
  */
 export function listenToQueue(options: {
   fn: QueueFunction;
@@ -36,23 +42,32 @@ export function listenToQueue(options: {
   invoker: Invoker;
   log: HostLog;
   sendOutputs: (fn: QueueFunction, response: RpcInvocationResponse) => Promise<void>;
+  /** Hears of each queue that this listener sends a message to. */
+  onEnqueued: (queueName: string) => void;
 }): QueueListener {
-  const { fn, settings, queueClient, invoker, sendOutputs } = options;
+  const { fn, settings, queueClient, invoker, sendOutputs, onEnqueued } = options;
   const queue = queueClient(fn.connectionString, fn.queueName);
-  const poison = queueClient(fn.connectionString, `${fn.queueName}-poison`);
+  const poison = hasPoisonQueue(fn.queueName) ? queueClient(fn.connectionString, `${fn.queueName}-poison`) : undefined;
   const inWork = new Set<Promise<void>>();
   const stopping = new AbortController();
   const { signal } = stopping;
   const givingUp = new AbortController();
+  let waiting = new AbortController();
   const log = (level: 'debug' | 'warning' | 'error', message: string) =>
     options.log.write(level, 'Host.Triggers.Queues', fn.functionName, message);
 
   const moveToPoison = async (message: DequeuedMessageItem, popReceipt: string, why: string): Promise<void> => {
+    if (poison === undefined)
+      return log('warning', `message ${message.messageId} stays in ${queue.name}, unworked: ${why}`);
     await poison.createIfNotExists();
     await poison.sendMessage(message.messageText);
     await queue.deleteMessage(message.messageId, popReceipt);
+    onEnqueued(poison.name);
     log('warning', `message ${message.messageId} is moved to ${poison.name}: ${why}`);
   };
+
+  const release = (message: DequeuedMessageItem, popReceipt: string, visibleInSeconds: number) =>
+    queue.updateMessage(message.messageId, popReceipt, undefined, visibleInSeconds);
 
   const process = async (message: DequeuedMessageItem): Promise<void> => {
     const text = decodeMessage(message.messageText, settings.messageEncoding);
@@ -68,6 +83,7 @@ export function listenToQueue(options: {
       log('warning', `lease of ${message.messageId}: ${errorText(error)}`),
     );
     let isDone = false;
+    let isHostStopping = false;
     try {
       const response = await invoker.invoke(
         fn.fn,
@@ -76,20 +92,21 @@ export function listenToQueue(options: {
       );
       await sendOutputs(fn, response);
       isDone = true;
-    } catch {
+    } catch (error) {
       // The invoker has logged the failure; what is left is to hand the message on.
+      isHostStopping = error instanceof HostStoppedError;
     }
     const popReceipt = await lease.end();
     if (isDone) await queue.deleteMessage(message.messageId, popReceipt);
+    else if (isHostStopping) await release(message, popReceipt, 0);
+    else if (poison === undefined)
+      log(
+        'warning',
+        `message ${message.messageId} comes again in at most ${LEASE_SECONDS} s: ${queue.name} has no poison queue`,
+      );
     else if (message.dequeueCount >= settings.maxDequeueCount)
       await moveToPoison(message, popReceipt, `it failed ${message.dequeueCount} times`);
-    else
-      await queue.updateMessage(
-        message.messageId,
-        popReceipt,
-        undefined,
-        Math.round(settings.visibilityTimeout / 1000),
-      );
+    else await release(message, popReceipt, Math.round(settings.visibilityTimeout / 1000));
   };
 
   const start = (message: DequeuedMessageItem): void => {
@@ -99,12 +116,9 @@ export function listenToQueue(options: {
     inWork.add(work);
   };
 
-  const putBack = (message: DequeuedMessageItem) =>
-    queue.updateMessage(message.messageId, message.popReceipt, undefined, 0, { abortSignal: givingUp.signal });
-
   const started = Promise.withResolvers<void>();
   const poll = async (): Promise<void> => {
-    let waitMs = MIN_POLLING_MS;
+    let misses = 0;
     let isCreated = false;
     let isFailing = false;
     while (!signal.aborted) {
@@ -118,7 +132,8 @@ export function listenToQueue(options: {
           abortSignal: givingUp.signal,
         });
         count = receivedMessageItems.length;
-        if (signal.aborted) await Promise.all(receivedMessageItems.map(putBack));
+        if (signal.aborted)
+          await Promise.all(receivedMessageItems.map((message) => release(message, message.popReceipt, 0)));
         else receivedMessageItems.forEach(start);
         isFailing = false;
       } catch (error) {
@@ -128,19 +143,25 @@ export function listenToQueue(options: {
       }
       started.resolve();
       if (count > 0) {
-        waitMs = MIN_POLLING_MS;
+        misses = 0;
         while (inWork.size > settings.newBatchThreshold && !signal.aborted)
           await Promise.race([...inWork, aborted(signal)]);
         continue;
       }
-      await delay(waitMs, undefined, { signal }).catch(() => undefined);
-      waitMs = nextWait(waitMs, settings.maxPollingInterval);
+      misses++;
+      waiting = new AbortController();
+      const until = AbortSignal.any([signal, waiting.signal]);
+      await delay(pollingDelayMs(misses, settings.maxPollingInterval), undefined, { signal: until }).catch(
+        () => undefined,
+      );
     }
   };
 
   const polling = poll();
   return {
+    queueName: fn.queueName,
     started: started.promise,
+    wake: () => waiting.abort(),
     async stop() {
       stopping.abort();
       // A request that is cut off may have taken messages, which nobody would see until their lease is over; so it gets time,
@@ -155,9 +176,13 @@ export function listenToQueue(options: {
   };
 }
 
-/** RandomizedExponentialBackoffStrategy: about doubles, 20 % up or down, within the bounds. */
-function nextWait(waitMs: number, maxMs: number): number {
-  return Math.min(maxMs, waitMs + MIN_POLLING_MS * (0.8 + Math.random() * 0.4) * (waitMs / MIN_POLLING_MS));
+function hasPoisonQueue(queueName: string): boolean {
+  return !queueName.endsWith('-poison') && queueName.length + '-poison'.length <= 63;
+}
+
+/** RandomizedExponentialBackoffStrategy of the WebJobs SDK: the growing part doubles each time, 20 % up or down. */
+function pollingDelayMs(misses: number, maxMs: number): number {
+  return Math.min(maxMs, MIN_POLLING_MS + MIN_POLLING_MS * (0.8 + Math.random() * 0.4) * 2 ** (misses - 1));
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openClock } from '../clock/clock.ts';
 import type { HostOptions } from '../host/host.ts';
@@ -68,7 +69,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
 
 /** Starts the parts one after another; `started` learns how to undo each of them. */
 async function start(options: PlatformOptions, started: AsyncDisposableStack): Promise<Platform> {
-  const { appDir = PROJECT, say = console.log, env = {} } = options;
+  const { say = console.log, env = {} } = options;
+  const appDir = resolve(options.appDir ?? PROJECT);
   const folder = dataFolder(options.dataDir);
   started.defer(lockFolder(folder));
   rmSync(folder.endpointsFile, { force: true });

@@ -29,12 +29,12 @@ export interface ChangedRange extends ByteRange {
 
 /**
  * Snapshots of source disks: taken, listed, read, compared, deleted. Every implementation passes diskSnapshotsContract.
- * All ranges ascend, do not overlap, lie inside the window and are aligned to 512 bytes.
+ * All ranges ascend, do not overlap, lie inside the window and are aligned to 512 bytes; so must windows be (else RangeError).
  */
 export interface DiskSnapshots {
   /** @throws BackupError UserErrorUnsupportedDisk when it is no page blob or absent, StorageUnavailable */
   describe(url: string): Promise<SourceDisk>;
-  /** Takes a snapshot now. `tags` come back from `list`: keys are lower-case letters, values printable ASCII. */
+  /** Takes a snapshot now; fails as `describe` does. `tags` come back from `list`: keys are lower-case letters, values printable ASCII. */
   take(url: string, tags: Readonly<Record<string, string>>): Promise<DiskSnapshot>;
   /** Yields the living snapshots of a disk; none when the disk is gone. */
   list(url: string): AsyncIterable<TaggedSnapshot>;
@@ -50,7 +50,7 @@ export interface DiskSnapshots {
    * cannot compare the two (`since` gone, newer, or of a blob that was re-created)
    */
   changed(snapshot: DiskSnapshot, since: DiskSnapshot, window: ByteRange): AsyncIterable<ChangedRange>;
-  /** Exactly the bytes of `range`, holes as zeros. @throws BackupError UserErrorInstantRpNotFound */
+  /** Exactly the bytes of `range`, holes as zeros. @throws BackupError UserErrorInstantRpNotFound, RangeError beyond the end */
   read(snapshot: DiskSnapshot, range: ByteRange): Promise<Uint8Array>;
   /**
    * Whether the provider of this disk can be trusted with `changed`: a server that cannot compare answers a comparison

@@ -11,7 +11,8 @@ export interface BlobInfo {
  * Every implementation passes vaultContainerContract in test/contract.
  *
  * Names are case-sensitive and compared by their UTF-8 bytes. Nothing is ever overwritten. Passing trouble is retried
- * inside and ends as StorageUnavailable; an outage never looks like absence.
+ * inside and ends as StorageUnavailable; an outage never looks like absence. Nor does a container that was dropped: every
+ * method then throws ResourceNotFound.
  */
 export interface VaultContainer {
   /**
@@ -31,7 +32,10 @@ export interface VaultContainer {
   stat(name: string): Promise<BlobInfo | undefined>;
   /** Yields the blobs under `prefix` in ascending byte order of their names, a page at a time. */
   list(prefix: string): AsyncIterable<BlobInfo>;
-  /** Deleting what is absent succeeds, so that a retried delete is safe. */
+  /**
+   * Deleting what is absent succeeds, so that a retried delete is safe.
+   * @throws BackupError BMSUserErrorObjectLocked while an immutability policy holds the blob
+   */
   delete(name: string): Promise<void>;
 }
 

@@ -45,6 +45,17 @@ describe('queue triggers', () => {
     await poison.clearMessages();
   });
 
+  it('hand poison messages to a function of their queue, which has no poison queue itself', async () => {
+    await bench.queue('relay').sendMessage(base64({ name: 'fine', refuse: true }));
+    await bench.queue('relay').sendMessage(base64({ name: 'hard', refuse: true, failGivenUp: true }));
+    await until(() => expect(eventsOf('given-up', 'fine')).toHaveLength(1));
+    await until(() => expect(eventsOf('given-up', 'hard')).toHaveLength(1));
+    // The one that failed is kept, invisible until its lease is over.
+    await until(async () => expect(await countOf('relay-poison')).toBe(1));
+    expect((await bench.queue('relay-poison').peekMessages()).peekedMessageItems).toHaveLength(0);
+    expect(await bench.queue('relay-poison-poison').exists()).toBe(false);
+  });
+
   it('move a text that is not Base64 to the poison queue unseen', async () => {
     const before = bench.events().length;
     await bench.queue('work').sendMessage('{"name":"raw"}');

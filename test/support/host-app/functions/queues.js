@@ -20,5 +20,17 @@ app.storageQueue('relay', {
   connection: 'AzureWebJobsStorage',
   queueName: '%RELAY_QUEUE%',
   return: output.storageQueue({ connection: 'AzureWebJobsStorage', queueName: '%WORK_QUEUE%' }),
-  handler: (entry) => [{ relayed: entry }, { relayed: 'again' }],
+  handler: (entry) => {
+    if (entry.refuse) throw new Error('refused on purpose');
+    return [{ relayed: entry }, { relayed: 'again' }];
+  },
+});
+
+app.storageQueue('given-up', {
+  connection: 'AzureWebJobsStorage',
+  queueName: '%RELAY_QUEUE%-poison',
+  handler: (entry, context) => {
+    record({ fn: 'given-up', entry, dequeueCount: context.triggerMetadata.dequeueCount });
+    if (entry.failGivenUp) throw new Error('failing on purpose, even here');
+  },
 });

@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import { decodeDocument } from '../../shared/format/document.ts';
+import { type ChainRecord, type Manifest, chainRecord, manifest } from '../../shared/format/documents.ts';
+import { decodeLayer } from '../../shared/format/layer-file.ts';
+import type { StoredBlob } from './memory-vault.ts';
+
+/*
+ * Looks at a vault's container from outside, by its names and bytes alone: what is there, what the newest record leads to, and what
+ * is left over. It shares nothing with the services but the readers of the formats.
+ */
+
+type Blobs = ReadonlyMap<string, Pick<StoredBlob, 'body'>>;
+
+/** The newest chain record of the only item in the container. */
+export function newestRecord(blobs: Blobs): ChainRecord {
+  const name = [...blobs.keys()].filter((each) => each.includes('/chain/')).sort().at(-1)!;
+  return decodeDocument(name, blobs.get(name)!.body, chainRecord);
+}
+
+/** The manifests that the newest record names, in snapshot order. */
+export function liveManifests(blobs: Blobs): Manifest[] {
+  return newestRecord(blobs).points.map((entry) => decodeDocument(entry.manifest, blobs.get(entry.manifest)!.body, manifest, entry.sha256));
+}
+
+/** A stored block: its number on the disk and its hash. */
+export interface OwnedBlock {
+  readonly disk: number;
+  readonly block: number;
+  readonly hash: string;
+}
+
+/** For each live point the blocks that are its own, by the layers that its manifest lists. */
+export function ownedBlocks(blobs: Blobs, regionBlocks: number): OwnedBlock[][] {
+  return liveManifests(blobs).map((point) =>
+    point.disks.flatMap((disk, index) =>
+      disk.regions.flatMap(({ region, layers }) =>
+        layers.flatMap(({ point: by, attempt }) => {
+          const name = layerOf(point, disk.disk, region, by, attempt);
+          const layer = decodeLayer(name, blobs.get(name)!.body);
+          let at = 0;
+          return layer.extents.flatMap((extent) =>
+            extent.frame < 0
+              ? []
+              : Array.from({ length: extent.count }, (_, i) => ({
+                  disk: index,
+                  block: region * regionBlocks + extent.start + i,
+                  hash: Buffer.from(layer.hashes!.subarray(at, (at += 32))).toString('hex'),
+                })),
+          );
+        }),
+      ),
+    ),
+  );
+}
+
+function layerOf(point: Manifest, disk: string, region: number, by: string, attempt: string): string {
+  return `v1/items/${point.item}/disks/${disk}/${by}/${String(region).padStart(6, '0')}.${attempt}.layer`;
+}
+
+/** The names in the container that nothing leads to: besides vault.json and the chain, all that the newest record does not name. */
+export function leftovers(blobs: Blobs): string[] {
+  const named = new Set<string>(['v1/vault.json']);
+  for (const { manifest: name } of newestRecord(blobs).points) named.add(name);
+  for (const point of liveManifests(blobs)) {
+    for (const disk of point.disks) {
+      for (const { region, layers } of disk.regions) {
+        for (const { point: by, attempt } of layers) {
+          const name = layerOf(point, disk.disk, region, by, attempt);
+          named.add(name);
+          for (const pack of decodeLayer(name, blobs.get(name)!.body).packs) named.add(pack.name);
+        }
+      }
+    }
+  }
+  return [...blobs.keys()].filter((name) => !named.has(name) && !name.includes('/chain/'));
+}
+
+/** The SHA-256 of a block, as the map tells blocks apart. */
+export const hashOf = (block: Uint8Array): string => createHash('sha256').update(block).digest('hex');
