@@ -1,14 +1,7 @@
-import {
-  createHash,
-  createPrivateKey,
-  generateKeyPairSync,
-  randomBytes,
-  sign,
-  X509Certificate,
-  type KeyObject,
-} from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, randomBytes, webcrypto, X509Certificate, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import * as der from './der.ts';
+import 'reflect-metadata'; // what @peculiar/x509 is built on
+import * as x509 from '@peculiar/x509';
 import { readFileIfAny, writeFileAtomic } from './files.ts';
 
 /** The TLS of a local platform: a development CA of its own and a server certificate that the CA signed. PEM texts. */
@@ -28,7 +21,7 @@ const RENEW_DAYS = 30;
  * The certificates in `folder`, made at the first call and kept; what expires within 30 days is made anew. The server's is for
  * 127.0.0.1, ::1 and localhost. Both carry the key identifiers and usages that strict verifiers (Python 3.13) ask for.
  */
-export function ensureCertificates(folder: string, now = new Date()): Certificates {
+export async function ensureCertificates(folder: string, now = new Date()): Promise<Certificates> {
   const caFile = join(folder, 'ca.pem');
   const caKeyFile = join(folder, 'ca.key');
   const certFile = join(folder, 'server.pem');
@@ -39,7 +32,7 @@ export function ensureCertificates(folder: string, now = new Date()): Certificat
   if (caCert === undefined || caKey === undefined || !isFresh(caCert, now)) {
     const { publicKey, privateKey } = newKeys();
     const name = `Strata development CA ${randomBytes(4).toString('hex')}`;
-    caCert = issue({
+    caCert = await issue({
       name,
       publicKey,
       issuer: name,
@@ -66,7 +59,7 @@ export function ensureCertificates(folder: string, now = new Date()): Certificat
     const { publicKey, privateKey } = newKeys();
     const issuer = ca.subject.replace(/^CN=/, '');
     const issuerKey = createPrivateKey(caKey);
-    cert = issue({
+    cert = await issue({
       name: 'localhost',
       publicKey,
       issuer,
@@ -95,8 +88,8 @@ function pem(key: KeyObject): string {
   return key.export({ type: 'pkcs8', format: 'pem' }) as string;
 }
 
-/** Writes and signs an X.509 version 3 certificate (RFC 5280) with ECDSA and SHA-256. */
-function issue(options: {
+/** Issues an X.509 certificate (RFC 5280) signed with ECDSA and SHA-256. */
+async function issue(options: {
   name: string;
   publicKey: KeyObject;
   issuer: string;
@@ -105,61 +98,44 @@ function issue(options: {
   days: number;
   isCa: boolean;
   now: Date;
-}): string {
+}): Promise<string> {
   const { name, publicKey, issuer, issuerKey, issuerPublicKey, days, isCa, now } = options;
-  const algorithm = der.sequence(der.oid('1.2.840.10045.4.3.2'));
-  // A positive serial number of 16 bytes; clocks that run late still find the certificate valid.
-  const serial = randomBytes(16);
-  serial[0] = ((serial[0] as number) & 0x7f) | 0x40;
-  const from = new Date(now.getTime() - DAY_MS);
-  const until = new Date(now.getTime() + days * DAY_MS);
-  const usage = isCa ? [0x06, 1] : [0x80, 7];
-  const extensions = [
-    extension('2.5.29.19', true, isCa ? der.sequence(der.boolean(true)) : der.sequence()),
-    extension('2.5.29.15', true, der.bitString(Buffer.from([usage[0] as number]), usage[1])),
-    extension('2.5.29.14', false, der.octetString(keyId(publicKey))),
-    extension('2.5.29.35', false, der.sequence(der.context(0, keyId(issuerPublicKey), false))),
-    ...(isCa
-      ? []
-      : [
-          extension('2.5.29.37', false, der.sequence(der.oid('1.3.6.1.5.5.7.3.1'))),
-          extension(
-            '2.5.29.17',
-            false,
-            der.sequence(
-              der.context(2, Buffer.from('localhost'), false),
-              der.context(7, Buffer.from([127, 0, 0, 1]), false),
-              der.context(7, Buffer.from([...Array<number>(15).fill(0), 1]), false),
-            ),
-          ),
-        ]),
-  ];
-  const body = der.sequence(
-    der.context(0, der.integer(Buffer.from([2]))),
-    der.integer(serial),
-    algorithm,
-    distinguishedName(issuer),
-    der.sequence(der.time(from), der.time(until)),
-    distinguishedName(name),
-    publicKey.export({ type: 'spki', format: 'der' }),
-    der.context(3, der.sequence(...extensions)),
-  );
-  const signed = der.sequence(body, algorithm, der.bitString(sign('sha256', body, issuerKey)));
-  const lines = signed.toString('base64').replace(/.{1,64}/g, '$&\n');
-  return `-----BEGIN CERTIFICATE-----\n${lines}-----END CERTIFICATE-----\n`;
+  const subjectKey = await cryptoKey(publicKey);
+  const usage = isCa ? x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign : x509.KeyUsageFlags.digitalSignature;
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: `4${randomBytes(16).toString('hex').slice(1)}`, // positive
+    subject: `CN=${name}`,
+    issuer: `CN=${issuer}`,
+    notBefore: new Date(now.getTime() - DAY_MS), // clocks that run late still find it valid
+    notAfter: new Date(now.getTime() + days * DAY_MS),
+    publicKey: subjectKey,
+    signingKey: await cryptoKey(issuerKey),
+    signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+    extensions: [
+      new x509.BasicConstraintsExtension(isCa, undefined, true),
+      new x509.KeyUsagesExtension(usage, true),
+      await x509.SubjectKeyIdentifierExtension.create(subjectKey),
+      await x509.AuthorityKeyIdentifierExtension.create(await cryptoKey(issuerPublicKey)),
+      ...(isCa
+        ? []
+        : [
+            new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+            new x509.SubjectAlternativeNameExtension([
+              { type: 'dns', value: 'localhost' },
+              { type: 'ip', value: '127.0.0.1' },
+              { type: 'ip', value: '::1' },
+            ]),
+          ]),
+    ],
+  });
+  return `${certificate.toString('pem')}\n`;
 }
 
-function distinguishedName(commonName: string): Buffer {
-  return der.sequence(der.set(der.sequence(der.oid('2.5.4.3'), der.utf8String(commonName))));
-}
-
-function extension(id: string, isCritical: boolean, value: Uint8Array): Buffer {
-  return der.sequence(der.oid(id), ...(isCritical ? [der.boolean(true)] : []), der.octetString(value));
-}
-
-/** SHA-1 of the key's bits, RFC 5280's first method. */
-function keyId(key: KeyObject): Buffer {
-  const { x = '', y = '' } = key.export({ format: 'jwk' });
-  const point = Buffer.concat([Buffer.from([4]), Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')]);
-  return createHash('sha1').update(point).digest();
+/** The same key in the form that the library takes. */
+async function cryptoKey(key: KeyObject): Promise<webcrypto.CryptoKey> {
+  const isPrivate = key.type === 'private';
+  const bytes = key.export({ type: isPrivate ? 'pkcs8' : 'spki', format: 'der' } as { type: 'spki'; format: 'der' });
+  return webcrypto.subtle.importKey(isPrivate ? 'pkcs8' : 'spki', bytes, { name: 'ECDSA', namedCurve: 'P-256' }, true, [
+    isPrivate ? 'sign' : 'verify',
+  ]);
 }

@@ -8,7 +8,12 @@ import { readFileIfAny } from './files.ts';
 
 export const DEFAULT_LOCATION = 'westeurope';
 /** What host processes get unless somebody says otherwise. */
-const DEFAULTS = { STRATA_DELETE_GRACE_SECONDS: '5', STRATA_LOCATION: DEFAULT_LOCATION };
+const DEFAULTS = {
+  STRATA_DELETE_GRACE_SECONDS: '5',
+  STRATA_LOCATION: DEFAULT_LOCATION,
+  // Idle polling costs nothing here, and a person is waiting.
+  AzureFunctionsJobHost__extensions__queues__maxPollingInterval: '00:00:00.250',
+};
 /** Settings that all hosts of a platform must share, wherever they were set. */
 const SHARED = /^(STRATA_|AzureFunctionsJobHost__)/;
 

@@ -21,8 +21,10 @@ export async function createServices(options: {
   endpoints: Endpoints;
   location: string;
   clock: ControllableClock;
+  /** Whether copies of page blobs stand alone, so that storage may copy disks by itself. */
+  serverCopies: boolean;
 }): Promise<Services> {
-  const { dataDir, endpoints, location, clock } = options;
+  const { dataDir, endpoints, location, clock, serverCopies } = options;
   const { subscriptionId, tenantId, storage, https } = endpoints;
   const identity = await createIdentity({ dataDir, tenantId });
   const { audience } = identity;
@@ -33,6 +35,7 @@ export async function createServices(options: {
     location,
     storage: storage.toSorted((a, b) => rank(a.account) - rank(b.account)),
     now: () => clock.now(),
+    serverCopies,
     verify,
   });
   const neighbours = createNeighbours({

@@ -76,7 +76,7 @@ async function start(options: PlatformOptions, started: AsyncDisposableStack): P
   rmSync(folder.endpointsFile, { force: true });
   const ports = await choosePorts(options.portBase);
   const ids = ensureIds(folder);
-  const tls = ensureCertificates(folder.tlsFolder);
+  const tls = await ensureCertificates(folder.tlsFolder);
   const clock = openClock(folder.clockFile);
 
   const accounts = await loadAccounts(folder.path);
@@ -98,7 +98,7 @@ async function start(options: PlatformOptions, started: AsyncDisposableStack): P
 
   const endpoints = endpointsOf(front, tls.caFile, ids, accounts, storage);
   const location = env['STRATA_LOCATION'] ?? process.env['STRATA_LOCATION'] ?? DEFAULT_LOCATION;
-  const services = await createServices({ dataDir: folder.path, endpoints, location, clock });
+  const services = await createServices({ dataDir: folder.path, endpoints, location, clock, serverCopies: mode === 'completed' });
   const advance = async (targetMs: number): Promise<number> => {
     if (host?.current === undefined) throw new PlatformError('the Functions host is starting');
     return host.current.advanceClock(targetMs);

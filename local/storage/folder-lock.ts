@@ -5,7 +5,7 @@
  * holder that is ending (its parent was killed, say) is waited for, since it still has metadata to write.
  */
 import { execFileSync } from 'node:child_process';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -19,6 +19,7 @@ const PROCESS_MARK = /storage[/\\]process\.[jt]s/;
 export async function lockFolder(dataDir: string, waitMs = WAIT_MS): Promise<() => Promise<void>> {
   const file = join(dataDir, 'storage.lock');
   const deadline = Date.now() + waitMs;
+  await mkdir(dataDir, { recursive: true });
   for (;;) {
     try {
       await writeFile(file, `${process.pid}\n`, { flag: 'wx' });

@@ -16,19 +16,21 @@ export type JobId = Brand<'JobId'>;
 /** A nonce of one run of a handler: two runs of the same unit never write the same pack name. */
 export type RunId = Brand<'RunId'>;
 
-function parser<Id extends string>(what: string, form: RegExp, expected: string): (text: string) => Id {
+type Parser<Id> = (text: string) => Id;
+
+function parser(what: string, form: RegExp, expected: string): Parser<never> {
   return (text) => {
-    if (form.test(text)) return text as Id;
+    if (form.test(text)) return text as never;
     throw new BackupError('InvalidRequest', `${JSON.stringify(text)} is not ${what}: expected ${expected}`);
   };
 }
 
-export const itemId = parser<ItemId>('an item id', /^[a-z0-9][a-z0-9_.-]{0,79}$/, 'lower-case letters, digits, _ . -');
-export const diskId = parser<DiskId>('a disk id', /^[a-z0-9][a-z0-9-]{0,39}$/, 'lower-case letters, digits and hyphens');
-export const pointId = parser<PointId>('a recovery point id', /^\d{17}$/, '17 digits');
-export const attemptId = parser<AttemptId>('an attempt id', /^[0-9a-f]{16}$/, '16 hexadecimal digits');
-export const runId = parser<RunId>('a run id', /^[0-9a-f]{8}$/, '8 hexadecimal digits');
-export const jobId = parser<JobId>(
+export const itemId: Parser<ItemId> = parser('an item id', /^[a-z0-9][a-z0-9_.-]{0,79}$/, 'lower-case letters, digits, _ . -');
+export const diskId: Parser<DiskId> = parser('a disk id', /^[a-z0-9][a-z0-9-]{0,39}$/, 'lower-case letters, digits and hyphens');
+export const pointId: Parser<PointId> = parser('a recovery point id', /^\d{17}$/, '17 digits');
+export const attemptId: Parser<AttemptId> = parser('an attempt id', /^[0-9a-f]{16}$/, '16 hexadecimal digits');
+export const runId: Parser<RunId> = parser('a run id', /^[0-9a-f]{8}$/, '8 hexadecimal digits');
+export const jobId: Parser<JobId> = parser(
   'a job id',
   /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
   'a lower-case GUID',

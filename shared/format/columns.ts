@@ -49,7 +49,8 @@ export class ColumnReader {
 
   #take(bytes: number): number {
     const at = this.#at;
-    if (at + bytes > this.#buffer.length) throw new RangeError(`ends after ${this.#buffer.length} bytes, ${at + bytes} expected`);
+    if (at + bytes > this.#buffer.length)
+      throw new RangeError(`ends after ${this.#buffer.length} bytes, ${at + bytes} expected`);
     this.#at += bytes;
     return at;
   }

@@ -39,11 +39,19 @@ export function decodeDocument<T>(name: string, bytes: Uint8Array, schema: z.Zod
   const actual = digestOf(name, bytes.subarray(BODY_AT));
   const stated = documentDigest(bytes);
   if (actual !== stated) throw corrupt(`hashes to ${actual}, it says ${stated} of itself`);
-  if (sha256 !== undefined && sha256 !== stated) throw corrupt(`carries ${stated}, the record that names it says ${sha256}`);
-  const value: unknown = JSON.parse(Buffer.from(bytes).toString());
+  if (sha256 !== undefined && sha256 !== stated)
+    throw corrupt(`carries ${stated}, the record that names it says ${sha256}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw corrupt('is not JSON', cause);
+  }
   const format = (value as { format?: unknown }).format;
   if (format !== 1) {
-    throw new BackupError('FormatUnsupported', `${name} has format ${String(format)}; this version reads format 1`, { target: name });
+    throw new BackupError('FormatUnsupported', `${name} has format ${String(format)}; this version reads format 1`, {
+      target: name,
+    });
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

@@ -148,7 +148,14 @@ export const mergePlan = z.object({
 export type MergePlan = z.infer<typeof mergePlan>;
 
 /** Names that a commit has stopped naming, in the order in which they are to be deleted. */
-export const reclaimPlan = z.object({ format, kind: z.literal('reclaim'), item, attempt, job, names: z.array(z.string()) });
+export const reclaimPlan = z.object({
+  format,
+  kind: z.literal('reclaim'),
+  item,
+  attempt,
+  job,
+  names: z.array(z.string()),
+});
 export type ReclaimPlan = z.infer<typeof reclaimPlan>;
 
 /** What a restore is going to do. */

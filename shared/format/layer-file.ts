@@ -3,7 +3,7 @@ import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { BackupError } from '../domain/errors.ts';
 import { CLEARED, type Extent, dataBlocks } from '../domain/extent.ts';
 import type { Frame, Layer, PackUse } from '../domain/layer.ts';
-import { HASH_BYTES } from '../domain/units.ts';
+import { BLOCK_BYTES, HASH_BYTES, REGION_BYTES } from '../domain/units.ts';
 import { ColumnReader, ColumnWriter } from './columns.ts';
 
 /**
@@ -14,7 +14,9 @@ import { ColumnReader, ColumnWriter } from './columns.ts';
 const MAGIC = 'STRATALY';
 const VERSION = 1;
 export const LAYER_HEADER_BYTES = 96;
-/** A region has 65,536 blocks; its map in the worst case takes 25 bytes for each. */
+/** A region has at most so many blocks, so a layer can speak of no others. */
+export const MOST_BLOCKS = REGION_BYTES / BLOCK_BYTES;
+/** The map of a full region takes 29 bytes for each block in the worst case, and a few packs besides. */
 const MOST_MAP_BYTES = 16 * 1024 * 1024;
 
 const OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 3, [constants.ZSTD_c_checksumFlag]: 1 } };
@@ -71,46 +73,83 @@ function encodeMap(layer: Layer): Uint8Array {
 }
 
 /**
- * The layer in the file `name`. With `bytes` cut after the map (see layerMapBytes) the hashes are left undefined.
+ * The layer in the file `name`, its hashes checked.
  * @throws BackupError LayerCorrupt, FormatUnsupported
  */
 export function decodeLayer(name: string, bytes: Uint8Array): Layer {
-  const corrupt = (what: string, cause?: unknown): BackupError =>
-    new BackupError('LayerCorrupt', `${name} ${what}`, { target: name, cause });
-  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (file.length < LAYER_HEADER_BYTES) throw corrupt(`is only ${file.length} bytes long`);
-  if (file.toString('latin1', 0, 8) !== MAGIC) throw corrupt('is not a layer');
-  const version = file.readUInt16LE(8);
+  const { layer, stored, hashesAt, hashesDigest } = openLayer(name, bytes);
+  const hashes = bytes.subarray(hashesAt);
+  if (hashes.length !== stored * HASH_BYTES)
+    throw corrupt(name, `has ${hashes.length} bytes of hashes for ${stored} blocks`);
+  if (!digest(name, hashes).equals(hashesDigest)) throw corrupt(name, 'has hashes that fail their checksum');
+  return { ...layer, hashes };
+}
+
+/**
+ * The layer in the file `name` without its hashes, from as many of the file's bytes as `layerMapBytes` says, or more.
+ * @throws BackupError LayerCorrupt, FormatUnsupported
+ */
+export function decodeLayerMap(name: string, bytes: Uint8Array): Layer {
+  return { ...openLayer(name, bytes).layer, hashes: undefined };
+}
+
+/** How many bytes from its start a reader needs who does not want the hashes. @throws BackupError LayerCorrupt, FormatUnsupported */
+export function layerMapBytes(name: string, header: Uint8Array): number {
+  return LAYER_HEADER_BYTES + readHeader(name, header).mapBytes;
+}
+
+const corrupt = (name: string, what: string, cause?: unknown): BackupError =>
+  new BackupError('LayerCorrupt', `${name} ${what}`, { target: name, cause });
+
+/** What the first 96 bytes say; they are not trusted before their checksum has been compared. */
+function readHeader(
+  name: string,
+  bytes: Uint8Array,
+): { header: Buffer; mapBytes: number; rawBytes: number; stored: number } {
+  if (bytes.length < LAYER_HEADER_BYTES) throw corrupt(name, `is only ${bytes.length} bytes long`);
+  const header = Buffer.from(bytes.buffer, bytes.byteOffset, LAYER_HEADER_BYTES);
+  if (header.toString('latin1', 0, 8) !== MAGIC) throw corrupt(name, 'is not a layer');
+  const version = header.readUInt16LE(8);
   if (version !== VERSION) {
-    throw new BackupError('FormatUnsupported', `${name} has layer version ${version}; this version reads ${VERSION}`, { target: name });
+    throw new BackupError('FormatUnsupported', `${name} has layer version ${version}; this version reads ${VERSION}`, {
+      target: name,
+    });
   }
-  const mapBytes = file.readUInt32LE(12);
-  const rawBytes = file.readUInt32LE(16);
-  const stored = file.readUInt32LE(20);
+  return {
+    header,
+    mapBytes: header.readUInt32LE(12),
+    rawBytes: header.readUInt32LE(16),
+    stored: header.readUInt32LE(20),
+  };
+}
+
+function openLayer(
+  name: string,
+  bytes: Uint8Array,
+): { layer: Omit<Layer, 'hashes'>; stored: number; hashesAt: number; hashesDigest: Buffer } {
+  const { header, mapBytes, rawBytes, stored } = readHeader(name, bytes);
   const hashesAt = LAYER_HEADER_BYTES + mapBytes;
-  if (file.length < hashesAt) throw corrupt(`is cut: ${file.length} bytes of at least ${hashesAt}`);
-  const map = file.subarray(LAYER_HEADER_BYTES, hashesAt);
-  if (!digest(name, file.subarray(0, 64), map).equals(file.subarray(64, 96))) {
-    throw corrupt('fails its checksum: damaged, or not the file that belongs under this name');
+  if (bytes.length < hashesAt) throw corrupt(name, `is cut: ${bytes.length} bytes of at least ${hashesAt}`);
+  const map = bytes.subarray(LAYER_HEADER_BYTES, hashesAt);
+  if (!digest(name, header.subarray(0, 64), map).equals(header.subarray(64, 96))) {
+    throw corrupt(name, 'fails its checksum: damaged, or not the file that belongs under this name');
   }
-  let hashes: Buffer | undefined;
-  if (file.length > hashesAt || stored === 0) {
-    hashes = file.subarray(hashesAt);
-    if (hashes.length !== stored * HASH_BYTES) throw corrupt(`has ${hashes.length} bytes of hashes for ${stored} blocks`);
-    if (!digest(name, hashes).equals(file.subarray(32, 64))) throw corrupt('has hashes that fail their checksum');
-  }
-  if (rawBytes > MOST_MAP_BYTES) throw corrupt(`states a map of ${rawBytes} bytes`);
+  if (rawBytes > MOST_MAP_BYTES) throw corrupt(name, `states a map of ${rawBytes} bytes`);
   try {
     const raw = zstdDecompressSync(map, { maxOutputLength: Math.max(rawBytes, 1) });
-    return { ...decodeMap(raw), hashes };
+    if (raw.length !== rawBytes) throw new RangeError(`map of ${raw.length} bytes, its header says ${rawBytes}`);
+    const layer = decodeMap(raw);
+    checkTables(layer, stored);
+    return { layer, stored, hashesAt, hashesDigest: header.subarray(32, 64) };
   } catch (cause) {
-    throw corrupt('has a map that does not read', cause);
+    throw corrupt(name, 'has a map that does not read', cause);
   }
 }
 
 function decodeMap(raw: Uint8Array): Omit<Layer, 'hashes'> {
   const columns = new ColumnReader(raw);
-  const packs: PackUse[] = Array.from({ length: columns.u32() }, () => ({ name: columns.text(), totalBytes: columns.u32() }));
+  const packs: PackUse[] = [];
+  for (let left = columns.u32(); left > 0; left--) packs.push({ name: columns.text(), totalBytes: columns.u32() });
   const frameCount = columns.u32();
   const pack = columns.u32s(frameCount);
   const offset = columns.u32s(frameCount);
@@ -129,19 +168,27 @@ function decodeMap(raw: Uint8Array): Omit<Layer, 'hashes'> {
   const count = columns.u32s(extentCount);
   const frame = columns.u32s(extentCount);
   const slot = columns.u16s(extentCount);
+  columns.end();
   let start = 0;
   const extents: Extent[] = Array.from({ length: extentCount }, (_, i) => {
     start += gap[i]! + (i === 0 ? 0 : count[i - 1]!);
-    return { start, count: count[i]!, frame: frame[i]! - 1, slot: frame[i] === 0 ? 0 : slot[i]! };
+    return { start, count: count[i]!, frame: frame[i]! - 1, slot: slot[i]! };
   });
-  columns.end();
-  for (const extent of extents) {
-    if (extent.frame !== CLEARED && extent.frame >= frameCount) throw new RangeError(`extent in frame ${extent.frame} of ${frameCount}`);
-  }
   return { packs, frames, extents };
 }
 
-/** How many bytes from its start a reader needs who does not want the hashes, told by the header. */
-export function layerMapBytes(header: Uint8Array): number {
-  return LAYER_HEADER_BYTES + Buffer.from(header.buffer, header.byteOffset, header.byteLength).readUInt32LE(12);
+/** Whether the tables fit together, so that nobody who uses them has to ask. @throws RangeError */
+function checkTables({ packs, frames, extents }: Omit<Layer, 'hashes'>, stored: number): void {
+  for (const { pack, offset, storedBytes } of frames) {
+    const total = packs[pack]?.totalBytes;
+    if (total === undefined || offset + storedBytes > total)
+      throw new RangeError(`a frame at ${offset} of pack ${pack} that is not there`);
+  }
+  for (const { start, count, frame, slot } of extents) {
+    if (count < 1 || start + count > MOST_BLOCKS) throw new RangeError(`an extent of ${count} blocks at ${start}`);
+    const room = frame === CLEARED ? slot === 0 : slot + count <= (frames[frame]?.blocks ?? 0);
+    if (!room) throw new RangeError(`an extent of ${count} blocks in slot ${slot} of frame ${frame}`);
+  }
+  const found = dataBlocks(extents);
+  if (found !== stored) throw new RangeError(`${found} stored blocks, its header says ${stored}`);
 }

@@ -1,5 +1,13 @@
 import { BackupError } from '../domain/errors.ts';
-import { type AttemptId, type DiskId, type ItemId, type PointId, type RunId, attemptId, pointId } from '../domain/ids.ts';
+import {
+  type AttemptId,
+  type DiskId,
+  type ItemId,
+  type PointId,
+  type RunId,
+  attemptId,
+  pointId,
+} from '../domain/ids.ts';
 
 /**
  * The names of everything in a vault's container. Numbers in names are padded, so that byte order is numeric order.

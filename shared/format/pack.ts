@@ -79,33 +79,55 @@ function tableDigest(name: string, table: Uint8Array): Buffer {
 }
 
 /**
- * The frame table of a whole pack, read from its end.
- * @throws BackupError PackCorrupt
+ * The frame table of a whole pack, read from its end. The frames' bytes are not looked at: what hashes vouch for them, layers have.
+ * @throws BackupError PackCorrupt, FormatUnsupported
  */
 export function readPackTable(name: string, pack: Uint8Array): PackedFrame[] {
   const corrupt = (what: string): BackupError => new BackupError('PackCorrupt', `${name} ${what}`, { target: name });
   const bytes = Buffer.from(pack.buffer, pack.byteOffset, pack.byteLength);
   if (bytes.length < PACK_HEADER_BYTES + FOOTER_BYTES) throw corrupt(`is only ${bytes.length} bytes long`);
   const footer = bytes.subarray(bytes.length - FOOTER_BYTES);
-  if (bytes.toString('latin1', 0, 8) !== MAGIC || footer.toString('latin1', 40) !== MAGIC) throw corrupt('is not a pack');
+  if (bytes.toString('latin1', 0, 8) !== MAGIC || footer.toString('latin1', 40) !== MAGIC)
+    throw corrupt('is not a pack');
+  const version = bytes.readUInt16LE(8);
+  if (version !== VERSION) {
+    throw new BackupError('FormatUnsupported', `${name} has pack version ${version}; this version reads ${VERSION}`, {
+      target: name,
+    });
+  }
   const frameCount = footer.readUInt32LE(0);
   const tableBytes = footer.readUInt32LE(4);
   const tableAt = bytes.length - FOOTER_BYTES - tableBytes;
   if (tableAt < PACK_HEADER_BYTES) throw corrupt('has a frame table longer than itself');
   const table = bytes.subarray(tableAt, tableAt + tableBytes);
-  if (!tableDigest(name, table).equals(footer.subarray(8, 40))) throw corrupt('has a frame table that fails its checksum');
+  if (!tableDigest(name, table).equals(footer.subarray(8, 40)))
+    throw corrupt('has a frame table that fails its checksum');
+  const frames = decodeTable(table);
+  if (frames?.length !== frameCount) throw corrupt(`has a frame table that does not hold ${frameCount} frames`);
+  const end = frames.reduce(
+    (at, { offset, storedBytes }) => (at === offset ? offset + storedBytes : -1),
+    PACK_HEADER_BYTES,
+  );
+  if (end !== tableAt) throw corrupt('has frames that do not lie one after another up to the table');
+  return frames;
+}
+
+/** Undefined when the bytes are no whole number of entries. */
+function decodeTable(table: Buffer): PackedFrame[] | undefined {
   const frames: PackedFrame[] = [];
-  let at = 0;
-  for (let i = 0; i < frameCount; i++) {
+  for (let at = 0; at < table.length;) {
+    if (at + ENTRY_BYTES > table.length) return undefined;
     const count = table.readUInt16LE(at + 8);
-    const blocks = Array.from({ length: count }, (_, k) => table.readUInt32LE(at + ENTRY_BYTES + k * 4));
+    const next = at + ENTRY_BYTES + count * 4;
+    if (next > table.length) return undefined;
+    const blocksAt = at + ENTRY_BYTES;
     frames.push({
       offset: table.readUInt32LE(at),
       storedBytes: table.readUInt32LE(at + 4),
       codec: table.readUInt8(at + 10),
-      blocks,
+      blocks: Array.from({ length: count }, (_, k) => table.readUInt32LE(blocksAt + k * 4)),
     });
-    at += ENTRY_BYTES + count * 4;
+    at = next;
   }
   return frames;
 }

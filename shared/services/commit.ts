@@ -46,7 +46,7 @@ export async function commitTransfer(
     if (await chain.committed(attemptId(step.attempt), job.planSeq ?? 0, newest)) return settle(newest);
 
     const plan = await planOf(container, job.itemId, attemptId(step.attempt));
-    if (plan === undefined || !(await standsOn(plan, newest))) return planTransfer(ports, step, step.attempt);
+    if (plan === undefined || !standsOn(plan, newest)) return planTransfer(ports, step, step.attempt);
     if ((await runningJob(ports, address, step.attempt)) === undefined) return;
     const layers = await finishedLayers(container, plan);
     const missing = plan.units.filter((unit) => !layers.has(unitKey(plan, unit)));

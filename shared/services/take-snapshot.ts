@@ -95,7 +95,7 @@ async function takeSet(
   const set: SnapshotSet = {
     attempt,
     takenAt: startedAt,
-    disks: taken.map((result) => (result as PromiseFulfilledResult<SetDisk>).value),
+    disks: taken.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])),
     lacking: [],
     vm: { id: vm.id, vmId: vm.vmId, name: vm.name, resourceGroup: vm.resourceGroup, location: vm.location, size: vm.size, osType: vm.osType },
   };

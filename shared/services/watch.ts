@@ -48,7 +48,9 @@ function nextSteps(vault: string, job: JobRow): Step[] {
       return [{ step: 'plan-restore', ...at }];
     case 'ConfigureBackup':
     case 'DisableBackup':
-      return [];
+      return []; // done when it was answered
+    default:
+      return job.operation satisfies never;
   }
 }
 

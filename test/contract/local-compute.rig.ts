@@ -63,7 +63,7 @@ export async function startRig(): Promise<Rig> {
     mode: 'completed',
   });
   const storage = accounts.map((account) => ({ ...account, blob: blobEndpoint(account.account, server) }));
-  const tls = ensureCertificates(join(dataDir, 'tls'));
+  const tls = await ensureCertificates(join(dataDir, 'tls'));
   const identity = await createIdentity({ dataDir, tenantId: TENANT });
   const clock = { nowMs: Date.UTC(2026, 11, 1, 3) };
   const open = (serverCopies = true) => {

@@ -18,8 +18,8 @@ describe('the development certificates', () => {
   const inDays = (days: number) => new Date(Date.now() + days * DAY_MS);
   const caOf = ({ caFile }: { caFile: string }) => new X509Certificate(readFileSync(caFile));
 
-  it('are a CA and a server certificate for this machine', () => {
-    const made = ensureCertificates(dir);
+  it('are a CA and a server certificate for this machine', async () => {
+    const made = await ensureCertificates(dir);
     const [ca, server] = [caOf(made), new X509Certificate(made.cert)];
     expect(ca.ca).toBe(true);
     expect(ca.verify(ca.publicKey)).toBe(true);
@@ -33,22 +33,22 @@ describe('the development certificates', () => {
     for (const key of ['ca.key', 'server.key']) expect(statSync(join(dir, key)).mode & 0o077).toBe(0);
   });
 
-  it('are kept, and made anew when they run out', () => {
-    const first = ensureCertificates(dir);
+  it('are kept, and made anew when they run out', async () => {
+    const first = await ensureCertificates(dir);
     const ca = caOf(first).fingerprint256;
-    expect(ensureCertificates(dir).cert).toBe(first.cert);
-    const renewed = ensureCertificates(dir, inDays(780));
+    expect((await ensureCertificates(dir)).cert).toBe(first.cert);
+    const renewed = await ensureCertificates(dir, inDays(780));
     expect(renewed.cert).not.toBe(first.cert);
     expect(caOf(renewed).fingerprint256).toBe(ca);
-    const years = ensureCertificates(dir, inDays(3640));
+    const years = await ensureCertificates(dir, inDays(3640));
     expect(caOf(years).fingerprint256).not.toBe(ca);
     expect(new X509Certificate(years.cert).verify(caOf(years).publicKey)).toBe(true);
   });
 
-  it('follow a CA that somebody deleted', () => {
-    const first = ensureCertificates(dir);
+  it('follow a CA that somebody deleted', async () => {
+    const first = await ensureCertificates(dir);
     rmSync(first.caFile);
-    const second = ensureCertificates(dir);
+    const second = await ensureCertificates(dir);
     expect(new X509Certificate(second.cert).verify(caOf(second).publicKey)).toBe(true);
   });
 });

@@ -17,7 +17,7 @@ export interface ArmServer {
  */
 export async function serveArm(handlers: readonly Handler[]): Promise<ArmServer> {
   const folder = await mkdtemp(join(tmpdir(), 'strata-arm-'));
-  const tls = ensureCertificates(folder);
+  const tls = await ensureCertificates(folder);
   setDefaultCACertificates([...getCACertificates('default'), await readFile(tls.caFile, 'utf8')]);
   const front = await openFront({ httpPort: 0, httpsPort: 0, tls, handlers, hostPort: () => undefined });
   return {

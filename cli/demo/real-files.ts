@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { DemoError } from './errors.ts';
+
+/** A file of this machine whose bytes the demo uses; it is only ever read. */
+export interface RealFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+/** Where real files are taken from, in this order: what the project has installed, then the system's programs. */
+const ROOTS = [join(PROJECT, 'node_modules'), '/usr/lib', '/usr/share', '/usr/bin'];
+/** Smaller ones would make thousands of files of a few MiB; larger ones would make every day the same. */
+const LEAST_BYTES = 8 * 1024;
+const MOST_BYTES = 6 * 2 ** 20;
+/** Paths that every tool takes without quoting. */
+const PLAIN_PATH = /^[\w@.+/=~-]+$/;
+
+/**
+ * Files with at least `bytes` together, in the order of their names: the same files on the same machine each time. Fewer where the
+ * machine has not as many.
+ * @throws DemoError when there is none
+ */
+export async function findRealFiles(bytes: number, roots: readonly string[] = ROOTS): Promise<RealFile[]> {
+  const files: RealFile[] = [];
+  let found = 0;
+  for (const root of roots) {
+    for await (const file of walk(root)) {
+      files.push(file);
+      found += file.sizeBytes;
+      if (found >= bytes) return files;
+    }
+  }
+  if (files.length === 0) throw new DemoError(`there are no files to fill a disk with in ${roots.join(', ')}`);
+  return files;
+}
+
+async function* walk(folder: string): AsyncGenerator<RealFile> {
+  let entries;
+  try {
+    entries = await readdir(folder, { withFileTypes: true });
+  } catch {
+    return; // absent here, or not for us to read
+  }
+  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const entry of entries) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* walk(path);
+    else if (entry.isFile() && PLAIN_PATH.test(path)) {
+      const file = await stat(path).catch(() => undefined);
+      if (file !== undefined && file.size >= LEAST_BYTES && file.size <= MOST_BYTES && (file.mode & 0o444) !== 0)
+        yield { path, sizeBytes: file.size };
+    }
+  }
+}
+
+/** Hands out real files one after another, and begins anew when all have been used. */
+export class RealFiles {
+  readonly #files: readonly RealFile[];
+  #next = 0;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(files: readonly RealFile[]) {
+    this.#files = files;
+  }
+
+  next(): RealFile {
+    const file = this.#files[this.#next % this.#files.length] as RealFile;
+    this.#next++;
+    return file;
+  }
+
+  /** Files with at least `bytes` together. */
+  take(bytes: number): RealFile[] {
+    const taken: RealFile[] = [];
+    for (let sum = 0; sum < bytes; ) {
+      const file = this.next();
+      taken.push(file);
+      sum += file.sizeBytes;
+    }
+    return taken;
+  }
+
+  /** The next `count` bytes of the files' contents, one file after another. */
+  async bytes(count: number): Promise<Buffer> {
+    const parts: Buffer[] = [];
+    for (let missing = count; missing > 0; ) {
+      if (this.#rest.length === 0) this.#rest = await readFile(this.next().path);
+      const part = this.#rest.subarray(0, missing);
+      parts.push(part);
+      missing -= part.length;
+      this.#rest = this.#rest.subarray(part.length);
+    }
+    return Buffer.concat(parts);
+  }
+}
+
+/** A name for the copy of a real file: its own, after a number that makes it the only one. */
+export function copyName(index: number, file: RealFile): string {
+  return `${String(index).padStart(5, '0')}-${basename(file.path)}`.slice(0, 200);
+}
+
+/** Numbers from 0 to 1 that look random and are the same for the same seed. */
+export function seededRandom(seed: string): () => number {
+  let state = createHash('sha256').update(seed).digest();
+  let at = 0;
+  return () => {
+    if (at + 4 > state.length) {
+      state = createHash('sha256').update(state).digest();
+      at = 0;
+    }
+    at += 4;
+    return state.readUInt32LE(at - 4) / 2 ** 32;
+  };
+}

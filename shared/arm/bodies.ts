@@ -1,0 +1,203 @@
+import { z } from 'zod';
+import type { ErrorCode } from '../domain/errors.ts';
+import { FieldsError } from './errors.ts';
+
+/*
+ * What clients may send, in one place. Fields that are not named here are ignored, as ARM does: clients send back what they got,
+ * read-only fields and those of newer versions included.
+ */
+
+/** Clients send null for what they leave out. */
+const optional = <Schema extends z.ZodType>(schema: Schema) => schema.nullish().transform((value) => value ?? undefined);
+
+const oneOf = <const Values extends readonly [string, ...string[]]>(...values: Values) =>
+  z.enum(values, { error: (issue) => `is ${JSON.stringify(issue.input)}: expected ${values.join(', ')}` });
+
+/** ISO 8601; a time without an offset is in UTC, as the names of these fields say. */
+const utcTime = z.iso
+  .datetime({ offset: true, local: true, error: 'expected a time in ISO 8601 such as 2026-12-31T00:00:00Z' })
+  .transform((text) => Date.parse(/(?:Z|[+-]\d{2}:?\d{2})$/i.test(text) ? text : `${text}Z`));
+
+const tags = z
+  .record(z.string().min(1).max(512), z.string().max(256))
+  .refine((value) => Object.keys(value).length <= 50, 'expected at most 50 tags');
+
+const onOff = oneOf('Enabled', 'Disabled');
+
+const vaultProperties = z.object({
+  publicNetworkAccess: optional(onOff),
+  monitoringSettings: optional(
+    z.object({
+      azureMonitorAlertSettings: optional(
+        z.object({
+          alertsForAllJobFailures: optional(onOff),
+          alertsForAllReplicationIssues: optional(onOff),
+          alertsForAllFailoverIssues: optional(onOff),
+        }),
+      ),
+      classicAlertSettings: optional(
+        z.object({ alertsForCriticalOperations: optional(onOff), emailNotificationsForSiteRecovery: optional(onOff) }),
+      ),
+    }),
+  ),
+  restoreSettings: optional(
+    z.object({
+      crossSubscriptionRestoreSettings: optional(
+        z.object({ crossSubscriptionRestoreState: optional(oneOf('Enabled', 'Disabled', 'PermanentlyDisabled')) }),
+      ),
+    }),
+  ),
+  redundancySettings: optional(
+    z.object({
+      standardTierStorageRedundancy: optional(oneOf('LocallyRedundant', 'GeoRedundant', 'ZoneRedundant')),
+      crossRegionRestore: optional(onOff),
+    }),
+  ),
+  securitySettings: optional(
+    z.object({
+      immutabilitySettings: optional(z.object({ state: optional(oneOf('Disabled', 'Unlocked', 'Locked')) })),
+      softDeleteSettings: optional(
+        z.object({
+          softDeleteState: optional(oneOf('Enabled', 'Disabled', 'AlwaysON')),
+          softDeleteRetentionPeriodInDays: optional(z.int().min(14).max(180)),
+          enhancedSecurityState: optional(oneOf('Enabled', 'Disabled', 'AlwaysON')),
+        }),
+      ),
+    }),
+  ),
+  encryption: optional(z.object({ keyVaultProperties: optional(z.object({ keyUri: optional(z.string()) })) })),
+});
+
+const identity = z.object({ type: optional(oneOf('None', 'SystemAssigned', 'UserAssigned', 'SystemAssigned, UserAssigned')) });
+const sku = z.object({ name: oneOf('Standard', 'RS0') });
+
+export const vaultBody = z.object({
+  location: z.string().regex(/^[A-Za-z0-9 ]{1,64}$/, 'expected the name of a region, such as westeurope'),
+  sku: optional(sku),
+  tags: optional(tags),
+  identity: optional(identity),
+  properties: optional(vaultProperties),
+});
+export type VaultBody = z.infer<typeof vaultBody>;
+
+export const vaultPatchBody = z.object({
+  sku: optional(sku),
+  tags: optional(tags),
+  identity: optional(identity),
+  properties: optional(vaultProperties),
+});
+
+const times = z.array(z.string());
+const count = z.int('expected a whole number');
+const duration = z.object({ count, durationType: z.string() });
+const weekly = z.looseObject({});
+
+/** Types alone: what the values mean, and which of them this version can do, policy-wire says. */
+export const policyProperties = z.object({
+  backupManagementType: oneOf('AzureIaasVM'),
+  workloadType: optional(oneOf('VM')),
+  policyType: optional(oneOf('V1', 'V2')),
+  timeZone: optional(z.string()),
+  instantRpRetentionRangeInDays: optional(count),
+  instantRPDetails: optional(
+    z.object({
+      azureBackupRGNamePrefix: optional(z.string().max(74)),
+      azureBackupRGNameSuffix: optional(z.string().max(74)),
+    }),
+  ),
+  snapshotConsistencyType: optional(oneOf('OnlyCrashConsistent')),
+  schedulePolicy: z.object({
+    schedulePolicyType: z.string(),
+    scheduleRunFrequency: z.string(),
+    scheduleRunDays: optional(z.array(z.string())),
+    scheduleRunTimes: optional(times),
+    scheduleWeeklyFrequency: optional(z.number()),
+    hourlySchedule: optional(weekly),
+    dailySchedule: optional(z.object({ scheduleRunTimes: times })),
+    weeklySchedule: optional(weekly),
+  }),
+  retentionPolicy: z.object({
+    retentionPolicyType: z.string(),
+    dailySchedule: optional(z.object({ retentionTimes: optional(times), retentionDuration: duration })),
+    weeklySchedule: optional(weekly),
+    monthlySchedule: optional(weekly),
+    yearlySchedule: optional(weekly),
+  }),
+  tieringPolicy: optional(z.record(z.string(), z.object({ tieringMode: z.string() }))),
+});
+export type PolicyProperties = z.infer<typeof policyProperties>;
+
+export const policyBody = z.object({ properties: policyProperties });
+
+const VM = 'Microsoft.Compute/virtualMachines';
+
+export const protectedItemBody = z.object({
+  properties: z.object({
+    protectedItemType: z
+      .string()
+      .refine((type) => type.toLowerCase() === VM.toLowerCase(), `this version protects virtual machines only: expected ${VM}`),
+    sourceResourceId: optional(z.string()),
+    policyId: optional(z.string()),
+    protectionState: optional(
+      oneOf('Invalid', 'IRPending', 'Protected', 'ProtectionError', 'ProtectionStopped', 'ProtectionPaused', 'BackupsSuspended'),
+    ),
+    isRehydrate: optional(z.boolean()),
+    createMode: optional(oneOf('Invalid', 'Default', 'Recover')),
+    extendedProperties: optional(z.object({ diskExclusionProperties: optional(z.looseObject({})) })),
+  }),
+});
+export type ProtectedItemBody = z.infer<typeof protectedItemBody>;
+
+export const backupBody = z.object({
+  properties: z.object({
+    objectType: oneOf('IaasVMBackupRequest'),
+    recoveryPointExpiryTimeInUTC: optional(utcTime),
+  }),
+});
+
+const CONTAINER_NAME = /^(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*$/;
+
+export const restoreBody = z.object({
+  properties: z.object({
+    objectType: oneOf('IaasVMRestoreRequest', 'IaasVMRestoreWithRehydrationRequest'),
+    recoveryPointId: optional(z.string()),
+    recoveryType: oneOf('RestoreDisks', 'AlternateLocation', 'OriginalLocation'),
+    sourceResourceId: optional(z.string()),
+    storageAccountId: optional(z.string()),
+    targetResourceGroupId: optional(z.string()),
+    region: optional(z.string()),
+    originalStorageAccountOption: optional(z.boolean()),
+    restoreDiskLunList: optional(z.array(z.int('expected LUNs: whole numbers').min(-1).max(63)).max(65)),
+    restoreWithManagedDisks: optional(z.boolean()),
+    diskEncryptionSetId: optional(z.string()),
+    zones: optional(z.array(z.string())),
+    identityInfo: optional(z.looseObject({})),
+    identityBasedRestoreDetails: optional(z.looseObject({})),
+    securedVMDetails: optional(z.looseObject({})),
+    targetDiskNetworkAccessSettings: optional(z.looseObject({})),
+    encryptionDetails: optional(z.object({ encryptionEnabled: optional(z.boolean()) })),
+    /** Strata's own: the container of the restored disks. */
+    targetContainerName: optional(
+      z.string().regex(CONTAINER_NAME, 'expected the name of a blob container: 3 to 63 lower-case letters, digits and single hyphens'),
+    ),
+  }),
+});
+export type RestoreBody = z.infer<typeof restoreBody>;
+
+export const backupStatusBody = z.object({ resourceType: oneOf('VM'), resourceId: z.string() });
+
+export const backupNowBody = z.strictObject({ vaultId: z.string(), vmId: z.string(), expiry: optional(utcTime) });
+
+/** `value` as `schema` shapes it. @throws FieldsError of `code`, naming each field that does not fit and what would */
+export function parseBody<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  code: ErrorCode = 'InvalidRequest',
+): z.output<Schema> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new FieldsError(
+    code,
+    parsed.error.issues.slice(0, 20).map(({ path, message }) => ({ target: path.join('.') || 'body', message })),
+  );
+}
