@@ -73,11 +73,14 @@ export class RealFiles {
     return file;
   }
 
-  /** Files with at least `bytes` together. */
+  /** Files with at least `bytes` together, and not much more: those that are large for it are passed over. */
   take(bytes: number): RealFile[] {
     const taken: RealFile[] = [];
+    const largest = Math.max(bytes / 4, 8 * LEAST_BYTES);
+    let passedOver = 0;
     for (let sum = 0; sum < bytes; ) {
       const file = this.next();
+      if (file.sizeBytes > largest && passedOver++ < this.#files.length) continue;
       taken.push(file);
       sum += file.sizeBytes;
     }

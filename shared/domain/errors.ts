@@ -30,7 +30,7 @@ export const ERROR_TABLE = {
   RowAlreadyExists: { http: 409, retry: false },
   BlobAlreadyExists: { http: 409, retry: false },
   EtagMismatch: { http: 412, retry: false },
-  BMSUserErrorObjectLocked: { http: 409, retry: true },
+  BMSUserErrorObjectLocked: { http: 409, retry: false },
   BMSUserErrorPolicyInUse: { http: 409, retry: false },
   ServiceResourceNotEmptyWithBackendMessage: { http: 409, retry: false },
   UserErrorProtectionStopped: { http: 409, retry: false },

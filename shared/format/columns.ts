@@ -3,6 +3,7 @@ export class ColumnWriter {
   #buffer = Buffer.alloc(4096);
   #at = 0;
 
+  /** Where the next `bytes` go. The buffer may be another one afterwards. */
   #room(bytes: number): number {
     if (this.#at + bytes > this.#buffer.length) {
       const larger = Buffer.alloc(Math.max(this.#buffer.length * 2, this.#at + bytes));
@@ -15,22 +16,26 @@ export class ColumnWriter {
   }
 
   u8(value: number): void {
-    this.#buffer.writeUInt8(value, this.#room(1));
+    const at = this.#room(1);
+    this.#buffer.writeUInt8(value, at);
   }
 
   u16(value: number): void {
-    this.#buffer.writeUInt16LE(value, this.#room(2));
+    const at = this.#room(2);
+    this.#buffer.writeUInt16LE(value, at);
   }
 
   u32(value: number): void {
-    this.#buffer.writeUInt32LE(value, this.#room(4));
+    const at = this.#room(4);
+    this.#buffer.writeUInt32LE(value, at);
   }
 
   /** UTF-8 behind its length in bytes as u16. */
   text(value: string): void {
     const bytes = Buffer.from(value);
     this.u16(bytes.length);
-    bytes.copy(this.#buffer, this.#room(bytes.length));
+    const at = this.#room(bytes.length);
+    bytes.copy(this.#buffer, at);
   }
 
   finish(): Uint8Array {

@@ -1,7 +1,7 @@
 import type { ItemRow, JobRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, jobId, nextPointId } from '../domain/ids.ts';
-import { ENDED, type JobAddress, insertJob, readJob } from './jobs.ts';
+import { insertJob, isRunning, withdrawJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
 import { readItem } from './vault-of.ts';
 
@@ -33,7 +33,7 @@ export async function startBackup(ports: Ports, vault: string, key: string, trig
     );
   }
   const retainUntil = trigger.kind === 'onDemand' ? onDemandExpiry(trigger.retainUntil, now) : undefined;
-  await refuseWhileRunning(ports, vault, item);
+  if (await isRunning(ports, vault, item.activeJob)) throw locked(item);
 
   const id = jobId(ports.ids.guid());
   const point = nextPointId(now, item.lastPoint);
@@ -67,9 +67,9 @@ export async function startBackup(ports: Ports, vault: string, key: string, trig
   try {
     await ports.catalog.items.replace(vault, key, held, etag);
   } catch (error) {
-    await withdraw(ports, { vault, jobId: id });
-    if (isBackupError(error, 'EtagMismatch')) throw locked(item);
-    throw error;
+    if (!isBackupError(error, 'EtagMismatch')) throw error; // unclear: the job's first step looks whether it holds the item
+    await withdrawJob(ports, { vault, jobId: id });
+    throw locked(item);
   }
   await ports.queue.send({ step: 'take-snapshot', v: 1, vault, jobId: id });
   return id;
@@ -95,22 +95,9 @@ function onDemandExpiry(asked: number | undefined, now: number): number {
   return until;
 }
 
-/** A job that has ended but could not free the item any more does not hold it. */
-async function refuseWhileRunning(ports: Ports, vault: string, item: ItemRow): Promise<void> {
-  if (item.activeJob === undefined) return;
-  const active = await readJob(ports, { vault, jobId: item.activeJob });
-  if (active !== undefined && !ENDED.has(active.status)) throw locked(item);
-}
-
 function locked(item: ItemRow): BackupError {
   return new BackupError(
     'BMSUserErrorObjectLocked',
     `another backup of ${item.vmName} is running: wait for its job to end, or cancel it`,
   );
-}
-
-/** Takes back a job that never got hold of its item: it has done nothing and nobody has been told of it. */
-async function withdraw(ports: Ports, { vault, jobId }: JobAddress): Promise<void> {
-  await ports.catalog.jobs.remove(vault, jobId);
-  await ports.catalog.openJobs.remove(vault, jobId);
 }

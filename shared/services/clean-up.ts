@@ -3,7 +3,7 @@ import type { BackupPolicy } from '../domain/policy.ts';
 import { decideRetention, instantExpiry } from '../domain/retention.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { Chain } from './chain.ts';
-import { ENDED, readJob } from './jobs.ts';
+import { isRunning } from './jobs.ts';
 import { pointsPartition, vaultKey } from './keys.ts';
 import { startMerge } from './merge.ts';
 import { policyOf } from './policies.ts';
@@ -66,18 +66,11 @@ async function endInstantTier(
     const ends = instantExpiry(row, policy);
     if (row.instant !== 'Valid' || ends === undefined || ends > ports.clock.now()) continue;
     if (row.point === anchor || item.pins.some(({ point }) => point === row.point)) continue;
-    if (row.vault === 'None' && (await isStillTransferred(ports, vault, item, row))) continue;
+    if (row.vault === 'None' && item.activeJob === row.jobId && (await isRunning(ports, vault, row.jobId))) continue; // read by its transfer
     for (const { url, snapshot } of row.set.disks) await ports.snapshots.remove({ url, id: snapshot });
     await changePoint(ports, partition, row.point, (now) => {
       if (now.instant !== 'Valid') return undefined;
       return now.vault === 'None' ? 'remove' : { ...now, instant: 'Deleted' };
     });
   }
-}
-
-/** A transfer reads from the snapshots: they stay until it has ended. */
-async function isStillTransferred(ports: Ports, vault: string, item: ItemRow, row: PointRow): Promise<boolean> {
-  if (item.activeJob !== row.jobId) return false;
-  const job = await readJob(ports, { vault, jobId: row.jobId });
-  return job !== undefined && !ENDED.has(job.status);
 }

@@ -18,6 +18,19 @@ export async function readJob(ports: Ports, { vault, jobId }: JobAddress): Promi
   return (await ports.catalog.jobs.get(vault, jobId))?.row;
 }
 
+/** Whether a job still runs, by its row: one whose row is gone has ended. What such a job held of its item holds no more. */
+export async function isRunning(ports: Ports, vault: string, jobId: JobId | undefined): Promise<boolean> {
+  if (jobId === undefined) return false;
+  const row = await readJob(ports, { vault, jobId });
+  return row !== undefined && !ENDED.has(row.status);
+}
+
+/** Takes back a job that never got hold of its item: it has done nothing and nobody has been told of it. */
+export async function withdrawJob(ports: Ports, { vault, jobId }: JobAddress): Promise<void> {
+  await ports.catalog.jobs.remove(vault, jobId);
+  await ports.catalog.openJobs.remove(vault, jobId);
+}
+
 /** Makes a job known: first to the watch, then to everybody. */
 export async function insertJob(ports: Ports, vault: string, row: JobRow): Promise<void> {
   await ports.catalog.openJobs.upsert(vault, row.jobId, { startedAt: row.startedAt });

@@ -18,7 +18,7 @@ import type { VaultContainer } from '../vault/vault-container.ts';
 import { backOffSeconds } from './back-off.ts';
 import { Chain } from './chain.ts';
 import { endJob, finishJob } from './end-job.ts';
-import { type JobAddress, insertJob, noteAttempt, readJob, runningJob } from './jobs.ts';
+import { type JobAddress, insertJob, isRunning, noteAttempt, readJob, runningJob, withdrawJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { countsOf, storeLayer } from './layer-writer.ts';
 import { readLayers } from './layers.ts';
@@ -47,20 +47,27 @@ const AT_ONCE = 4;
 /** Starts the merge of an expired point. False: the item is held, or the point is pinned. */
 export async function startMerge(ports: Ports, vault: string, key: string, point: PointId): Promise<boolean> {
   const { row: item, etag } = await readItem(ports, vault, key);
-  if (item.mergeJob !== undefined || item.pins.some((pin) => pin.point === point)) return false;
+  if ((await isRunning(ports, vault, item.mergeJob)) || (await isPinned(ports, vault, item, point))) return false;
   const id = jobId(ports.ids.guid());
   const now = ports.clock.now();
   await insertJob(ports, vault, mergeJob(id, item, key, point, now));
   try {
     await ports.catalog.items.replace(vault, key, { ...item, mergeJob: id, leaving: point }, etag);
   } catch (error) {
-    await ports.catalog.jobs.remove(vault, id);
-    await ports.catalog.openJobs.remove(vault, id);
-    if (isBackupError(error, 'EtagMismatch')) return false;
-    throw error;
+    if (!isBackupError(error, 'EtagMismatch')) throw error; // unclear: the job's first step looks whether it holds the item
+    await withdrawJob(ports, { vault, jobId: id });
+    return false;
   }
   await ports.queue.send({ step: 'plan-merge', v: 1, vault, jobId: id });
   return true;
+}
+
+/** Whether a running job reads from the point. */
+async function isPinned(ports: Ports, vault: string, item: ItemRow, point: PointId): Promise<boolean> {
+  for (const pin of item.pins) {
+    if (pin.point === point && (await isRunning(ports, vault, pin.jobId))) return true;
+  }
+  return false;
 }
 
 function mergeJob(id: JobId, item: ItemRow, key: string, point: PointId, now: number): JobRow {
@@ -116,10 +123,14 @@ export async function planMerge(ports: Ports, step: { vault: string; jobId: stri
   await proceed(ports, address, container, plan);
 }
 
-/** The policy may have changed, and the point may be the newest by now, since cleanup chose it. The item's state is the record's. */
+/**
+ * The policy may have changed, and the point may be the newest by now, since cleanup chose it. The item must be held, with the point
+ * marked as leaving. The item's state is the record's.
+ */
 async function mayGo(ports: Ports, vault: string, job: JobRow, record: ChainRecord): Promise<boolean> {
   if (record.state !== 'protected') return false;
   const { row: item } = await readItem(ports, vault, job.itemKey);
+  if (item.mergeJob !== job.jobId || item.leaving !== job.point) return false;
   const { row: vaultRow } = await openVault(ports, vault);
   const partition = pointsPartition(vaultRow.containerName, job.itemId);
   const rows = await Promise.all(record.points.map(({ point }) => readPoint(ports, partition, point)));

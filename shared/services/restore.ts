@@ -1,7 +1,7 @@
 import type { JobRow, PointRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, type PointId, jobId } from '../domain/ids.ts';
-import { type JobAddress, insertJob } from './jobs.ts';
+import { type JobAddress, insertJob, withdrawJob } from './jobs.ts';
 import { changeItem } from './items.ts';
 import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
@@ -87,9 +87,8 @@ export async function startRestore(
   try {
     await pin(ports, { vault, jobId: id }, key, point);
   } catch (error) {
-    await ports.catalog.jobs.remove(vault, id);
-    await ports.catalog.openJobs.remove(vault, id);
-    throw error;
+    if (isBackupError(error, 'UserErrorRecoveryPointLeaving')) await withdrawJob(ports, { vault, jobId: id });
+    throw error; // else unclear: the watch takes the job on, and its first step pins the point
   }
   await ports.queue.send({ step: 'plan-restore', v: 1, vault, jobId: id });
   return id;
@@ -148,9 +147,4 @@ function defaultContainer(vmName: string, id: JobId): string {
     .slice(0, 30)
     .replace(/-+$/, '');
   return `${readable === '' ? 'vm' : readable}-${id.replaceAll('-', '')}`;
-}
-
-/** Whether `error` says that what a restore reads has gone from under it. */
-export function isGone(error: unknown): boolean {
-  return isBackupError(error, 'VaultObjectMissing', 'UserErrorInstantRpNotFound');
 }

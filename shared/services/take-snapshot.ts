@@ -47,6 +47,9 @@ async function takeSet(
   point: PointId,
 ): Promise<SnapshotSet | undefined> {
   const { row: item } = await readItem(ports, address.vault, job.itemKey);
+  if (item.activeJob !== address.jobId) {
+    throw new BackupError('BMSUserErrorObjectLocked', `another backup of ${item.vmName} was first`);
+  }
   const { row: vault } = await openVault(ports, address.vault);
   const vm = await ports.compute.virtualMachine(item.vmResourceId);
   if (vm === undefined) {

@@ -25,7 +25,8 @@ import type { Ports } from '../../shared/services/ports.ts';
 import { readPoints } from '../../shared/services/projection.ts';
 import { protect } from '../../shared/services/protection.ts';
 import { startRestore } from '../../shared/services/restore.ts';
-import { runStep } from '../../shared/services/run-step.ts';
+import { giveUp, runStep } from '../../shared/services/run-step.ts';
+import { watchJobs } from '../../shared/services/watch.ts';
 import { putVault } from '../../shared/services/vaults.ts';
 import { memoryTable } from './memory-catalog.ts';
 import { memoryCompute } from './memory-compute.ts';
@@ -67,6 +68,8 @@ export interface World {
   backup(vm: string, retainUntil?: number): Promise<JobRow>;
   /** Runs due and delayed messages until none is left, moving the clock as far as delays need. */
   drain(): Promise<void>;
+  /** What the watch does after a quiet quarter of an hour, and all that follows from it. */
+  watch(): Promise<void>;
   /** The daily cleanup and all that follows from it. */
   cleanUp(): Promise<void>;
   points(vm: string): Promise<PointRow[]>;
@@ -81,9 +84,19 @@ export interface WorldOptions {
   readonly diff?: MemoryDisksOptions['diff'];
   /** Stands between the services and their ports. */
   readonly wrap?: (ports: Ports) => Ports;
+  /** Stands between the handlers of messages and their ports, besides. */
+  readonly wrapHandlers?: (ports: Ports) => Ports;
+  /** Called when a handler threw, before its message is put back. */
+  readonly onFailure?: (error: unknown) => void;
 }
 
-export async function createWorld({ regionBytes = 4 * BLOCK_BYTES, diff = 'exact', wrap = (ports) => ports }: WorldOptions = {}): Promise<World> {
+/** As in host.json: after so many deliveries a message is given up. */
+const MOST_DELIVERIES = 5;
+
+const same = (ports: Ports): Ports => ports;
+
+export async function createWorld(options: WorldOptions = {}): Promise<World> {
+  const { regionBytes = 4 * BLOCK_BYTES, diff = 'exact', wrap = same, wrapHandlers = same, onFailure } = options;
   const clock = new ManualClock();
   const queue = memoryQueue(clock);
   const disks = memoryDisks({ clock, diff });
@@ -115,6 +128,7 @@ export async function createWorld({ regionBytes = 4 * BLOCK_BYTES, diff = 'exact
     settings: { geometry: { regionBytes }, deleteGraceSeconds: 60 },
     log: () => undefined,
   });
+  const handlerPorts = wrapHandlers(ports);
   const vmId = (name: string): string =>
     `/subscriptions/${SUBSCRIPTION}/resourceGroups/${GROUP}/providers/Microsoft.Compute/virtualMachines/${name}`;
   const key = (name: string): string => itemKey(GROUP, name);
@@ -166,9 +180,21 @@ export async function createWorld({ regionBytes = 4 * BLOCK_BYTES, diff = 'exact
           clock.advance(next.dueMs - clock.now());
           continue;
         }
-        await runStep(ports, message.step);
+        try {
+          await runStep(handlerPorts, message.step);
+        } catch (error) {
+          if (onFailure === undefined) throw error;
+          onFailure(error);
+          if (message.deliveries < MOST_DELIVERIES) queue.putBack(message, 10);
+          else await giveUp(ports, message.step);
+        }
       }
       throw new Error('the queue never becomes empty');
+    },
+    async watch() {
+      clock.advance(20 * 60_000);
+      await watchJobs(ports);
+      await world.drain();
     },
     async cleanUp() {
       await cleanUp(ports);

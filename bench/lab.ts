@@ -1,0 +1,138 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BlobServiceClient, type ContainerClient } from '@azure/storage-blob';
+import { blobEndpoint, connectionString, loadAccounts } from '../local/storage/accounts.ts';
+import { type StorageServer, startStorage } from '../local/storage/server.ts';
+import { compose } from '../shared/app/compose.ts';
+import type { VirtualMachine } from '../shared/compute/compute.ts';
+import { PRODUCTION_GEOMETRY } from '../shared/domain/units.ts';
+import type { Ports } from '../shared/services/ports.ts';
+import type { VaultContainer } from '../shared/vault/vault-container.ts';
+import { BusyMeter } from './busy.ts';
+import { type InProcessQueue, inProcessQueue } from './in-process-queue.ts';
+
+const SUBSCRIPTION = '11111111-2222-3333-4444-555555555555';
+const DISKS = 'stratadisks1';
+
+/** A storage process on a folder of its own, and the services' ports over the adapters that production uses. */
+export interface Lab {
+  readonly server: StorageServer;
+  readonly ports: Ports;
+  readonly queue: InProcessQueue;
+  readonly busy: BusyMeter;
+  /** A container of the account that the disks are in, through the SDK alone. */
+  readonly disks: (container: string) => ContainerClient;
+  /** A container of the account that the vault is in, through the SDK alone. */
+  readonly vault: (container: string) => ContainerClient;
+  /** The URL of a blob of the disks' account. */
+  readonly diskUrl: (path: string) => string;
+  readonly machine: VirtualMachine;
+  readonly advanceClock: (ms: number) => void;
+  readonly stop: () => Promise<void>;
+}
+
+export const BENCH_VM = { subscriptionId: SUBSCRIPTION, resourceGroup: 'bench', name: 'vm' } as const;
+export const DISK_PATH = 'vhds/disk.vhd';
+export const RESTORE_ACCOUNT = `/subscriptions/${SUBSCRIPTION}/resourceGroups/bench/providers/Microsoft.Storage/storageAccounts/${DISKS}`;
+
+export async function startLab(inFlight: number): Promise<Lab> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'strata-bench-'));
+  const accounts = await loadAccounts(dataDir);
+  const server = await startStorage({ dataDir, ports: { blob: 0, queue: 0, table: 0 }, accounts, mode: 'completed' });
+  const connection = (name: string): string => connectionString(accounts.find(({ account }) => account === name)!, server);
+  const app = connection('devstoreaccount1');
+  const diskUrl = (path: string): string => `${blobEndpoint(DISKS, server)}/${path}`;
+  const machine = virtualMachine(diskUrl(DISK_PATH));
+  const queue = inProcessQueue(inFlight);
+  const busy = new BusyMeter();
+  let aheadMs = 0;
+  const composed = compose(
+    {
+      geometry: PRODUCTION_GEOMETRY,
+      deleteGraceSeconds: 60,
+      appStorage: { connection: app },
+      vaultStorage: { connection: app },
+      accounts: accounts.map((own) => ({ ...own, blob: blobEndpoint(own.account, server) })),
+      subscriptionId: SUBSCRIPTION,
+      armEndpoint: 'https://127.0.0.1',
+      tokens: { issuer: 'https://127.0.0.1', audiences: [], jwksUrl: 'https://127.0.0.1' },
+      publicUrl: undefined,
+      clockFile: undefined,
+    },
+    (line) => process.stderr.write(`${line}\n`),
+  );
+  const ports: Ports = {
+    ...watched(composed, busy),
+    queue,
+    compute: {
+      virtualMachine: async (id) => (id.toLowerCase() === machine.id.toLowerCase() ? machine : undefined),
+      async *virtualMachines() {
+        yield machine;
+      },
+    },
+    clock: { now: () => Date.now() + aheadMs },
+  };
+  return {
+    server,
+    ports,
+    queue,
+    busy,
+    diskUrl,
+    machine,
+    disks: (name) => BlobServiceClient.fromConnectionString(connection(DISKS)).getContainerClient(name),
+    vault: (name) => BlobServiceClient.fromConnectionString(app).getContainerClient(name),
+    advanceClock: (ms) => (aheadMs += ms),
+    async stop() {
+      await server.stop();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+function virtualMachine(vhdUrl: string): VirtualMachine {
+  const { subscriptionId, resourceGroup, name } = BENCH_VM;
+  return {
+    id: `/subscriptions/${subscriptionId}/resourceGroups/${resourceGroup}/providers/Microsoft.Compute/virtualMachines/${name}`,
+    vmId: SUBSCRIPTION,
+    name,
+    resourceGroup,
+    location: 'westeurope',
+    size: 'Standard_D2s_v5',
+    osType: 'Linux',
+    disks: [{ lun: -1, name: 'disk', vhdUrl, managedDiskId: undefined }],
+  };
+}
+
+/** The ports with the calls that move bytes watched. */
+function watched(ports: Ports, busy: BusyMeter): Ports {
+  const { snapshots, targets, vaults } = ports;
+  const containers = new WeakMap<VaultContainer, VaultContainer>();
+  return {
+    ...ports,
+    snapshots: {
+      ...snapshots,
+      read: (snapshot, range) => busy.watch('read snapshot', range.end - range.start, () => snapshots.read(snapshot, range)),
+    },
+    targets: {
+      ...targets,
+      write: (target, offset, body) => busy.watch('write target', body.length, () => targets.write(target, offset, body)),
+      readBack: (url, range) => busy.watch('read back', range.end - range.start, () => targets.readBack(url, range)),
+    },
+    vaults: {
+      ...vaults,
+      async open(name) {
+        const container = await vaults.open(name);
+        const known = containers.get(container);
+        if (known !== undefined) return known;
+        const made: VaultContainer = {
+          ...container,
+          put: (blob, body, summary) => busy.watch('put to vault', body.length, () => container.put(blob, body, summary)),
+          read: (blob, offset, length) => busy.watch('read vault', length, () => container.read(blob, offset, length)),
+        };
+        containers.set(container, made);
+        return made;
+      },
+    },
+  };
+}

@@ -1,0 +1,94 @@
+/** `npm run bench`: Strata's work on one disk, held against a raw copy of the same bytes in the same run. See docs/performance.md. */
+import { type Lab, startLab } from './lab.ts';
+import { MEASUREMENTS, type Measurement, type Options, USAGE, parseOptions } from './options.ts';
+import { compressedShare, nightlyWrites } from './disk-content.ts';
+import { rawCopies } from './raw-copy.ts';
+import { type Findings, asJson, asText } from './report.ts';
+import { type Measured, backup, deleteSnapshots, merge, points, prepareVault, restore } from './scenarios.ts';
+import { NIGHTLY_SHARE, type SourceDisk, createSourceDisk } from './source-disk.ts';
+
+const MIB = 1024 * 1024;
+/** Points that are to stay, and the one that is to expire during the run. */
+const LONG_HOURS = 30 * 24;
+const SHORT_HOURS = 1;
+
+const progress = (line: string): void => void process.stderr.write(`bench: ${line}\n`);
+
+async function run(lab: Lab, options: Options): Promise<Findings> {
+  progress(`writing ${options.sizeMib} MiB to the disk`);
+  const disk = await createSourceDisk(lab.disks('vhds'), 'disk.vhd', options.sizeMib);
+  progress('raw copies');
+  const raw = await rawCopies(lab, lab.disks('vhds').getPageBlobClient('disk.vhd'));
+  await prepareVault(lab);
+  const measured: Measured[] = [];
+  const differences: { name: string; offset: number }[] = [];
+  const last = options.only ?? MEASUREMENTS.at(-1)!;
+  for (const name of MEASUREMENTS.slice(0, MEASUREMENTS.indexOf(last) + 1)) {
+    if (!isNeeded(name, last)) continue;
+    progress(name);
+    const found = await measure(lab, disk, name);
+    if (options.only === undefined || options.only === name) measured.push(found);
+    if (found.restoredTo !== undefined) {
+      const restored = lab.disks(found.restoredTo);
+      const offset = await disk.firstDifference(restored.getPageBlobClient('disk.vhd'));
+      if (offset !== undefined) differences.push({ name, offset });
+      await restored.delete();
+    }
+  }
+  return {
+    options,
+    compressedShare: compressedShare(),
+    dataBytes: options.sizeMib * MIB,
+    changedBytes: nightlyWrites(options.sizeMib, NIGHTLY_SHARE).reduce((sum, { bytes }) => sum + bytes, 0),
+    raw,
+    measured,
+    differences,
+  };
+}
+
+/** Whether `last` builds on `name`: restores and the night without change leave nothing that a later measurement needs. */
+function isNeeded(name: Measurement, last: Measurement): boolean {
+  return name === last || name === 'first-backup' || name === 'incremental' || last === MEASUREMENTS.at(-1);
+}
+
+async function measure(lab: Lab, disk: SourceDisk, name: Measurement): Promise<Measured> {
+  const [first, second] = name === 'first-backup' ? [] : await points(lab);
+  switch (name) {
+    case 'first-backup':
+      return backup(lab, name, SHORT_HOURS);
+    case 'incremental':
+      await disk.change();
+      return backup(lab, name, LONG_HOURS);
+    case 'no-change':
+      return backup(lab, name, LONG_HOURS);
+    case 'restore-snapshot':
+      return restore(lab, name, second!);
+    case 'restore-vault':
+      await deleteSnapshots(lab, second!);
+      return restore(lab, name, second!);
+    case 'merge':
+      lab.advanceClock((SHORT_HOURS + 1) * 3_600_000);
+      return merge(lab, name, first!);
+  }
+}
+
+async function main(): Promise<void> {
+  let options: Options;
+  try {
+    options = parseOptions(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`);
+    process.exitCode = 2;
+    return;
+  }
+  const lab = await startLab(options.inFlight);
+  try {
+    const findings = await run(lab, options);
+    console.log(options.json ? asJson(findings) : asText(findings));
+    if (findings.differences.length > 0) process.exitCode = 1;
+  } finally {
+    await lab.stop();
+  }
+}
+
+await main();

@@ -1,0 +1,124 @@
+import { cpus, totalmem } from 'node:os';
+import type { Cost } from './meter.ts';
+import type { Options } from './options.ts';
+import type { RawCopies } from './raw-copy.ts';
+import type { Measured } from './scenarios.ts';
+
+const MIB = 1024 * 1024;
+
+/** Everything that a run found. */
+export interface Findings {
+  readonly options: Options;
+  /** What zstd at level 1 leaves of the disk's data. */
+  readonly compressedShare: number;
+  readonly dataBytes: number;
+  readonly changedBytes: number;
+  readonly raw: RawCopies;
+  readonly measured: readonly Measured[];
+  /** Restores whose bytes are not the disk's, and where they first differ. */
+  readonly differences: readonly { readonly name: string; readonly offset: number }[];
+}
+
+/** What a measurement is held against: the bytes it has to deal with and the raw copy in the same direction, if there is one. */
+function yardstick(name: Measured['name'], { dataBytes, changedBytes, raw }: Findings): { bytes?: number; raw?: keyof RawCopies; rawSeconds?: number } {
+  const share = changedBytes / dataBytes;
+  switch (name) {
+    case 'first-backup':
+      return { bytes: dataBytes, raw: 'toBlobs', rawSeconds: raw.toBlobs.cost.seconds };
+    case 'incremental':
+      return { bytes: changedBytes, raw: 'toBlobs', rawSeconds: raw.toBlobs.cost.seconds * share };
+    case 'restore-snapshot':
+    case 'restore-vault':
+      return { bytes: dataBytes, raw: 'toPages', rawSeconds: raw.toPages.cost.seconds };
+    case 'no-change':
+    case 'merge':
+      return {};
+  }
+}
+
+const AIMS: Readonly<Record<Measured['name'], string>> = {
+  'first-backup': '1.00 of the raw copy',
+  incremental: 'under 2 s for 50 MiB',
+  'no-change': 'under 0.5 s, a handful of requests',
+  'restore-snapshot': '-',
+  'restore-vault': '0.95 of the raw copy',
+  merge: '-',
+};
+
+export function asJson(findings: Findings): string {
+  const measured = findings.measured.map((one) => {
+    const { bytes, rawSeconds } = yardstick(one.name, findings);
+    return {
+      ...one,
+      ...(bytes === undefined ? {} : { mibPerSecond: bytes / MIB / one.cost.seconds }),
+      ...(rawSeconds === undefined ? {} : { ratioToRawCopy: rawSeconds / one.cost.seconds }),
+      aim: AIMS[one.name],
+    };
+  });
+  return JSON.stringify({ machine: machine(), ...findings, measured }, undefined, 2);
+}
+
+export function asText(findings: Findings): string {
+  const { compressedShare, dataBytes, changedBytes, raw, options } = findings;
+  const mib = (bytes: number): string => `${Math.round(bytes / MIB)} MiB`;
+  const rows: string[][] = [['', 'seconds', 'MiB/s', 'of raw', 'CPU s', 'storage CPU s', 'peak MiB', 'stored MiB', 'aim']];
+  for (const [name, copy] of [
+    ['raw copy to block blobs', raw.toBlobs],
+    ['raw copy to page blob', raw.toPages],
+  ] as const) {
+    const rate = (copy.bytes / MIB / copy.cost.seconds).toFixed(1);
+    rows.push([`${name} (${copy.concurrency} at once)`, copy.cost.seconds.toFixed(2), rate, '1.00', ...costs(copy.cost), '', '']);
+  }
+  for (const one of findings.measured) {
+    const { bytes, rawSeconds } = yardstick(one.name, findings);
+    rows.push([
+      `${one.name}${one.source === '' ? '' : ` (${one.source})`}`,
+      one.cost.seconds.toFixed(2),
+      bytes === undefined ? '' : (bytes / MIB / one.cost.seconds).toFixed(1),
+      rawSeconds === undefined ? '' : (rawSeconds / one.cost.seconds).toFixed(2),
+      ...costs(one.cost),
+      (one.storedBytes / MIB).toFixed(1),
+      AIMS[one.name],
+    ]);
+  }
+  return [
+    machine(),
+    `${mib(dataBytes)} of data on a 4 GiB page blob; a night changes ${mib(changedBytes)}, half in runs of 1 MiB, half in writes of 4 to 16 KiB.`,
+    `The data is ${Math.round((1 - compressedShare) * 100)} % compressible (zstd level 1 in 256 KiB frames leaves ${compressedShare.toFixed(2)}).`,
+    `Storage: Azurite in a process of its own. Steps: ${options.inFlight} in flight from a queue in this process; waits of delayed messages are left out.`,
+    '',
+    ...table(rows),
+    '',
+    ...findings.measured.flatMap(details),
+    ...findings.differences.map(({ name, offset }) => `DIFFERENT BYTES: ${name} differs from the disk at ${offset}`),
+    findings.differences.length === 0 ? 'All restored bytes are the disk’s.' : '',
+  ].join('\n');
+}
+
+function machine(): string {
+  const [cpu] = cpus();
+  return `${cpus().length} x ${cpu?.model.trim() ?? 'unknown CPU'}, ${Math.round(totalmem() / 1024 ** 3)} GiB, Node ${process.versions.node}`;
+}
+
+function costs({ cpuSeconds, storageCpuSeconds, peakRssBytes }: Cost): string[] {
+  return [cpuSeconds.toFixed(2), storageCpuSeconds?.toFixed(2) ?? '?', Math.round(peakRssBytes / MIB).toString()];
+}
+
+function details({ name, cost, busy, steps, leftOutSeconds }: Measured): string[] {
+  const total = Object.values(cost.requests).reduce((sum, n) => sum + n, 0);
+  const kinds = Object.entries(cost.requests)
+    .sort(([, a], [, b]) => b - a)
+    .map(([kind, n]) => `${n} ${kind}`);
+  const times = Object.entries(busy).map(
+    ([kind, { seconds, calls, bytes }]) => `${kind} ${seconds.toFixed(2)} s (${calls} calls, ${(bytes / MIB).toFixed(1)} MiB)`,
+  );
+  return [
+    `${name}: ${steps} steps, ${leftOutSeconds.toFixed(1)} s of waiting left out; ${total} requests: ${kinds.join(', ')}`,
+    ...(times.length === 0 ? [] : [`  under way: ${times.join(', ')}`]),
+  ];
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map((row) => row.map((cell, column) => (column === 0 || column === row.length - 1 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('  ').trimEnd());
+}

@@ -1,0 +1,111 @@
+import type { JobRow, PointRow } from '../shared/catalog/catalog.ts';
+import type { JobId } from '../shared/domain/ids.ts';
+import { startBackup } from '../shared/services/backup.ts';
+import { readJob } from '../shared/services/jobs.ts';
+import { itemKey, pointsPartition, vaultKey } from '../shared/services/keys.ts';
+import { startMerge } from '../shared/services/merge.ts';
+import { putPolicy } from '../shared/services/policies.ts';
+import { readPoints } from '../shared/services/projection.ts';
+import { protect } from '../shared/services/protection.ts';
+import { startRestore } from '../shared/services/restore.ts';
+import { runStep } from '../shared/services/run-step.ts';
+import { openVault, readItem } from '../shared/services/vault-of.ts';
+import { putVault } from '../shared/services/vaults.ts';
+import type { BusyTimes } from './busy.ts';
+import { BENCH_VM, type Lab, RESTORE_ACCOUNT } from './lab.ts';
+import { type Cost, measured } from './meter.ts';
+import type { Measurement } from './options.ts';
+
+const HOUR_MS = 3_600_000;
+const VAULT = vaultKey({ subscriptionId: BENCH_VM.subscriptionId, resourceGroup: 'bench', vault: 'v1' });
+const ITEM = itemKey(BENCH_VM.resourceGroup, BENCH_VM.name);
+
+/** One of the services' jobs from start to end. */
+export interface Measured {
+  readonly name: Measurement;
+  readonly cost: Cost;
+  /** How long at least one call of a kind was under way. */
+  readonly busy: Readonly<Record<string, BusyTimes>>;
+  readonly steps: number;
+  /** Seconds that delayed messages would still have waited when nothing else was left to do. Not in the time. */
+  readonly leftOutSeconds: number;
+  /** What the vault's container grew by; negative after a merge. */
+  readonly storedBytes: number;
+  /** Where the job says that its bytes came from: full, diff, hashes; snapshot, vault. */
+  readonly source: string;
+  /** The container that a restore made. */
+  readonly restoredTo: string | undefined;
+}
+
+/** A vault with one protected VM. */
+export async function prepareVault({ ports, machine }: Lab): Promise<void> {
+  const address = { subscriptionId: BENCH_VM.subscriptionId, resourceGroup: 'bench', vault: 'v1' };
+  await putVault(ports, address, { location: 'westeurope', skuName: 'Standard', tags: {}, properties: {} });
+  const rules = { minuteOfDay: 60, zone: 'UTC', dailyRetentionDays: 7, instantRetentionDays: 2 };
+  await putPolicy(ports, VAULT, 'nightly', {}, rules);
+  await protect(ports, VAULT, { resourceId: machine.id, resourceGroup: BENCH_VM.resourceGroup, vmName: BENCH_VM.name }, 'nightly');
+}
+
+/** Backs up on demand; a point kept for `hours` can be merged after that, by the lab's clock. */
+export function backup(lab: Lab, name: Measurement, hours: number): Promise<Measured> {
+  const retainUntil = lab.ports.clock.now() + hours * HOUR_MS;
+  return job(lab, name, () => startBackup(lab.ports, VAULT, ITEM, { kind: 'onDemand', retainUntil }));
+}
+
+export async function restore(lab: Lab, name: Measurement, point: PointRow): Promise<Measured> {
+  return job(lab, name, () => startRestore(lab.ports, VAULT, ITEM, point.point, { accountId: RESTORE_ACCOUNT }));
+}
+
+/** Merges an expired point into the next one, deletes included. */
+export async function merge(lab: Lab, name: Measurement, point: PointRow): Promise<Measured> {
+  return job(lab, name, async () => {
+    if (!(await startMerge(lab.ports, VAULT, ITEM, point.point))) throw new Error(`point ${point.point} cannot be merged now`);
+    return (await readItem(lab.ports, VAULT, ITEM)).row.mergeJob!;
+  });
+}
+
+export async function points(lab: Lab): Promise<PointRow[]> {
+  const { row: vault } = await openVault(lab.ports, VAULT);
+  const { row: item } = await readItem(lab.ports, VAULT, ITEM);
+  return readPoints(lab.ports, pointsPartition(vault.containerName, item.itemId));
+}
+
+/** Deletes a point's snapshots behind the services' back, so that it can only come from the vault. */
+export async function deleteSnapshots({ ports }: Lab, point: PointRow): Promise<void> {
+  for (const { url, snapshot } of point.set.disks) await ports.snapshots.remove({ url, id: snapshot });
+}
+
+async function job(lab: Lab, name: Measurement, start: () => Promise<JobId>): Promise<Measured> {
+  const before = await vaultBytes(lab);
+  lab.busy.take();
+  const { cost, result } = await measured(lab.server, async () => {
+    const id = await start();
+    const drained = await lab.queue.drain((step) => runStep(lab.ports, step));
+    return { id, ...drained };
+  });
+  const row = await readJob(lab.ports, { vault: VAULT, jobId: result.id });
+  assertCompleted(name, row);
+  return {
+    name,
+    cost,
+    busy: lab.busy.take(),
+    steps: result.steps,
+    leftOutSeconds: result.skippedWaitMs / 1_000,
+    storedBytes: (await vaultBytes(lab)) - before,
+    source: [...new Set(row.sources.map(({ source }) => source))].join(', '),
+    restoredTo: row.restore?.containerUrl.split('/').at(-1),
+  };
+}
+
+function assertCompleted(name: Measurement, row: JobRow | undefined): asserts row is JobRow {
+  if (row?.status === 'Completed') return;
+  const why = row?.errors.map(({ code, message }) => `${code}: ${message}`).join('; ');
+  throw new Error(`${name} ended as ${row?.status ?? 'no job at all'}${why ? `: ${why}` : ''}`);
+}
+
+async function vaultBytes(lab: Lab): Promise<number> {
+  const { row } = await openVault(lab.ports, VAULT);
+  let bytes = 0;
+  for await (const { properties } of lab.vault(row.containerName).listBlobsFlat()) bytes += properties.contentLength ?? 0;
+  return bytes;
+}

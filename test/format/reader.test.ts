@@ -1,0 +1,64 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { GOLDEN, GOLDEN_CONTAINER } from './golden-vault.ts';
+
+/*
+ * reader.py was written from docs/format.md alone and shares no code with Strata: that it restores the golden vault shows that the page
+ * says enough.
+ */
+
+const run = promisify(execFile);
+const READER = path.join(import.meta.dirname, 'reader.py');
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), 'strata-reader-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Listing {
+  [item: string]: { point: string; disks: { disk: string; lun: number; sizeBytes: number }[] }[];
+}
+
+const list = async (container: string): Promise<Listing> =>
+  JSON.parse((await run('python3', [READER, container])).stdout) as Listing;
+
+describe('a reader made from the format page alone', () => {
+  it('finds the live points of the golden vault', async () => {
+    const points = (await list(GOLDEN_CONTAINER))[GOLDEN.item]!;
+    expect(points.map(({ point, disks }) => ({ point, disks: disks.map(({ lun, sizeBytes }) => ({ lun, sizeBytes })) }))).toEqual(
+      GOLDEN.points.map(({ point, disks }) => ({ point, disks: disks.map(({ lun, sizeBytes }) => ({ lun, sizeBytes })) })),
+    );
+  });
+
+  it('restores every disk of every point to the known bytes', async () => {
+    const points = (await list(GOLDEN_CONTAINER))[GOLDEN.item]!;
+    for (const [i, { point, disks }] of points.entries()) {
+      for (const [k, { disk }] of disks.entries()) {
+        const output = path.join(folder, `${point}-${disk}`);
+        await run('python3', [READER, GOLDEN_CONTAINER, GOLDEN.item, point, disk, output]);
+        const sha256 = createHash('sha256').update(await readFile(output)).digest('hex');
+        expect(sha256).toBe(GOLDEN.points[i]!.disks[k]!.sha256);
+      }
+    }
+  });
+
+  it('refuses a damaged vault instead of restoring something else', async () => {
+    const copy = path.join(folder, 'damaged');
+    await cp(GOLDEN_CONTAINER, copy, { recursive: true });
+    const packs = (await readdir(copy, { recursive: true })).filter((name) => name.endsWith('.pack'));
+    for (const pack of packs) {
+      const bytes = await readFile(path.join(copy, pack));
+      bytes[40]! ^= 1;
+      await writeFile(path.join(copy, pack), bytes);
+    }
+    const { point, disks } = (await list(copy))[GOLDEN.item]!.at(-1)!;
+    const restore = run('python3', [READER, copy, GOLDEN.item, point, disks[0]!.disk, path.join(folder, 'never')]);
+    await expect(restore).rejects.toMatchObject({ code: 1, stderr: expect.stringMatching(/^refused: /) });
+  });
+});

@@ -1,0 +1,58 @@
+import type { Ports } from '../../shared/services/ports.ts';
+
+/** A handler's process has died: nothing of the handler runs after this. */
+export class Killed extends Error {}
+
+/** What happens at a call of a port. */
+export interface Gate {
+  /** Before the call is made; throwing Killed means that it never was. */
+  before(call: string): void | Promise<void>;
+  /** After it was made, before its caller learns of it; throwing Killed means that the answer is lost with the caller. */
+  after(call: string): void | Promise<void>;
+}
+
+/** The same ports, each call of which goes through `gate`. A process that has been killed makes no calls any more. */
+export function gatedPorts(ports: Ports, gate: Gate): Ports {
+  return {
+    ...ports,
+    vaults: {
+      open: async (name) => gated(await ports.vaults.open(name), 'vault', gate),
+      drop: (name) => ports.vaults.drop(name),
+    },
+    snapshots: gated(ports.snapshots, 'snapshots', gate),
+    targets: gated(ports.targets, 'targets', gate),
+    queue: gated(ports.queue, 'queue', gate),
+    compute: gated(ports.compute, 'compute', gate),
+    catalog: Object.fromEntries(
+      Object.entries(ports.catalog).map(([name, table]) => [name, gated(table as object, name, gate)]),
+    ) as unknown as Ports['catalog'],
+  };
+}
+
+function gated<Port extends object>(port: Port, name: string, gate: Gate): Port {
+  return new Proxy(port, {
+    get(target, method, receiver): unknown {
+      const found: unknown = Reflect.get(target, method, receiver);
+      if (typeof found !== 'function' || typeof method !== 'string') return found;
+      const call = `${name}.${method}`;
+      return (...args: unknown[]) => {
+        const listing = isListing(call);
+        if (listing) return gatedListing(() => Reflect.apply(found, target, args) as AsyncIterable<unknown>, call, gate);
+        return (async () => {
+          await gate.before(call);
+          const result: unknown = await (Reflect.apply(found, target, args) as Promise<unknown>);
+          await gate.after(call);
+          return result;
+        })();
+      };
+    },
+  });
+}
+
+const isListing = (call: string): boolean => /\.(list|listAll|allocated|changed|virtualMachines)$/.test(call);
+
+async function* gatedListing(list: () => AsyncIterable<unknown>, call: string, gate: Gate): AsyncGenerator<unknown> {
+  await gate.before(call);
+  yield* list();
+  await gate.after(call);
+}
