@@ -50,7 +50,8 @@ export async function startLab(inFlight: number): Promise<Lab> {
   const composed = compose(
     {
       geometry: PRODUCTION_GEOMETRY,
-      deleteGraceSeconds: 60,
+      sweepGraceSeconds: 86_400,
+    deleteGraceSeconds: 60,
       appStorage: { connection: app },
       vaultStorage: { connection: app },
       accounts: accounts.map((own) => ({ ...own, blob: blobEndpoint(own.account, server) })),

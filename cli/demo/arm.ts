@@ -106,7 +106,11 @@ function describe(status: number, text: string): string {
 }
 
 /** The paths of the demo's resources. */
-export function paths(subscriptionId: string, resourceGroup: string, names: { vault: string; vm: string; policy: string }) {
+export function paths(
+  subscriptionId: string,
+  resourceGroup: string,
+  names: { vault: string; vm: string; policy: string },
+) {
   const group = `/subscriptions/${subscriptionId}/resourceGroups/${resourceGroup}`;
   const vmId = `${group}/providers/Microsoft.Compute/virtualMachines/${names.vm}`;
   const vaultId = `${group}/providers/Microsoft.RecoveryServices/vaults/${names.vault}`;

@@ -81,7 +81,7 @@ export async function createExt4Image(folder: string, files: RealFiles, bytes: n
 
   const remove = (wanted: number): string[] => {
     const victims: string[] = [];
-    for (let sum = 0; sum < wanted && present.length > 1; ) {
+    for (let sum = 0; sum < wanted && present.length > 1;) {
       const victim = present.shift() as string;
       victims.push(victim);
       sum += sizes.get(victim) ?? 0;
@@ -122,11 +122,7 @@ export function blocksIn(output: string): ChangedRange[] {
 }
 
 /** What differs between an image and its mirror; then the mirror is as the image. */
-async function follow(
-  file: DiskImage['file'],
-  mirror: DiskImage['file'],
-  sizeBytes: number,
-): Promise<ChangedRange[]> {
+async function follow(file: DiskImage['file'], mirror: DiskImage['file'], sizeBytes: number): Promise<ChangedRange[]> {
   const changed: ChangedRange[] = [];
   for (const window of windows({ start: 0, end: sizeBytes })) {
     const [before, after] = await Promise.all([readRange(mirror, window), readRange(file, window)]);

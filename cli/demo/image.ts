@@ -62,7 +62,7 @@ export function differences(before: Uint8Array, after: Uint8Array, offset: numbe
 /** Reads exactly the range; past the end of the file come zeros. */
 export async function readRange(file: FileHandle, { start, end }: ByteRange): Promise<Buffer> {
   const bytes = Buffer.alloc(end - start);
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const { bytesRead } = await file.read(bytes, at, bytes.length - at, start + at);
     if (bytesRead === 0) break;
     at += bytesRead;
@@ -72,7 +72,7 @@ export async function readRange(file: FileHandle, { start, end }: ByteRange): Pr
 
 /** Writes all of `bytes`. */
 export async function writeAt(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const { bytesWritten } = await file.write(bytes, at, bytes.length - at, offset + at);
     at += bytesWritten;
   }

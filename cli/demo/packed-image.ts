@@ -62,7 +62,7 @@ export async function createPackedImage(folder: string, files: RealFiles, bytes:
 
   const removeOldest = async (): Promise<ChangedRange[]> => {
     const cleared: ChangedRange[] = [];
-    for (let sum = 0; sum < usedBytes * DAILY_REMOVED && packed.length > 1; ) {
+    for (let sum = 0; sum < usedBytes * DAILY_REMOVED && packed.length > 1;) {
       const [{ offset, sizeBytes: length }] = packed as [Packed];
       packed = packed.slice(1);
       const range = { start: offset, end: align(offset + length), cleared: true };

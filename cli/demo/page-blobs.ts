@@ -40,7 +40,8 @@ export async function upload(
 ): Promise<void> {
   await inFlight(pieces(changed), async ({ start, end, cleared }) => {
     if (cleared) await blob.clearPages(start, end - start, { abortSignal: signal });
-    else await blob.uploadPages(await readRange(image.file, { start, end }), start, end - start, { abortSignal: signal });
+    else
+      await blob.uploadPages(await readRange(image.file, { start, end }), start, end - start, { abortSignal: signal });
     onBytes(end - start);
   });
 }

@@ -78,7 +78,7 @@ export class RealFiles {
     const taken: RealFile[] = [];
     const largest = Math.max(bytes / 4, 8 * LEAST_BYTES);
     let passedOver = 0;
-    for (let sum = 0; sum < bytes; ) {
+    for (let sum = 0; sum < bytes;) {
       const file = this.next();
       if (file.sizeBytes > largest && passedOver++ < this.#files.length) continue;
       taken.push(file);
@@ -90,7 +90,7 @@ export class RealFiles {
   /** The next `count` bytes of the files' contents, one file after another. */
   async bytes(count: number): Promise<Buffer> {
     const parts: Buffer[] = [];
-    for (let missing = count; missing > 0; ) {
+    for (let missing = count; missing > 0;) {
       if (this.#rest.length === 0) this.#rest = await readFile(this.next().path);
       const part = this.#rest.subarray(0, missing);
       parts.push(part);

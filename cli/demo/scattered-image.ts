@@ -106,7 +106,7 @@ function scatteredChanges(
     const random = seededRandom(`${seed} ${day}`);
     const touched: ByteRange[] = [];
     const spread = async (share: number, place: () => number, content: (bytes: number) => Promise<Buffer>) => {
-      for (let missing = sectors(usedBytes * share); missing > 0; ) {
+      for (let missing = sectors(usedBytes * share); missing > 0;) {
         const longest = Math.min(missing, sectors(Math.max(SECTOR_BYTES, random() * LONGEST_BYTES)));
         const start = Math.min(place(), contentBytes - SECTOR_BYTES);
         const end = Math.min(contentBytes, start + longest);
@@ -145,8 +145,7 @@ async function asChanges(file: FileHandle, touched: readonly ByteRange[]): Promi
   const united: ChangedRange[] = [];
   for (const { start, end } of touched.toSorted((a, b) => a.start - b.start)) {
     const last = united.at(-1);
-    if (last !== undefined && start <= last.end)
-      united[united.length - 1] = { ...last, end: Math.max(last.end, end) };
+    if (last !== undefined && start <= last.end) united[united.length - 1] = { ...last, end: Math.max(last.end, end) };
     else united.push({ start, end, cleared: false });
   }
   const changes: ChangedRange[] = [];

@@ -7,6 +7,7 @@ import {
   type Catalog,
   itemRow,
   jobRow,
+  markRow,
   openJobRow,
   pointRow,
   policyRow,
@@ -68,6 +69,7 @@ function catalog(setting: StorageSetting, credential: TokenCredential): Catalog 
     jobs: table('strataJobs', jobRow),
     openJobs: table('strataOpenJobs', openJobRow),
     units: table('strataUnits', unitRow),
+    marks: table('strataMarks', markRow),
     operations: table('strataOperations', operationRow),
   };
 }

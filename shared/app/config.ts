@@ -60,6 +60,7 @@ export function parseConfig(env: Env): Config {
   return {
     geometry: PRODUCTION_GEOMETRY,
     deleteGraceSeconds: wholeNumber(env, 'STRATA_DELETE_GRACE_SECONDS', 3600, 0, 604_800),
+    sweepGraceSeconds: wholeNumber(env, 'STRATA_SWEEP_GRACE_SECONDS', 86_400, 0, 2_592_000),
     appStorage: storageSetting(env, 'AzureWebJobsStorage', 'AzureWebJobsStorage__accountName'),
     vaultStorage: storageSetting(env, 'STRATA_VAULT_STORAGE', 'STRATA_VAULT_STORAGE__accountName'),
     accounts: parseStorageAccounts(env['STRATA_STORAGE_ACCOUNTS']),

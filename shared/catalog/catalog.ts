@@ -180,6 +180,8 @@ export const jobRow = z.object({
   set: snapshotSet.optional(),
   /** The one current plan. */
   attempt: attempt.optional(),
+  /** All plans that were ever noted: a paused handler may still write in the name of an old one. */
+  attempts: z.array(attempt),
   /** The record that the current plan was made on. */
   planSeq: z.number().optional(),
   tasks: z.array(jobTask),
@@ -205,6 +207,10 @@ export type OpenJobRow = z.infer<typeof openJobRow>;
 export const unitRow = z.object({ bytes: z.number() });
 export type UnitRow = z.infer<typeof unitRow>;
 
+/** Marks a leftover that a sweep has seen: a blob's name or a snapshot's URL and id. Partition: `<container>|<item id>`. Key: a hash. */
+export const markRow = z.object({ name: z.string(), markedAt: timeMs });
+export type MarkRow = z.infer<typeof markRow>;
+
 /** All tables. Rows follow the vault's container, and what they say of vault points can be rebuilt from it. */
 export interface Catalog {
   readonly vaults: CatalogTable<VaultRow>;
@@ -214,5 +220,6 @@ export interface Catalog {
   readonly jobs: CatalogTable<JobRow>;
   readonly openJobs: CatalogTable<OpenJobRow>;
   readonly units: CatalogTable<UnitRow>;
+  readonly marks: CatalogTable<MarkRow>;
   readonly operations: CatalogTable<OperationRow>;
 }

@@ -76,3 +76,10 @@ export function parseLayerName(name: string): LayerKey | undefined {
     attempt: attemptId(attempt ?? ''),
   };
 }
+
+/** The attempt that a name was made for; undefined for names that no plan makes (the chain, vault.json). */
+export function attemptIn(name: string): AttemptId | undefined {
+  const found = /\/plans\/([0-9a-f]{16})\.json$|\.([0-9a-f]{16})\.(?:json|layer|[0-9a-f]{8}\.\d+\.pack)$/.exec(name);
+  const attempt = found?.[1] ?? found?.[2];
+  return attempt === undefined ? undefined : attemptId(attempt);
+}

@@ -29,6 +29,8 @@ const step = z.discriminatedUnion('step', [
   z.strictObject({ step: z.literal('finish-restore'), ...job, attempt, round: z.int().nonnegative() }),
   /** Apply instant retention and expiry to one item. */
   z.strictObject({ step: z.literal('clean-item'), v: z.literal(1), vault: z.string().min(1), itemId: z.string().min(1) }),
+  /** Find and delete what crashed or lost runs have left of one item. */
+  z.strictObject({ step: z.literal('sweep-item'), v: z.literal(1), vault: z.string().min(1), itemId: z.string().min(1) }),
 ]);
 
 export type Step = z.infer<typeof step>;
@@ -47,6 +49,7 @@ export const QUEUE_OF: Readonly<Record<StepName, string>> = {
   'restore-unit': 'strata-restore-unit',
   'finish-restore': 'strata-finish-restore',
   'clean-item': 'strata-clean-item',
+  'sweep-item': 'strata-sweep-item',
 };
 
 /** Reads a message as it came off a queue: JSON text, or the object that the Functions runtime already made of it. */

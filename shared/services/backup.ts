@@ -1,7 +1,7 @@
-import type { ItemRow, JobRow } from '../catalog/catalog.ts';
+import type { ItemRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { type JobId, jobId, nextPointId } from '../domain/ids.ts';
-import { insertJob, isRunning, withdrawJob } from './jobs.ts';
+import { type JobId, nextPointId } from '../domain/ids.ts';
+import { insertJob, isRunning, newJob, withdrawJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
 import { readItem } from './vault-of.ts';
 
@@ -35,19 +35,10 @@ export async function startBackup(ports: Ports, vault: string, key: string, trig
   const retainUntil = trigger.kind === 'onDemand' ? onDemandExpiry(trigger.retainUntil, now) : undefined;
   if (await isRunning(ports, vault, item.activeJob)) throw locked(item);
 
-  const id = jobId(ports.ids.guid());
   const point = nextPointId(now, item.lastPoint);
-  const job: JobRow = {
-    jobId: id,
+  const job = newJob(ports, item, key, {
     operation: 'Backup',
-    status: 'InProgress',
-    itemId: item.itemId,
-    itemKey: key,
-    vmName: item.vmName,
-    resourceGroup: item.resourceGroup,
     userTriggered: trigger.kind === 'onDemand',
-    startedAt: now,
-    updatedAt: now,
     point,
     dueAt: trigger.kind === 'scheduled' ? trigger.dueAt : undefined,
     retainUntil,
@@ -55,12 +46,8 @@ export async function startBackup(ports: Ports, vault: string, key: string, trig
       { taskId: TAKE_SNAPSHOT, status: 'InProgress', startedAt: now },
       { taskId: TRANSFER, status: 'NotStarted' },
     ],
-    doneBytes: 0,
-    totalBytes: 0,
-    sources: [],
-    errors: [],
-    bag: {},
-  };
+  });
+  const id = job.jobId;
   const held: ItemRow = { ...item, activeJob: id, lastPoint: point };
   if (trigger.kind === 'scheduled') held.scheduledUntil = trigger.dueAt;
   await insertJob(ports, vault, job);

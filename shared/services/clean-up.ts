@@ -4,7 +4,8 @@ import { decideRetention, instantExpiry } from '../domain/retention.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { Chain } from './chain.ts';
 import { isRunning } from './jobs.ts';
-import { pointsPartition, vaultKey } from './keys.ts';
+import { forEachItem } from './items.ts';
+import { pointsPartition } from './keys.ts';
 import { startMerge } from './merge.ts';
 import { policyOf } from './policies.ts';
 import type { Ports } from './ports.ts';
@@ -12,16 +13,8 @@ import { changePoint, readPoints } from './projection.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /** The daily cleanup: leaves a message for each item, so that each is one bounded step. */
-export async function cleanUp(ports: Ports): Promise<number> {
-  let items = 0;
-  for await (const { row } of ports.catalog.vaults.listAll()) {
-    const vault = vaultKey({ ...row, vault: row.name });
-    for await (const { key } of ports.catalog.items.list(vault)) {
-      await ports.queue.send({ step: 'clean-item', v: 1, vault, itemId: key });
-      items++;
-    }
-  }
-  return items;
+export function cleanUp(ports: Ports): Promise<number> {
+  return forEachItem(ports, (vault, itemId) => ports.queue.send({ step: 'clean-item', v: 1, vault, itemId }));
 }
 
 /**

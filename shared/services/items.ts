@@ -1,5 +1,6 @@
 import type { ItemRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
+import { vaultKey } from './keys.ts';
 import type { Ports } from './ports.ts';
 
 /**
@@ -23,4 +24,17 @@ export async function changeItem(
       if (!isBackupError(error, 'EtagMismatch')) throw error;
     }
   }
+}
+
+/** Calls `work` for every item of every vault, one after another; answers how many there are. */
+export async function forEachItem(ports: Ports, work: (vault: string, key: string) => Promise<void>): Promise<number> {
+  let items = 0;
+  for await (const { row } of ports.catalog.vaults.listAll()) {
+    const vault = vaultKey({ ...row, vault: row.name });
+    for await (const { key } of ports.catalog.items.list(vault)) {
+      await work(vault, key);
+      items++;
+    }
+  }
+  return items;
 }

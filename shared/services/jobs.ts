@@ -1,6 +1,6 @@
-import type { JobError, JobRow, JobTask } from '../catalog/catalog.ts';
+import type { ItemRow, JobError, JobRow, JobTask } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import type { AttemptId, JobId } from '../domain/ids.ts';
+import { type AttemptId, type JobId, jobId } from '../domain/ids.ts';
 import { adviceFor } from './advice.ts';
 import type { Ports } from './ports.ts';
 
@@ -29,6 +29,34 @@ export async function isRunning(ports: Ports, vault: string, jobId: JobId | unde
 export async function withdrawJob(ports: Ports, { vault, jobId }: JobAddress): Promise<void> {
   await ports.catalog.jobs.remove(vault, jobId);
   await ports.catalog.openJobs.remove(vault, jobId);
+}
+
+/** A job of an item that starts now. */
+export function newJob(
+  ports: Ports,
+  item: ItemRow,
+  key: string,
+  job: Pick<JobRow, 'operation' | 'userTriggered'> & Partial<JobRow>,
+): JobRow {
+  const now = ports.clock.now();
+  return {
+    jobId: jobId(ports.ids.guid()),
+    status: 'InProgress',
+    itemId: item.itemId,
+    itemKey: key,
+    vmName: item.vmName,
+    resourceGroup: item.resourceGroup,
+    startedAt: now,
+    updatedAt: now,
+    attempts: [],
+    tasks: [],
+    doneBytes: 0,
+    totalBytes: 0,
+    sources: [],
+    errors: [],
+    bag: {},
+    ...job,
+  };
 }
 
 /** Makes a job known: first to the watch, then to everybody. */
@@ -68,7 +96,9 @@ export async function noteAttempt(
   planSeq: number,
 ): Promise<boolean> {
   const noted = await changeJob(ports, job, (row) =>
-    row.status === 'InProgress' && row.attempt === instead ? { ...row, attempt, planSeq } : undefined,
+    row.status === 'InProgress' && row.attempt === instead
+      ? { ...row, attempt, planSeq, attempts: [...row.attempts, attempt] }
+      : undefined,
   );
   return noted !== undefined;
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ItemRow, JobRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { type AttemptId, type JobId, type PointId, attemptId, jobId } from '../domain/ids.ts';
+import { type AttemptId, type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { decideMerge } from '../domain/merge.ts';
 import { foldLayers } from '../domain/region-view.ts';
 import { decideRetention } from '../domain/retention.ts';
@@ -18,7 +18,7 @@ import type { VaultContainer } from '../vault/vault-container.ts';
 import { backOffSeconds } from './back-off.ts';
 import { Chain } from './chain.ts';
 import { endJob, finishJob } from './end-job.ts';
-import { type JobAddress, insertJob, isRunning, noteAttempt, readJob, runningJob, withdrawJob } from './jobs.ts';
+import { type JobAddress, insertJob, isRunning, newJob, noteAttempt, readJob, runningJob, withdrawJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { countsOf, storeLayer } from './layer-writer.ts';
 import { readLayers } from './layers.ts';
@@ -48,9 +48,9 @@ const AT_ONCE = 4;
 export async function startMerge(ports: Ports, vault: string, key: string, point: PointId): Promise<boolean> {
   const { row: item, etag } = await readItem(ports, vault, key);
   if ((await isRunning(ports, vault, item.mergeJob)) || (await isPinned(ports, vault, item, point))) return false;
-  const id = jobId(ports.ids.guid());
-  const now = ports.clock.now();
-  await insertJob(ports, vault, mergeJob(id, item, key, point, now));
+  const job = newJob(ports, item, key, { operation: 'Merge', userTriggered: false, point });
+  const id = job.jobId;
+  await insertJob(ports, vault, job);
   try {
     await ports.catalog.items.replace(vault, key, { ...item, mergeJob: id, leaving: point }, etag);
   } catch (error) {
@@ -68,28 +68,6 @@ async function isPinned(ports: Ports, vault: string, item: ItemRow, point: Point
     if (pin.point === point && (await isRunning(ports, vault, pin.jobId))) return true;
   }
   return false;
-}
-
-function mergeJob(id: JobId, item: ItemRow, key: string, point: PointId, now: number): JobRow {
-  return {
-    jobId: id,
-    operation: 'Merge',
-    status: 'InProgress',
-    itemId: item.itemId,
-    itemKey: key,
-    vmName: item.vmName,
-    resourceGroup: item.resourceGroup,
-    userTriggered: false,
-    startedAt: now,
-    updatedAt: now,
-    point,
-    tasks: [],
-    doneBytes: 0,
-    totalBytes: 0,
-    sources: [],
-    errors: [],
-    bag: {},
-  };
 }
 
 /** Plans the merge on the newest record and begins its folds. */

@@ -1,12 +1,12 @@
 import type { ItemRow, JobRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { type ItemId, type JobId, attemptId, itemId, jobId } from '../domain/ids.ts';
+import { type ItemId, type JobId, attemptId, itemId } from '../domain/ids.ts';
 import { lastDue } from '../domain/policy.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { finishJob } from './end-job.ts';
 import { changeItem } from './items.ts';
-import { insertJob } from './jobs.ts';
+import { insertJob, newJob } from './jobs.ts';
 import { itemKey } from './keys.ts';
 import { readPolicy } from './policies.ts';
 import type { Ports } from './ports.ts';
@@ -133,26 +133,8 @@ async function recordChange(
 ): Promise<JobId> {
   const item = (await ports.catalog.items.get(vault, key))?.row;
   if (item === undefined) throw new BackupError('ResourceNotFound', `there is no protected item ${key} in this vault`);
-  const id = jobId(ports.ids.guid());
-  const now = ports.clock.now();
-  await insertJob(ports, vault, {
-    jobId: id,
-    operation,
-    status: 'InProgress',
-    itemId: item.itemId,
-    itemKey: key,
-    vmName: item.vmName,
-    resourceGroup: item.resourceGroup,
-    userTriggered: true,
-    startedAt: now,
-    updatedAt: now,
-    tasks: [],
-    doneBytes: 0,
-    totalBytes: 0,
-    sources: [],
-    errors: [],
-    bag: { 'VM Name': item.vmName, ...bag },
-  });
-  await finishJob(ports, { vault, jobId: id }, 'Completed');
-  return id;
+  const job = newJob(ports, item, key, { operation, userTriggered: true, bag: { 'VM Name': item.vmName, ...bag } });
+  await insertJob(ports, vault, job);
+  await finishJob(ports, { vault, jobId: job.jobId }, 'Completed');
+  return job.jobId;
 }

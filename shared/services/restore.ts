@@ -1,7 +1,7 @@
 import type { JobRow, PointRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { type JobId, type PointId, jobId } from '../domain/ids.ts';
-import { type JobAddress, insertJob, withdrawJob } from './jobs.ts';
+import type { JobId, PointId } from '../domain/ids.ts';
+import { type JobAddress, insertJob, newJob, withdrawJob } from './jobs.ts';
 import { changeItem } from './items.ts';
 import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
@@ -48,27 +48,17 @@ export async function startRestore(
       target: 'properties.storageAccountId',
     });
   }
-  const id = jobId(ports.ids.guid());
+  const started = newJob(ports, item, key, {
+    operation: 'Restore',
+    userTriggered: true,
+    point,
+    tasks: [{ taskId: TRANSFER_FROM_VAULT, status: 'InProgress', startedAt: ports.clock.now() }],
+  });
+  const id = started.jobId;
   const containerName = request.containerName ?? defaultContainer(item.vmName, id);
-  const now = ports.clock.now();
   const configName = `config-${item.vmName}-${id}.json`;
   const job: JobRow = {
-    jobId: id,
-    operation: 'Restore',
-    status: 'InProgress',
-    itemId: item.itemId,
-    itemKey: key,
-    vmName: item.vmName,
-    resourceGroup: item.resourceGroup,
-    userTriggered: true,
-    startedAt: now,
-    updatedAt: now,
-    point,
-    tasks: [{ taskId: TRANSFER_FROM_VAULT, status: 'InProgress', startedAt: now }],
-    doneBytes: 0,
-    totalBytes: 0,
-    sources: [],
-    errors: [],
+    ...started,
     bag: {
       'Job Type': 'Recover disks',
       'Target Storage Account Name': accountName,

@@ -10,6 +10,7 @@ import { planTransfer } from './plan-transfer.ts';
 import type { Ports } from './ports.ts';
 import { reclaim } from './reclaim.ts';
 import { restoreUnit } from './restore-unit.ts';
+import { sweepItem } from './sweep.ts';
 import { takeSnapshot } from './take-snapshot.ts';
 import { transferUnit } from './transfer-unit.ts';
 import { failJob } from './watch.ts';
@@ -22,7 +23,7 @@ export async function runStep(ports: Ports, step: Step): Promise<void> {
   try {
     await perform(ports, step);
   } catch (error) {
-    if (!isBackupError(error) || ERROR_TABLE[error.code].retry || step.step === 'clean-item' || step.step === 'reclaim') throw error;
+    if (!isBackupError(error) || ERROR_TABLE[error.code].retry || !isJobStep(step)) throw error;
     await failJob(ports, addressOf(step), error);
   }
 }
@@ -30,7 +31,7 @@ export async function runStep(ports: Ports, step: Step): Promise<void> {
 /** A step that has failed every time: its job ends with the reason. */
 export async function giveUp(ports: Ports, step: Step): Promise<void> {
   ports.log(`step ${step.step} was given up: ${JSON.stringify(step)}`);
-  if (step.step === 'clean-item' || step.step === 'reclaim') return;
+  if (!isJobStep(step)) return;
   try {
     // Once more, so that the job can say what went wrong rather than that something did.
     await perform(ports, step);
@@ -39,9 +40,12 @@ export async function giveUp(ports: Ports, step: Step): Promise<void> {
   }
 }
 
-type JobStep = Exclude<Step, { step: 'clean-item' }>;
+/** Steps that work for a job that has not ended. The others are done again some other day. */
+type JobStep = Exclude<Step, { step: 'clean-item' | 'sweep-item' | 'reclaim' }>;
 
-const addressOf = (step: JobStep): JobAddress => ({ vault: step.vault, jobId: step.jobId as JobAddress['jobId'] });
+const isJobStep = (step: Step): step is JobStep => !['clean-item', 'sweep-item', 'reclaim'].includes(step.step);
+
+const addressOf = (step: { vault: string; jobId: string }): JobAddress => ({ vault: step.vault, jobId: step.jobId as JobAddress['jobId'] });
 
 async function perform(ports: Ports, step: Step): Promise<void> {
   switch (step.step) {
@@ -69,5 +73,7 @@ async function perform(ports: Ports, step: Step): Promise<void> {
       return finishRestore(ports, step);
     case 'clean-item':
       return cleanItem(ports, step);
+    case 'sweep-item':
+      return sweepItem(ports, step);
   }
 }

@@ -53,7 +53,8 @@ export async function putVault(
 }
 
 function newVault(ports: Ports, address: VaultAddress, request: VaultRequest): VaultRow {
-  const readable = address.vault.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+  // With prefix and suffix at most 63 characters, the most that a container's name may have.
+  const readable = address.vault.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').slice(0, 48);
   return {
     name: address.vault,
     resourceGroup: address.resourceGroup,

@@ -30,6 +30,7 @@ const STEPS: Record<StepName, Step> = {
   'restore-unit': { step: 'restore-unit', ...job, attempt, unit: 7 },
   'finish-restore': { step: 'finish-restore', ...job, attempt, round: 0 },
   'clean-item': { step: 'clean-item', v: 1, vault: 'vault-1', itemId: 'vm;iaasvmcontainerv2;ü & <x>' },
+  'sweep-item': { step: 'sweep-item', v: 1, vault: 'vault-1', itemId: 'vm;iaasvmcontainerv2;ü & <x>' },
 };
 
 const decoded = (messages: readonly TakenMessage[]): unknown[] =>

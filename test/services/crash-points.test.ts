@@ -4,6 +4,7 @@ import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { isBackupError } from '../../shared/domain/errors.ts';
 import { CrashGate, crashing } from '../support/crash.ts';
 import { Killed } from '../support/gated-ports.ts';
+import { leftovers } from '../support/vault-map.ts';
 import { DAY_MS, type World, createWorld } from '../support/world.ts';
 
 /*
@@ -50,6 +51,12 @@ async function settled(world: World): Promise<void> {
   throw new Error('a job does not end');
 }
 
+async function snapshotsOf(world: World): Promise<string[]> {
+  const ids: string[] = [];
+  for (const url of world.disks.urls()) for await (const { id } of world.ports.snapshots.list(url)) ids.push(id);
+  return ids;
+}
+
 async function crashAt(at: number, moment: CrashGate['moment']): Promise<CrashGate> {
   const gate = new CrashGate();
   const onFailure = (error: unknown): void => {
@@ -61,7 +68,10 @@ async function crashAt(at: number, moment: CrashGate['moment']): Promise<CrashGa
   gate.moment = moment;
   const images = await live(world);
   await world.cleanUp(); // a merge that gave way is taken up by the next cleanup
+  await world.sweep();
+  expect(leftovers(world.vaults.blobs(world.vaults.containerNames()[0]!))).toEqual([]);
   const points = await world.points('vm');
+  expect(await snapshotsOf(world)).toEqual(points.flatMap(({ set, instant }) => (instant === 'Valid' ? [set.disks[0]!.snapshot] : [])));
   expect(points.map(({ point }) => point)).toEqual([...images.keys()].slice(1));
   for (const { point, set, instant } of points) {
     if (instant === 'Valid') for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });

@@ -5,6 +5,7 @@ import {
   type PointRow,
   itemRow,
   jobRow,
+  markRow,
   openJobRow,
   pointRow,
   policyRow,
@@ -27,6 +28,7 @@ import { protect } from '../../shared/services/protection.ts';
 import { startRestore } from '../../shared/services/restore.ts';
 import { giveUp, runStep } from '../../shared/services/run-step.ts';
 import { watchJobs } from '../../shared/services/watch.ts';
+import { sweep } from '../../shared/services/sweep.ts';
 import { putVault } from '../../shared/services/vaults.ts';
 import { memoryTable } from './memory-catalog.ts';
 import { memoryCompute } from './memory-compute.ts';
@@ -72,6 +74,8 @@ export interface World {
   watch(): Promise<void>;
   /** The daily cleanup and all that follows from it. */
   cleanUp(): Promise<void>;
+  /** Two sweeps, a grace apart: what is left over after them is a leak. */
+  sweep(): Promise<void>;
   points(vm: string): Promise<PointRow[]>;
   /** Restores a point and answers each disk's bytes, OS disk first. */
   restore(vm: string, point: PointId): Promise<{ job: JobRow; disks: Uint8Array[] }>;
@@ -110,6 +114,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     jobs: memoryTable({ schema: jobRow }),
     openJobs: memoryTable({ schema: openJobRow }),
     units: memoryTable({ schema: unitRow }),
+    marks: memoryTable({ schema: markRow }),
     operations: memoryTable({ schema: operationRow }),
   };
   let named = 0;
@@ -125,7 +130,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     accounts: { blobEndpoint: (name) => `https://${name}.example` },
     clock,
     ids: { hex, guid: () => hex(32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') },
-    settings: { geometry: { regionBytes }, deleteGraceSeconds: 60 },
+    settings: { geometry: { regionBytes }, deleteGraceSeconds: 60, sweepGraceSeconds: 3600 },
     log: () => undefined,
   });
   const handlerPorts = wrapHandlers(ports);
@@ -199,6 +204,13 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     async cleanUp() {
       await cleanUp(ports);
       await world.drain();
+    },
+    async sweep() {
+      for (let round = 0; round < 2; round++) {
+        await sweep(ports);
+        await world.drain();
+        clock.advance((ports.settings.sweepGraceSeconds + 1) * 1000);
+      }
     },
     async points(name) {
       const item = (await catalog.items.get(VAULT, key(name)))!.row;

@@ -1,0 +1,93 @@
+import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { type DemoOutcome, isAllRight, type PointHistory, totalsOf } from './result.ts';
+import { type Column, countText, type Paint, sizeText, tableLines, timeText } from './text.ts';
+
+/** What the demo prints at its end: a line for each point, the restores, the totals. At most 100 columns wide. */
+export function reportLines(outcome: DemoOutcome, pricePerGib: number | undefined, colours: Paint): string[] {
+  const totals = totalsOf(outcome);
+  const { points, restores, faults } = outcome;
+  const costs = (bytes: number): string[] => (pricePerGib === undefined ? [] : [priceText(bytes, pricePerGib)]);
+  const columns: Column[] = [
+    { title: 'Taken (UTC)', align: 'left' },
+    { title: 'Type', align: 'left' },
+    { title: 'State', align: 'left' },
+    { title: 'Size', align: 'right' },
+    { title: 'Changed', align: 'right' },
+    { title: 'Cleared', align: 'right' },
+    { title: 'Written', align: 'right' },
+    { title: 'Stored now', align: 'right' },
+    ...(pricePerGib === undefined ? [] : [{ title: 'A month', align: 'right' } as const]),
+    { title: 'Expires', align: 'left' },
+  ];
+  const rows = points.map((point) => {
+    const cells = [
+      timeText(point.time),
+      typeOf(point),
+      stateOf(point, colours),
+      sizeText(point.sizeBytes),
+      countText(point.dataBlocks),
+      countText(point.clearedBlocks),
+      sizeText(point.writtenBytes),
+      point.now === undefined ? '–' : sizeText(point.now.storedBytes),
+      ...(point.now === undefined ? costs(0).map(() => '–') : costs(point.now.storedBytes)),
+      point.expires === undefined ? 'never' : timeText(point.expires).slice(5),
+    ];
+    return point.now === undefined ? cells.map((cell) => colours.dim(cell)) : cells;
+  });
+  const facts: [string, string][] = [
+    ['changed', `${sizeText(totals.changedBytes)} in blocks of ${sizeText(BLOCK_BYTES)}, the first backup with them`],
+    [
+      'written',
+      `${sizeText(totals.writtenBytes)}: compressed to 1/${totals.compression.toFixed(2)} of what had changed`,
+    ],
+    [
+      'stored',
+      `${sizeText(totals.storedBytes)} in the vault for the points that are left${monthly(totals.storedBytes)}`,
+    ],
+    [
+      'requests',
+      `${countText(totals.requestsPerGiB)} writes for each GiB changed (${countText(totals.vaultWrites)} blobs put in the vault's container)`,
+    ],
+    ['merges', mergeText(totals)],
+    ['time', `${outcome.totalSeconds.toFixed(0)} s, platform start and end with it`],
+  ];
+  function monthly(bytes: number): string {
+    return pricePerGib === undefined ? '' : `: ${priceText(bytes, pricePerGib)} a month at ${pricePerGib} a GiB`;
+  }
+  return [
+    '',
+    ...tableLines(columns, rows, colours),
+    '',
+    ...restores.map(({ point, disk, equal, readBytes, difference }) => {
+      const taken = points.find(({ name }) => name === point);
+      const what = `${taken === undefined ? point : timeText(taken.time)}  ${disk.padEnd(6)}`;
+      return equal
+        ? `${colours.green('✓')} restored  ${what}  every byte is right (${sizeText(readBytes)} of data, the rest zero)`
+        : `${colours.red('✗')} restored  ${what}  ${colours.red(difference ?? 'differs')}`;
+    }),
+    '',
+    ...facts.map(([name, text]) => `  ${colours.bold(name.padEnd(9))} ${text}`),
+    '',
+    ...faults.map((fault) => `${colours.red('✗')} ${fault}`),
+    isAllRight(outcome) ? colours.green('All was right.') : colours.red('Something was not right.'),
+  ];
+}
+
+function mergeText({ merges, mergeSeconds }: { merges: number; mergeSeconds: number }): string {
+  if (merges === 0) return 'none';
+  return `${merges} expired points folded into their successors, ${(mergeSeconds / merges).toFixed(1)} s each (${mergeSeconds.toFixed(1)} s)`;
+}
+
+function typeOf({ kind, trigger }: PointHistory): string {
+  return trigger === 'on demand' ? 'on demand' : kind;
+}
+
+function stateOf({ now }: PointHistory, colours: Paint): string {
+  if (now === undefined) return 'merged';
+  if (now.label === 'Vault') return colours.green(now.label);
+  return now.label === 'Snapshot' ? colours.yellow(now.label) : colours.cyan(now.label);
+}
+
+function priceText(bytes: number, pricePerGib: number): string {
+  return ((bytes / 2 ** 30) * pricePerGib).toFixed(4);
+}

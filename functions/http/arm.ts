@@ -1,0 +1,17 @@
+import { app } from '@azure/functions';
+import { theApp } from '../../shared/app/services.ts';
+import { toHttp } from '../../shared/arm/http.ts';
+import { armApi } from '../../shared/arm/serve.ts';
+
+let serve: ReturnType<typeof armApi> | undefined;
+
+/** Every path that no other function has → the ARM API. Bearer tokens are checked in code, so the platform asks for no key. */
+app.http('arm', {
+  route: '{*path}',
+  methods: ['GET', 'PUT', 'POST', 'PATCH', 'DELETE'],
+  authLevel: 'anonymous',
+  handler: async (request) => {
+    serve ??= armApi(theApp());
+    return toHttp(await serve(request));
+  },
+});

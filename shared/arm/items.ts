@@ -1,0 +1,227 @@
+import type { ItemRow, PointRow } from '../catalog/catalog.ts';
+import { parseVirtualMachineId } from '../compute/vm-id.ts';
+import { BackupError } from '../domain/errors.ts';
+import { pointsPartition, type VaultAddress } from '../services/keys.ts';
+import { readPoints } from '../services/projection.ts';
+import { protect, stopProtection } from '../services/protection.ts';
+import { parseBody, type ProtectedItemBody, protectedItemBody } from './bodies.ts';
+import { MethodNotAllowedError, resourceNotFound } from './errors.ts';
+import { oneOf, parseFilter } from './filter.ts';
+import { type ArmAnswer, noContent, ok } from './http.ts';
+import { policyId, policyNameOf, protectedItemId, protectedItemPath, VAULT_TYPE, vaultId } from './ids.ts';
+import { MANAGEMENT_TYPES, VM_MANAGEMENT, WORKLOAD_TYPES } from './kinds.ts';
+import { type ItemNames, keyOf, parseItemNames, protectedItemName, shortContainerName } from './names.ts';
+import { accepted, changedItem, statusAnswer, theOperation } from './operations.ts';
+import { page, type Sorted } from './paging.ts';
+import { isVisible } from './point-view.ts';
+import { listLink } from './policies.ts';
+import type { Call } from './route.ts';
+import { type FoundVault, theVault, type VaultCall } from './vaults.ts';
+
+export type ItemCall = Call<'subscription' | 'group' | 'vault' | 'container' | 'item'>;
+
+/** A protected item that is there. */
+export interface FoundItem {
+  readonly vault: FoundVault;
+  readonly key: string;
+  readonly row: ItemRow;
+}
+
+/** The names of an item, from its row: in lower case, as the service has them. */
+export const namesOf = (row: ItemRow): ItemNames => ({ resourceGroup: row.resourceGroup, vmName: row.vmName });
+
+/** The item that the call's path names. @throws BackupError ResourceNotFound */
+export async function theItem(call: ItemCall): Promise<FoundItem> {
+  const vault = await theVault(call);
+  const names = parseItemNames(call.params.container, call.params.item);
+  const found = await call.ports.catalog.items.get(vault.key, keyOf(names));
+  if (found === undefined) {
+    throw resourceNotFound(`${VAULT_TYPE}/protectedItems`, `${vault.row.name}/${call.params.item}`, vault.row.resourceGroup);
+  }
+  return { vault, key: keyOf(names), row: found.row };
+}
+
+/** "No time yet" of an item that was never backed up, in the service's words. */
+const NEVER = '2001-01-01T00:00:00Z';
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+/** The ARM view of a protected item; with its points it also tells what there is to restore. */
+export function itemView(vault: VaultAddress, row: ItemRow, points?: readonly PointRow[]): Record<string, unknown> {
+  const names = namesOf(row);
+  const hasFailed = row.lastBackupStatus === 'Failed' || row.lastBackupStatus === 'CompletedWithWarnings';
+  return {
+    id: protectedItemId(vault, names),
+    name: protectedItemName(names),
+    type: `${VAULT_TYPE}/backupFabrics/protectionContainers/protectedItems`,
+    properties: {
+      protectedItemType: 'Microsoft.Compute/virtualMachines',
+      backupManagementType: VM_MANAGEMENT,
+      workloadType: 'VM',
+      friendlyName: row.vmName,
+      virtualMachineId: row.vmResourceId,
+      sourceResourceId: row.vmResourceId,
+      containerName: shortContainerName(names),
+      vaultId: vaultId(vault),
+      policyId: row.policyName === '' ? '' : policyId(vault, row.policyName),
+      policyName: row.policyName,
+      policyType: 'V1',
+      protectionState: row.protectionState,
+      protectionStatus: 'Healthy',
+      healthStatus: hasFailed ? 'ActionRequired' : 'Passed',
+      healthDetails: [
+        hasFailed
+          ? {
+              code: 0,
+              title: 'LastBackupNotCompleted',
+              message: `The last backup ended as ${row.lastBackupStatus}; its job says why.`,
+              recommendations: ['Look at the errors of the last backup job.'],
+            }
+          : { code: 400239, title: 'IaasVmHealthGreenDefault', message: 'Nothing is known to be wrong.', recommendations: [] },
+      ],
+      lastBackupStatus: row.lastBackupStatus,
+      lastBackupTime: row.lastBackupAt === undefined ? NEVER : iso(row.lastBackupAt),
+      protectedItemDataId: `${Number.parseInt(row.itemId.slice(-8), 16)}`,
+      isScheduledForDeferredDelete: false,
+      ...(points === undefined ? {} : whatToRestore(points)),
+    },
+  };
+}
+
+function whatToRestore(rows: readonly PointRow[]): Record<string, unknown> {
+  const points = rows.filter(isVisible);
+  const inVault = points.find(({ vault }) => vault === 'Valid');
+  const [oldest, newest] = [points[0], points.at(-1)];
+  return {
+    ...(newest === undefined ? {} : { lastRecoveryPoint: iso(newest.time) }),
+    extendedInfo: {
+      ...(oldest === undefined ? {} : { oldestRecoveryPoint: iso(oldest.time) }),
+      ...(inVault === undefined ? {} : { oldestRecoveryPointInVault: iso(inVault.time) }),
+      recoveryPointCount: points.length,
+      policyInconsistent: false,
+    },
+  };
+}
+
+export async function getItem(call: ItemCall): Promise<ArmAnswer> {
+  parseFilter(call.query.get('$filter'), ['expand']);
+  return ok(await viewWithPoints(call, await theItem(call)));
+}
+
+async function viewWithPoints(call: Pick<ItemCall, 'ports'>, { vault, row }: FoundItem): Promise<Record<string, unknown>> {
+  const points = await readPoints(call.ports, pointsPartition(vault.row.containerName, row.itemId));
+  return itemView(vault.address, row, points);
+}
+
+export async function listItems(call: VaultCall): Promise<ArmAnswer> {
+  const vault = await theVault(call);
+  const allowed = ['backupManagementType', 'itemType', 'policyName', 'friendlyName', 'containerName'];
+  const filter = parseFilter(call.query.get('$filter'), allowed);
+  const isVm =
+    (oneOf(filter, 'backupManagementType', MANAGEMENT_TYPES) ?? VM_MANAGEMENT) === VM_MANAGEMENT &&
+    (oneOf(filter, 'itemType', WORKLOAD_TYPES) ?? 'VM') === 'VM';
+  const matches = (key: string, value: string): boolean => {
+    const wanted = filter.get(key);
+    return wanted === undefined || wanted.toLowerCase() === value.toLowerCase();
+  };
+  const items: Sorted<Record<string, unknown>>[] = [];
+  if (isVm) {
+    for await (const { key, row } of call.ports.catalog.items.list(vault.key)) {
+      const wanted =
+        matches('policyname', row.policyName) &&
+        matches('friendlyname', row.vmName) &&
+        matches('containername', shortContainerName(namesOf(row)));
+      if (wanted) items.push({ sortKey: key, entry: itemView(vault.address, row) });
+    }
+  }
+  return ok(page(items, call.query, (token) => listLink(call, vault, 'backupProtectedItems', token)));
+}
+
+const INVALID = 'BMSUserErrorInvalidConfigureProtectionRequest';
+
+function invalid(target: string, message: string): BackupError {
+  return new BackupError(INVALID, `${target} ${message}`, { target });
+}
+
+/** One PUT protects, gives another policy, resumes and stops: the body tells which. */
+export async function putItem(call: ItemCall): Promise<ArmAnswer> {
+  const vault = await theVault(call);
+  const names = parseItemNames(call.params.container, call.params.item, INVALID);
+  const { properties } = parseBody(protectedItemBody, await call.body(), INVALID);
+  refuseUnsupported(properties);
+  const key = keyOf(names);
+  const existing = (await call.ports.catalog.items.get(vault.key, key))?.row;
+  const resourceId = properties.sourceResourceId ?? existing?.vmResourceId;
+  if (resourceId === undefined) throw invalid('properties.sourceResourceId', 'is missing: expected the resource id of the VM');
+  checkSource(resourceId, names, vault);
+
+  if (properties.protectionState === 'ProtectionStopped' || (properties.policyId ?? '') === '') {
+    if (properties.protectionState !== 'ProtectionStopped' && properties.policyId === undefined) {
+      throw invalid('properties.policyId', 'is missing: expected the id of a policy of this vault');
+    }
+    if ((properties.policyId ?? '') !== '') {
+      throw invalid('properties.policyId', 'is given with protectionState ProtectionStopped: expected "" to stop protection');
+    }
+    call.requireRole('Backup Contributor', 'stopping protection');
+    if (existing === undefined) {
+      throw resourceNotFound(`${VAULT_TYPE}/protectedItems`, `${vault.row.name}/${call.params.item}`, vault.row.resourceGroup);
+    }
+    return accepted(call, vault, protectedItemPath(namesOf(existing)), await stopProtection(call.ports, vault.key, key));
+  }
+  const policy = policyNameOf(properties.policyId ?? '', vault.address);
+  const jobId = await protect(call.ports, vault.key, { resourceId, ...names }, policy);
+  return accepted(call, vault, protectedItemPath(names), jobId);
+}
+
+function refuseUnsupported(properties: ProtectedItemBody['properties']): void {
+  const refuse = (field: string, found: string, expected: string): never => {
+    throw invalid(`properties.${field}`, `is ${found}, which this version does not support: expected ${expected}`);
+  };
+  if (properties.isRehydrate === true) refuse('isRehydrate', 'true', 'false (nothing is deleted softly yet)');
+  if (properties.createMode === 'Recover') refuse('createMode', 'Recover', 'Default');
+  if (properties.protectionState === 'BackupsSuspended') {
+    refuse('protectionState', 'BackupsSuspended', 'ProtectionStopped, which keeps all points');
+  }
+  if (properties.extendedProperties?.diskExclusionProperties !== undefined) {
+    refuse('extendedProperties.diskExclusionProperties', 'given', 'none (all disks are backed up)');
+  }
+}
+
+/** The VM must be the one that the names say, in the vault's subscription. */
+function checkSource(resourceId: string, names: ItemNames, vault: FoundVault): void {
+  let source;
+  try {
+    source = parseVirtualMachineId(resourceId);
+  } catch (error) {
+    throw invalid('properties.sourceResourceId', `is not valid: ${(error as Error).message}`);
+  }
+  if (source.subscriptionId.toLowerCase() !== vault.address.subscriptionId.toLowerCase()) {
+    throw invalid('properties.sourceResourceId', `is in subscription ${source.subscriptionId}: expected one in the vault's, ${vault.address.subscriptionId}`);
+  }
+  const key = keyOf({ resourceGroup: source.resourceGroup, vmName: source.name });
+  if (key !== keyOf(names)) throw invalid('properties.sourceResourceId', `is the VM ${key}, but the path names ${keyOf(names)}`);
+}
+
+/** Stopping with deletion of data is not there yet; it must not look as if it were. */
+export async function deleteItem(call: ItemCall): Promise<ArmAnswer> {
+  const { row } = await theItem(call);
+  throw new MethodNotAllowedError(
+    'DELETE',
+    ['GET', 'PUT'],
+    `this version does not delete backup data: ${row.vmName} stays protected. To stop its backups and keep the data, PUT the item with ` +
+      'properties.protectionState "ProtectionStopped" and properties.policyId ""',
+  );
+}
+
+type ItemOperationCall = Call<'subscription' | 'group' | 'vault' | 'container' | 'item' | 'operation'>;
+
+export async function getItemOperation(call: ItemOperationCall): Promise<ArmAnswer> {
+  const { vault, row } = await theItem(call);
+  return statusAnswer(call.params.operation, await theOperation(call, vault, protectedItemPath(namesOf(row))));
+}
+
+/** The item where the operation changed it, else nothing: a backup or a restore has only its job. */
+export async function getItemOperationResult(call: ItemOperationCall): Promise<ArmAnswer> {
+  const item = await theItem(call);
+  const operation = await theOperation(call, item.vault, protectedItemPath(namesOf(item.row)));
+  return (await changedItem(call, item.vault, operation)) ? ok(await viewWithPoints(call, item)) : noContent;
+}

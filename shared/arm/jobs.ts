@@ -1,0 +1,82 @@
+import type { JobRow } from '../catalog/catalog.ts';
+import { BackupError } from '../domain/errors.ts';
+import type { JobId } from '../domain/ids.ts';
+import { readJob } from '../services/jobs.ts';
+import { cancelJob } from '../services/watch.ts';
+import { resourceNotFound } from './errors.ts';
+import { type Filter, oneOf, parseFilter, timeOf } from './filter.ts';
+import { type ArmAnswer, noContent, ok } from './http.ts';
+import { VAULT_TYPE } from './ids.ts';
+import { JOB_OPERATIONS, JOB_STATUSES, jobView, statusOf } from './job-view.ts';
+import { MANAGEMENT_TYPES, VM_MANAGEMENT } from './kinds.ts';
+import { accepted, statusAnswer, theOperation } from './operations.ts';
+import { newestFirst, page, type Sorted } from './paging.ts';
+import { listLink } from './policies.ts';
+import type { Call } from './route.ts';
+import { type FoundVault, theVault, type VaultCall } from './vaults.ts';
+
+type JobCall = Call<'subscription' | 'group' | 'vault' | 'job'>;
+
+/** The test that a jobs filter puts to a row. Merge is Strata's own work and is never shown. */
+export function jobFilter(filter: Filter): (row: JobRow) => boolean {
+  const status = oneOf(filter, 'status', JOB_STATUSES);
+  const operation = oneOf(filter, 'operation', JOB_OPERATIONS);
+  const management = oneOf(filter, 'backupManagementType', MANAGEMENT_TYPES) ?? VM_MANAGEMENT;
+  const id = filter.get('jobid')?.toLowerCase();
+  const from = timeOf(filter, 'startTime') ?? -Infinity;
+  const until = timeOf(filter, 'endTime') ?? Infinity;
+  if (from > until) throw new BackupError('InvalidRequest', '$filter: startTime is after endTime', { target: '$filter' });
+  return (row) =>
+    row.operation !== 'Merge' &&
+    management === VM_MANAGEMENT &&
+    (status === undefined || statusOf(row) === status) &&
+    (operation === undefined || row.operation === operation) &&
+    (id === undefined || row.jobId === id) &&
+    row.startedAt >= from &&
+    row.startedAt <= until;
+}
+
+const FILTER_KEYS = ['status', 'operation', 'backupManagementType', 'jobId', 'startTime', 'endTime'];
+
+export async function listJobs(call: VaultCall): Promise<ArmAnswer> {
+  const vault = await theVault(call);
+  const isWanted = jobFilter(parseFilter(call.query.get('$filter'), FILTER_KEYS));
+  const now = call.ports.clock.now();
+  const jobs: Sorted<Record<string, unknown>>[] = [];
+  for await (const { row } of call.ports.catalog.jobs.list(vault.key)) {
+    if (!isWanted(row)) continue;
+    jobs.push({ sortKey: newestFirst(row.startedAt, row.jobId), entry: jobView(vault.address, row, now, 'listed') });
+  }
+  return ok(page(jobs, call.query, (token) => listLink(call, vault, 'backupJobs', token)));
+}
+
+async function theJob(call: JobCall): Promise<{ vault: FoundVault; row: JobRow }> {
+  const vault = await theVault(call);
+  const row = await readJob(call.ports, { vault: vault.key, jobId: call.params.job.toLowerCase() as JobId });
+  if (row !== undefined && row.operation !== 'Merge') return { vault, row };
+  throw resourceNotFound(`${VAULT_TYPE}/backupJobs`, `${vault.row.name}/${call.params.job}`, vault.row.resourceGroup);
+}
+
+export async function getJob(call: JobCall): Promise<ArmAnswer> {
+  const { vault, row } = await theJob(call);
+  return ok(jobView(vault.address, row, call.ports.clock.now(), 'single'));
+}
+
+export async function cancel(call: JobCall): Promise<ArmAnswer> {
+  const { vault, row } = await theJob(call);
+  await cancelJob(call.ports, { vault: vault.key, jobId: row.jobId });
+  return accepted(call, vault, `backupJobs/${row.jobId}`, row.jobId);
+}
+
+type JobOperationCall = Call<'subscription' | 'group' | 'vault' | 'job' | 'operation'>;
+
+export async function getJobOperation(call: JobOperationCall): Promise<ArmAnswer> {
+  const { vault, row } = await theJob(call);
+  return statusAnswer(call.params.operation, await theOperation(call, vault, `backupJobs/${row.jobId}`));
+}
+
+export async function getJobOperationResult(call: JobOperationCall): Promise<ArmAnswer> {
+  const { vault, row } = await theJob(call);
+  await theOperation(call, vault, `backupJobs/${row.jobId}`);
+  return noContent;
+}

@@ -1,0 +1,77 @@
+import type { OperationRow } from '../catalog/operation-row.ts';
+import { BackupError } from '../domain/errors.ts';
+import type { JobId } from '../domain/ids.ts';
+import { readJob } from '../services/jobs.ts';
+import type { ArmAnswer } from './http.ts';
+import { noContent, ok } from './http.ts';
+import { vaultId } from './ids.ts';
+import type { Call } from './route.ts';
+import { type FoundVault, theVault, type VaultCall } from './vaults.ts';
+
+/*
+ * Asynchronous operations. What an operation does is done when it is answered: the job exists, and goes on by itself. So an
+ * operation that can be found has succeeded, and tells the job. The same id is known below the item and below the vault,
+ * because clients cut it from a header and ask at the vault.
+ */
+
+/** Clients may come back at once: the operation has ended. */
+const RETRY_AFTER_SECONDS = '1';
+
+/**
+ * Notes an operation and answers 202 without a body. `resource` is the path below the vault at which its status is asked for.
+ */
+export async function accepted(call: VaultCall, vault: FoundVault, resource: string, jobId?: JobId): Promise<ArmAnswer> {
+  const operation = call.ports.ids.guid();
+  const row: OperationRow = { startedAt: call.ports.clock.now(), resource: resource.toLowerCase() };
+  await call.ports.catalog.operations.insert(vault.key, operation, jobId === undefined ? row : { ...row, jobId });
+  const base = `${vaultId(vault.address)}/${resource}`;
+  return {
+    status: 202,
+    headers: {
+      'Azure-AsyncOperation': call.link(`${base}/operationsStatus/${operation}`),
+      Location: call.link(`${base}/operationResults/${operation}`),
+      'Retry-After': RETRY_AFTER_SECONDS,
+    },
+  };
+}
+
+type OperationCall = Call<'subscription' | 'group' | 'vault' | 'operation'>;
+
+/** @throws BackupError OperationNotFound, also when the operation was not one on `resource` */
+export async function theOperation(call: OperationCall, vault: FoundVault, resource?: string): Promise<OperationRow> {
+  const found = await call.ports.catalog.operations.get(vault.key, call.params.operation.toLowerCase());
+  if (found !== undefined && (resource === undefined || found.row.resource === resource.toLowerCase())) return found.row;
+  throw new BackupError('OperationNotFound', `there is no operation ${call.params.operation} here`, { target: 'operation' });
+}
+
+/** The service's OperationStatus. */
+export function statusAnswer(operation: string, row: OperationRow): ArmAnswer {
+  const at = new Date(row.startedAt).toISOString();
+  return ok({
+    id: operation,
+    name: operation,
+    status: 'Succeeded',
+    startTime: at,
+    endTime: at,
+    ...(row.jobId === undefined
+      ? {}
+      : { properties: { objectType: 'OperationStatusJobExtendedInfo', jobId: row.jobId } }),
+  });
+}
+
+export async function getVaultOperation(call: OperationCall): Promise<ArmAnswer> {
+  const vault = await theVault(call);
+  return statusAnswer(call.params.operation, await theOperation(call, vault));
+}
+
+export async function getVaultOperationResult(call: OperationCall): Promise<ArmAnswer> {
+  await theOperation(call, await theVault(call));
+  return noContent;
+}
+
+/** Whether an operation changed an item itself, so that the item is its result. */
+export async function changedItem(call: OperationCall, vault: FoundVault, row: OperationRow): Promise<boolean> {
+  if (row.jobId === undefined) return false;
+  const job = await readJob(call.ports, { vault: vault.key, jobId: row.jobId as JobId });
+  return job?.operation === 'ConfigureBackup' || job?.operation === 'DisableBackup';
+}

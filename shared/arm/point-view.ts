@@ -1,0 +1,98 @@
+import type { PointRow } from '../catalog/catalog.ts';
+import type { BackupPolicy } from '../domain/policy.ts';
+import { expiryOf, instantExpiry } from '../domain/retention.ts';
+import type { VaultAddress } from '../services/keys.ts';
+import { pointResourceId, VAULT_TYPE } from './ids.ts';
+import type { ItemNames } from './names.ts';
+
+/** A point that can be restored: its snapshots are there, or it is in the vault. Others are not shown. */
+export function isVisible(row: PointRow): boolean {
+  return row.instant === 'Valid' || row.vault === 'Valid';
+}
+
+type Tier = 'Snapshot' | 'Snapshot and vault' | 'Vault';
+
+/** Where a visible point is. */
+export function tierOf(row: PointRow): Tier {
+  if (row.vault === 'None') return 'Snapshot';
+  return row.instant === 'Valid' ? 'Snapshot and vault' : 'Vault';
+}
+
+const TIER_DETAILS: Readonly<Record<Tier, readonly { type: string; status: string }[]>> = {
+  Snapshot: [{ type: 'InstantRP', status: 'Valid' }],
+  'Snapshot and vault': [
+    { type: 'InstantRP', status: 'Valid' },
+    { type: 'HardenedRP', status: 'Valid' },
+  ],
+  Vault: [
+    { type: 'InstantRP', status: 'Deleted' },
+    { type: 'HardenedRP', status: 'Valid' },
+  ],
+};
+
+/**
+ * The full point among an item's visible ones, given in snapshot order: the first in the vault, on which the others stand; while there
+ * is none, the first.
+ */
+export function fullPoint(points: readonly PointRow[]): PointRow | undefined {
+  return points.find(({ vault }) => vault === 'Valid') ?? points[0];
+}
+
+export interface PointContext {
+  readonly vault: VaultAddress;
+  readonly names: ItemNames;
+  readonly policy: BackupPolicy | undefined;
+  readonly kind: 'full' | 'incremental';
+}
+
+/** The ARM view of a recovery point. A list tells how many disks there are, a single point which. */
+export function pointView(row: PointRow, { vault, names, policy, kind }: PointContext, form: 'listed' | 'single'): Record<string, unknown> {
+  const { set } = row;
+  const disks = (from: readonly { lun: number; name: string }[]) => from.map(({ lun, name }) => ({ lun, name }));
+  const tier = tierOf(row);
+  return {
+    id: pointResourceId(vault, names, row.point),
+    name: row.point,
+    type: `${VAULT_TYPE}/backupFabrics/protectionContainers/protectedItems/recoveryPoints`,
+    properties: {
+      objectType: 'IaasVMRecoveryPoint',
+      recoveryPointType: 'CrashConsistent',
+      recoveryPointTime: new Date(row.time).toISOString(),
+      recoveryPointAdditionalInfo: row.note ?? '',
+      sourceVMStorageType: 'NormalStorage',
+      isSourceVMEncrypted: false,
+      isInstantIlrSessionActive: false,
+      recoveryPointTierDetails: TIER_DETAILS[tier],
+      isManagedVirtualMachine: false,
+      virtualMachineSize: set.vm.size,
+      originalStorageAccountOption: false,
+      osType: set.vm.osType,
+      recoveryPointDiskConfiguration: {
+        numberOfDisksIncludedInBackup: set.disks.length,
+        numberOfDisksAttachedToVm: set.disks.length + set.lacking.length,
+        includedDiskList: form === 'listed' ? null : disks(set.disks),
+        excludedDiskList: form === 'listed' ? null : disks(set.lacking),
+      },
+      recoveryPointMoveReadinessInfo: { ArchivedRP: { isReadyForMove: false } },
+      recoveryPointProperties: { ...expiry(row, policy), isSoftDeleted: false },
+      strata: {
+        label: tier,
+        kind,
+        sizeBytes: row.sizeBytes,
+        dataBlocks: row.dataBlocks,
+        clearedBlocks: row.clearedBlocks,
+        storedBytes: row.storedBytes,
+        ...(row.note === undefined ? {} : { note: row.note }),
+      },
+    },
+  };
+}
+
+/** A point that will never enter the vault ends with its snapshots. Without a policy in force nothing ends. */
+function expiry(row: PointRow, policy: BackupPolicy | undefined): { expiryTime?: string; ruleName?: string } {
+  const rule = expiryOf(row, policy);
+  if (rule === undefined) return {};
+  const snapshotsEnd = row.vault === 'None' && row.note !== undefined ? instantExpiry(row, policy) : undefined;
+  const at = snapshotsEnd ?? rule.at;
+  return { ...(Number.isFinite(at) ? { expiryTime: new Date(at).toISOString() } : {}), ruleName: rule.rule };
+}

@@ -1,0 +1,133 @@
+import type { PointRow } from '../catalog/catalog.ts';
+import { BackupError } from '../domain/errors.ts';
+import type { PointId } from '../domain/ids.ts';
+import { startBackup } from '../services/backup.ts';
+import { pointsPartition } from '../services/keys.ts';
+import { policyOf } from '../services/policies.ts';
+import { readPoints } from '../services/projection.ts';
+import { startRestore } from '../services/restore.ts';
+import { backupBody, parseBody, type RestoreBody, restoreBody } from './bodies.ts';
+import { resourceNotFound } from './errors.ts';
+import { parseFilter, timeOf } from './filter.ts';
+import { type ArmAnswer, ok } from './http.ts';
+import { isStorageAccountId, protectedItemPath, VAULT_TYPE } from './ids.ts';
+import { type FoundItem, type ItemCall, namesOf, theItem } from './items.ts';
+import { regionName } from './names.ts';
+import { accepted } from './operations.ts';
+import { newestFirst, page } from './paging.ts';
+import { fullPoint, isVisible, pointView, type PointContext } from './point-view.ts';
+import { listLink } from './policies.ts';
+import type { Call } from './route.ts';
+
+type PointCall = Call<'subscription' | 'group' | 'vault' | 'container' | 'item' | 'point'>;
+
+/** The points of an item that can be restored, in snapshot order, and what is needed to show them. */
+async function visiblePoints(
+  call: ItemCall,
+  { vault, row }: FoundItem,
+): Promise<{ points: PointRow[]; contextOf: (point: PointRow) => PointContext }> {
+  const rows = await readPoints(call.ports, pointsPartition(vault.row.containerName, row.itemId));
+  const points = rows.filter(isVisible);
+  const policy = await policyOf(call.ports, vault.key, row);
+  const full = fullPoint(points)?.point;
+  const contextOf = ({ point }: PointRow): PointContext => ({
+    vault: vault.address,
+    names: namesOf(row),
+    policy,
+    kind: point === full ? 'full' : 'incremental',
+  });
+  return { points, contextOf };
+}
+
+export async function listPoints(call: ItemCall): Promise<ArmAnswer> {
+  const item = await theItem(call);
+  const filter = parseFilter(call.query.get('$filter'), ['startDate', 'endDate', 'extendedInfo']);
+  const from = timeOf(filter, 'startDate') ?? -Infinity;
+  const until = timeOf(filter, 'endDate') ?? Infinity;
+  if (from > until) throw new BackupError('InvalidRequest', '$filter: startDate is after endDate', { target: '$filter' });
+  const { points, contextOf } = await visiblePoints(call, item);
+  const entries = points
+    .filter(({ time }) => time >= from && time <= until)
+    .map((row) => ({ sortKey: newestFirst(row.time, row.point), entry: pointView(row, contextOf(row), 'listed') }));
+  const path = `${protectedItemPath(namesOf(item.row))}/recoveryPoints`;
+  return ok(page(entries, call.query, (token) => listLink(call, item.vault, path, token)));
+}
+
+async function thePoint(call: PointCall, item: FoundItem): Promise<{ row: PointRow; context: PointContext }> {
+  const { points, contextOf } = await visiblePoints(call, item);
+  const row = points.find(({ point }) => point === call.params.point);
+  if (row === undefined) {
+    throw resourceNotFound(`${VAULT_TYPE}/recoveryPoints`, `${item.row.vmName}/${call.params.point}`, item.vault.row.resourceGroup);
+  }
+  return { row, context: contextOf(row) };
+}
+
+export async function getPoint(call: PointCall): Promise<ArmAnswer> {
+  const { row, context } = await thePoint(call, await theItem(call));
+  return ok(pointView(row, context, 'single'));
+}
+
+export async function backup(call: ItemCall): Promise<ArmAnswer> {
+  const item = await theItem(call);
+  const { properties } = parseBody(backupBody, await call.body());
+  const jobId = await startBackup(call.ports, item.vault.key, item.key, {
+    kind: 'onDemand',
+    retainUntil: properties.recoveryPointExpiryTimeInUTC,
+  });
+  return accepted(call, item.vault, protectedItemPath(namesOf(item.row)), jobId);
+}
+
+export async function restore(call: PointCall): Promise<ArmAnswer> {
+  const item = await theItem(call);
+  const { row } = await thePoint(call, item);
+  const { properties } = parseBody(restoreBody, await call.body());
+  const accountId = checkRestore(properties, item, row.point);
+  const jobId = await startRestore(call.ports, item.vault.key, item.key, row.point, {
+    accountId,
+    containerName: properties.targetContainerName,
+    luns: properties.restoreDiskLunList,
+  });
+  return accepted(call, item.vault, protectedItemPath(namesOf(item.row)), jobId);
+}
+
+/** What a restore can be asked for in this version: new page blobs in a storage account. Resolves the account's id. */
+function checkRestore(asked: RestoreBody['properties'], { row, vault }: FoundItem, point: PointId): string {
+  const refuse = (field: string, problem: string): never => {
+    const target = `properties.${field}`;
+    throw new BackupError('UserErrorInvalidRestoreRequest', `${target} ${problem}`, { target });
+  };
+  const notYet = (field: string, found: string, expected: string): never =>
+    refuse(field, `is ${found}, which this version does not support: expected ${expected}`);
+  if (asked.objectType !== 'IaasVMRestoreRequest') notYet('objectType', asked.objectType, 'IaasVMRestoreRequest (nothing is archived)');
+  if (asked.recoveryType !== 'RestoreDisks') notYet('recoveryType', asked.recoveryType, 'RestoreDisks');
+  if (asked.restoreWithManagedDisks === true) notYet('restoreWithManagedDisks', 'true', 'false (disks are restored as page blobs)');
+  if (asked.originalStorageAccountOption === true) notYet('originalStorageAccountOption', 'true', 'false');
+  if (asked.encryptionDetails?.encryptionEnabled === true) notYet('encryptionDetails.encryptionEnabled', 'true', 'false');
+  if ((asked.zones ?? []).length > 0) notYet('zones', 'given', 'none');
+  for (const field of [
+    'targetResourceGroupId',
+    'diskEncryptionSetId',
+    'identityInfo',
+    'identityBasedRestoreDetails',
+    'securedVMDetails',
+    'targetDiskNetworkAccessSettings',
+  ] as const) {
+    const value = asked[field];
+    if (value !== undefined && value !== '') notYet(field, 'given', 'none (disks are restored as page blobs in storageAccountId)');
+  }
+  if (asked.recoveryPointId !== undefined && asked.recoveryPointId !== point) {
+    refuse('recoveryPointId', `is ${JSON.stringify(asked.recoveryPointId)}, but the path names ${point}`);
+  }
+  if (asked.sourceResourceId !== undefined && asked.sourceResourceId.toLowerCase() !== row.vmResourceId.toLowerCase()) {
+    refuse('sourceResourceId', `is ${JSON.stringify(asked.sourceResourceId)}: expected the item's VM, ${row.vmResourceId}`);
+  }
+  if (asked.region !== undefined && asked.region !== '' && regionName(asked.region) !== vault.row.location) {
+    refuse('region', `is ${JSON.stringify(asked.region)}: expected the vault's, ${vault.row.location}`);
+  }
+  const { storageAccountId = '' } = asked;
+  if (!isStorageAccountId(storageAccountId)) {
+    const expected = '/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.Storage/storageAccounts/<name>';
+    refuse('storageAccountId', `is ${JSON.stringify(storageAccountId)}: expected ${expected}`);
+  }
+  return storageAccountId;
+}
