@@ -10,9 +10,12 @@ const MIB = 1024 * 1024;
 /** Runs of data in a region. Between them lie holes. */
 const RUNS = 4;
 const TEXT_BYTES = 8 * MIB;
-/** Of each block this much is noise, then text; the rest is zeros. About half is left when it is compressed. */
-const NOISE_BYTES = 5 * 1024;
-const BLOCK_TEXT_BYTES = 9 * 1024;
+/** Content of one kind lies together in runs of this, as files do. */
+const FILE_BYTES = 64 * 1024;
+/** Of 16 runs these are noise (media, archives) and text; the rest are records with 2 KiB of text in each 16 KiB and zeros behind. */
+const NOISE_RUNS = 5;
+const TEXT_RUNS = 7;
+const RECORD_BYTES = 2 * 1024;
 
 /** A stream of pseudo-random bytes that depends on `name` alone. */
 function noise(name: string, bytes: number): Buffer {
@@ -39,14 +42,23 @@ function words(): Buffer {
 
 let text: Buffer | undefined;
 
-/** `bytes` (whole blocks) of disk content, the same for the same name in every run. */
+/** `bytes` of disk content, the same for the same name in every run. */
 export function content(name: string, bytes: number): Buffer {
   text ??= words();
   const made = noise(name, bytes);
-  for (let at = 0; at < bytes; at += BLOCK_BYTES) {
-    const from = made.readUInt32LE(at) % (TEXT_BYTES - BLOCK_TEXT_BYTES);
-    text.copy(made, at + NOISE_BYTES, from, from + BLOCK_TEXT_BYTES);
-    made.fill(0, at + NOISE_BYTES + BLOCK_TEXT_BYTES, Math.min(at + BLOCK_BYTES, bytes));
+  for (let at = 0; at < bytes; at += FILE_BYTES) {
+    const kind = made[at]! % 16;
+    const end = Math.min(at + FILE_BYTES, bytes);
+    const from = made.readUInt32LE(at + 4) % (TEXT_BYTES - FILE_BYTES);
+    if (kind < NOISE_RUNS) continue;
+    if (kind < NOISE_RUNS + TEXT_RUNS) {
+      text.copy(made, at, from, from + end - at);
+      continue;
+    }
+    for (let record = at; record < end; record += BLOCK_BYTES) {
+      text.copy(made, record, from + record - at, from + record - at + RECORD_BYTES);
+      made.fill(0, record + RECORD_BYTES, Math.min(record + BLOCK_BYTES, end));
+    }
   }
   return made;
 }

@@ -45,8 +45,10 @@ async function* walk(folder: string): AsyncGenerator<RealFile> {
   } catch {
     return; // absent here, or not for us to read
   }
-  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
-  for (const entry of entries) {
+  // What tools keep in hidden folders comes and goes.
+  const visible = entries.filter(({ name }) => !name.startsWith('.'));
+  visible.sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const entry of visible) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) yield* walk(path);
     else if (entry.isFile() && PLAIN_PATH.test(path)) {

@@ -93,7 +93,7 @@ const duration = z.object({ count, durationType: z.string() });
 const weekly = z.looseObject({});
 
 /** Types alone: what the values mean, and which of them this version can do, policy-wire says. */
-export const policyProperties = z.object({
+const policyProperties = z.object({
   backupManagementType: oneOf('AzureIaasVM'),
   workloadType: optional(oneOf('VM')),
   policyType: optional(oneOf('V1', 'V2')),

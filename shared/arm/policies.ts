@@ -1,7 +1,7 @@
 import type { PolicyRow } from '../catalog/catalog.ts';
 import { deletePolicy, putPolicy } from '../services/policies.ts';
 import type { VaultAddress } from '../services/keys.ts';
-import { FieldsError, resourceNotFound } from './errors.ts';
+import { resourceNotFound } from './errors.ts';
 import { oneOf, parseFilter } from './filter.ts';
 import { type ArmAnswer, noContent, ok } from './http.ts';
 import { policyId, VAULT_TYPE } from './ids.ts';
@@ -48,11 +48,7 @@ export async function getPolicy(call: PolicyCall): Promise<ArmAnswer> {
 /** Always 200 with the policy: items that have it follow it from now on, without a job. */
 export async function putPolicyCall(call: PolicyCall): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const body = await call.body();
-  if (typeof body !== 'object' || body === null || !('properties' in body)) {
-    throw new FieldsError('BMSUserErrorInvalidPolicyInput', [{ target: 'properties', message: 'is missing: expected the properties of a policy' }]);
-  }
-  const { properties, rules } = parsePolicy(body.properties);
+  const { properties, rules } = parsePolicy(await call.body());
   return ok(await view(call, vault, await putPolicy(call.ports, vault.key, call.params.policy, properties, rules)));
 }
 

@@ -1,5 +1,5 @@
 import { type BackupPolicy, isZone } from '../domain/policy.ts';
-import { parseBody, type PolicyProperties, policyProperties } from './bodies.ts';
+import { parseBody, policyBody, type PolicyProperties } from './bodies.ts';
 import { FieldsError } from './errors.ts';
 
 /** A policy as a client described it, and as it is meant. */
@@ -20,11 +20,11 @@ const INSTANT_DAYS = { V1: { most: 5, default: 2 }, V2: { most: 30, default: 7 }
 const STEP_MINUTES = 30;
 
 /**
- * Reads the properties of an AzureIaaSVMProtectionPolicy: a daily schedule with daily retention. All that does not fit is named.
+ * Reads a request's body as an AzureIaaSVMProtectionPolicy: a daily schedule with daily retention. All that does not fit is named.
  * @throws FieldsError BMSUserErrorInvalidPolicyInput
  */
-export function parsePolicy(sent: unknown): ParsedPolicy {
-  const wire = parseBody(policyProperties, sent, CODE);
+export function parsePolicy(body: unknown): ParsedPolicy {
+  const { properties: wire } = parseBody(policyBody, body, CODE);
   const problems: { target: string; message: string }[] = [];
   const refuse = (target: string, message: string): void => void problems.push({ target: `properties.${target}`, message });
 

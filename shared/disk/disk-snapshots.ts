@@ -17,6 +17,12 @@ export interface DiskSnapshot {
   readonly id: string;
 }
 
+/** A snapshot that has just been taken. */
+export interface TakenSnapshot extends DiskSnapshot {
+  /** When, in milliseconds since the epoch by the storage's clock. */
+  readonly takenAtMs: number;
+}
+
 /** A snapshot found in a listing, with the tags that it was taken with. */
 export interface TaggedSnapshot extends DiskSnapshot {
   readonly tags: Readonly<Record<string, string>>;
@@ -35,7 +41,7 @@ export interface DiskSnapshots {
   /** @throws BackupError UserErrorUnsupportedDisk when it is no page blob or absent, StorageUnavailable */
   describe(url: string): Promise<SourceDisk>;
   /** Takes a snapshot now; fails as `describe` does. `tags` come back from `list`: keys are lower-case letters, values printable ASCII. */
-  take(url: string, tags: Readonly<Record<string, string>>): Promise<DiskSnapshot>;
+  take(url: string, tags: Readonly<Record<string, string>>): Promise<TakenSnapshot>;
   /** Yields the living snapshots of a disk; none when the disk is gone. */
   list(url: string): AsyncIterable<TaggedSnapshot>;
   /** The size of the disk at the snapshot, or undefined when the snapshot is gone. */

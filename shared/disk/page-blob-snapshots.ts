@@ -67,7 +67,7 @@ export function pageBlobSnapshots(options: PageBlobSnapshotsOptions): DiskSnapsh
       if (taken.snapshot === undefined) {
         throw new BackupError('InternalError', `a snapshot of ${url} was taken, but the storage did not say its time`);
       }
-      return { url, id: taken.snapshot };
+      return { url, id: taken.snapshot, takenAtMs: Date.parse(taken.snapshot) };
     },
 
     async *list(url): AsyncGenerator<TaggedSnapshot> {

@@ -15,29 +15,32 @@ export interface StoredFrame {
 /** Level 1: in bench/frames the stored size hardly falls above it and the time rises. */
 const OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 } };
 
-/** Compresses whole blocks; where that does not save anything they are stored raw. */
+/** Room for a whole frame and a little more: zlib would make its output of 16 KiB pieces, and begin another where one is just full. */
+const SPARE_BYTES = 64;
+
+/** Compresses whole blocks; where that does not save anything they are stored raw, as the very bytes given. */
 export function encodeFrame(blocks: Uint8Array): StoredFrame {
-  const packed = zstdCompressSync(blocks, OPTIONS);
+  const packed = zstdCompressSync(blocks, { ...OPTIONS, chunkSize: blocks.length + SPARE_BYTES });
   return packed.length < blocks.length ? { codec: CODEC.zstd, bytes: packed } : { codec: CODEC.raw, bytes: blocks };
 }
 
 /**
- * The `blocks` raw blocks of a stored frame. `where` names it for the error.
+ * The `blocks` raw blocks of a stored frame. `where` names it for an error.
  * @throws BackupError PackCorrupt
  */
-export function decodeFrame(stored: Uint8Array, codec: number, blocks: number, where: string): Uint8Array {
+export function decodeFrame(stored: Uint8Array, codec: number, blocks: number, where: () => string): Uint8Array {
   const expected = blocks * BLOCK_BYTES;
+  const corrupt = (what: string, cause?: unknown): BackupError => {
+    const name = where();
+    return new BackupError('PackCorrupt', `${name} ${what}`, { cause, target: name });
+  };
   let raw: Uint8Array;
   try {
-    raw = codec === CODEC.zstd ? zstdDecompressSync(stored, { maxOutputLength: expected }) : stored;
+    raw = codec === CODEC.zstd ? zstdDecompressSync(stored, { maxOutputLength: expected, chunkSize: expected + SPARE_BYTES }) : stored;
   } catch (cause) {
-    throw new BackupError('PackCorrupt', `${where} does not decompress`, { cause, target: where });
+    throw corrupt('does not decompress', cause);
   }
-  if (codec !== CODEC.zstd && codec !== CODEC.raw) {
-    throw new BackupError('PackCorrupt', `${where} has the unknown codec ${codec}`, { target: where });
-  }
-  if (raw.length !== expected) {
-    throw new BackupError('PackCorrupt', `${where} holds ${raw.length} bytes, expected ${expected}`, { target: where });
-  }
+  if (codec !== CODEC.zstd && codec !== CODEC.raw) throw corrupt(`has the unknown codec ${codec}`);
+  if (raw.length !== expected) throw corrupt(`holds ${raw.length} bytes, expected ${expected}`);
   return raw;
 }

@@ -16,6 +16,8 @@ const VERSION = 1;
 export const LAYER_HEADER_BYTES = 96;
 /** A region has at most so many blocks, so a layer can speak of no others. */
 export const MOST_BLOCKS = REGION_BYTES / BLOCK_BYTES;
+/** Raw blocks in a frame, at most (4 MiB): who unpacks one makes room for so many. */
+export const MOST_FRAME_BLOCKS = 256;
 /** The map of a full region takes 29 bytes for each block in the worst case, and a few packs besides. */
 const MOST_MAP_BYTES = 16 * 1024 * 1024;
 
@@ -179,7 +181,8 @@ function decodeMap(raw: Uint8Array): Omit<Layer, 'hashes'> {
 
 /** Whether the tables fit together, so that nobody who uses them has to ask. @throws RangeError */
 function checkTables({ packs, frames, extents }: Omit<Layer, 'hashes'>, stored: number): void {
-  for (const { pack, offset, storedBytes } of frames) {
+  for (const { pack, offset, storedBytes, blocks } of frames) {
+    if (blocks < 1 || blocks > MOST_FRAME_BLOCKS) throw new RangeError(`a frame of ${blocks} blocks`);
     const total = packs[pack]?.totalBytes;
     if (total === undefined || offset + storedBytes > total)
       throw new RangeError(`a frame at ${offset} of pack ${pack} that is not there`);

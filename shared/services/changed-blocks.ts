@@ -5,11 +5,14 @@ import { BLOCK_BYTES, type ByteRange, type Geometry, blocksIn, regionRange } fro
 import type { DiskSnapshots } from '../disk/disk-snapshots.ts';
 import type { PlanDisk } from '../format/documents.ts';
 
+/** Blocks between two runs that are read along rather than asked around: at 500 requests and 60 MiB a second a request is worth 123 KiB. */
+const GAP_BLOCKS = 7;
+
 /** Which blocks of a region a transfer has to look at. */
 export interface ChangedBlocks {
   /** The region's bytes on the disk as it is now; block numbers count from its start. */
   readonly window: ByteRange;
-  /** To be read: they may turn out to be equal to what the base has, or to be zero. */
+  /** To be read: they may turn out to be equal to what the base has, or to be zero. Gaps worth less than a request are in them. */
   readonly read: readonly BlockRun[];
   /** Known to be zero without reading. */
   readonly cleared: readonly BlockRun[];
@@ -32,7 +35,29 @@ export async function changedBlocks(
   const pastEnd = without(stored, [{ start: 0, count: blocks }]);
   const found = window.start === window.end ? { read: [], cleared: [] } : await ask(snapshots, disk, window, stored);
   const read = normalise([...found.read, ...cutBlock(disk, window)]);
-  return { window, read, cleared: normalise([...without(found.cleared, read), ...pastEnd]) };
+  const cleared = normalise([...without(found.cleared, read), ...pastEnd]);
+  return { window, read: acrossGaps(read, cleared), cleared };
+}
+
+/**
+ * `runs`, with those joined that lie less than a request's worth of bytes apart. What is read in between turns out to be what the
+ * base has, and is dropped by its hash; where blocks are known to be cleared nothing is joined.
+ */
+function acrossGaps(runs: readonly BlockRun[], cleared: readonly BlockRun[]): BlockRun[] {
+  const joined: BlockRun[] = [];
+  let next = 0;
+  for (const run of runs) {
+    const last = joined.at(-1);
+    const end = last === undefined ? 0 : last.start + last.count;
+    while (next < cleared.length && cleared[next]!.start < end) next++;
+    const clear = next < cleared.length && cleared[next]!.start < run.start;
+    if (last !== undefined && run.start - end <= GAP_BLOCKS && !clear) {
+      joined[joined.length - 1] = { start: last.start, count: run.start + run.count - last.start };
+    } else {
+      joined.push(run);
+    }
+  }
+  return joined;
 }
 
 async function ask(

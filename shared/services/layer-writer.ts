@@ -3,7 +3,7 @@ import { type Extent, CLEARED, append } from '../domain/extent.ts';
 import type { RunId } from '../domain/ids.ts';
 import type { Frame, Layer, PackUse } from '../domain/layer.ts';
 import { BLOCK_BYTES, FRAME_BLOCKS, PACK_BYTES } from '../domain/units.ts';
-import { encodeFrame } from '../format/frame.ts';
+import { CODEC, encodeFrame } from '../format/frame.ts';
 import { encodeLayer } from '../format/layer-file.ts';
 import { type LayerKey, layerName, packName } from '../format/names.ts';
 import { PackBuilder } from '../format/pack.ts';
@@ -53,7 +53,9 @@ export class LayerWriter {
   readonly #extents: Extent[] = [];
   readonly #hashes: Uint8Array[] = [];
   #pack = new PackBuilder();
-  #pending: { block: number; bytes: Uint8Array }[] = [];
+  /** The blocks of the open frame and their bytes. */
+  #pending: number[] = [];
+  #raw = Buffer.allocUnsafe(FRAME_BLOCKS * BLOCK_BYTES);
   #upload: Promise<void> = Promise.resolve();
 
   constructor(container: VaultContainer, key: LayerKey, run: RunId) {
@@ -67,11 +69,12 @@ export class LayerWriter {
     append(this.#extents, { start, count, frame: CLEARED, slot: 0 });
   }
 
-  /** Block `block` has these 16 KiB, which hash to `hash`. The bytes are kept until the frame is full. */
+  /** Block `block` has these 16 KiB, which hash to `hash`. The bytes are copied. */
   async data(block: number, bytes: Uint8Array, hash: Uint8Array): Promise<void> {
     append(this.#extents, { start: block, count: 1, frame: this.#frames.length, slot: this.#pending.length });
     this.#hashes.push(hash);
-    this.#pending.push({ block, bytes });
+    this.#raw.set(bytes, this.#pending.length * BLOCK_BYTES);
+    this.#pending.push(block);
     if (this.#pending.length === FRAME_BLOCKS) await this.#closeFrame();
   }
 
@@ -90,10 +93,10 @@ export class LayerWriter {
 
   async #closeFrame(): Promise<void> {
     if (this.#pending.length === 0) return;
-    const raw = Buffer.allocUnsafe(this.#pending.length * BLOCK_BYTES);
-    this.#pending.forEach(({ bytes }, i) => raw.set(bytes, i * BLOCK_BYTES));
-    const frame = encodeFrame(raw);
-    const blocks = this.#pending.map(({ block }) => block);
+    const blocks = this.#pending;
+    const frame = encodeFrame(this.#raw.subarray(0, blocks.length * BLOCK_BYTES));
+    // A frame that is stored raw is this buffer, and belongs to the pack from here on.
+    if (frame.codec === CODEC.raw) this.#raw = Buffer.allocUnsafe(FRAME_BLOCKS * BLOCK_BYTES);
     this.#frames.push({
       pack: this.#packs.length,
       offset: this.#pack.storedBytes,

@@ -22,9 +22,11 @@ export class RegionHashes {
     this.#set = new Uint8Array(blocks);
   }
 
-  set(block: number, hash: Uint8Array): void {
-    this.#hashes.set(hash, block * HASH_BYTES);
-    this.#set[block] = 1;
+  /** The hashes of adjacent blocks from `start` on; those past the region's end are left out. */
+  set(start: number, hashes: Uint8Array): void {
+    const end = Math.min(start + hashes.length / HASH_BYTES, this.blocks);
+    this.#hashes.set(hashes.subarray(0, (end - start) * HASH_BYTES), start * HASH_BYTES);
+    this.#set.fill(1, start, end);
   }
 
   has(block: number): boolean {

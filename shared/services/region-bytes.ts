@@ -1,53 +1,57 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { CLEARED, type Extent } from '../domain/extent.ts';
+import { CLEARED, type Extent, cut } from '../domain/extent.ts';
 import type { RegionView } from '../domain/region-view.ts';
-import { BLOCK_BYTES } from '../domain/units.ts';
+import { BLOCK_BYTES, HASH_BYTES } from '../domain/units.ts';
 import { decodeFrame } from '../format/frame.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
+import { inOrder } from './pipeline.ts';
 
 /** Most bytes of a pack that are read at once. */
 const READ_BYTES = 4 * 1024 * 1024;
+/** Reads of one region under way. */
+const READS_IN_FLIGHT = 4;
 /** Dead bytes between two wanted frames that are read along rather than asked around: about what one more request costs. */
 const GAP_BYTES = 64 * 1024;
+/** Blocks that are put together before they are handed on (4 MiB): the most that one write of a page blob takes. */
+const SEGMENT_BLOCKS = 256;
 
 /** A run of adjacent blocks with their bytes. */
 export interface BlockBytes {
   readonly start: number;
   /** A multiple of 16 KiB. */
   readonly bytes: Uint8Array;
+  /** The SHA-256 of each block, 32 bytes each: of the very bytes above. */
+  readonly hashes: Uint8Array;
 }
 
 /** SHA-256, 32 bytes. */
 export function hashBlock(block: Uint8Array): Buffer {
-  return createHash('sha256').update(block).digest();
+  return hash('sha256', block, 'buffer');
 }
 
 /**
- * Yields the stored blocks of a view with their bytes, each block checked against its hash. Order is that of the packs, in
- * which neighbours on the disk lie together; blocks that the view calls cleared or does not speak of are left out. A pack
- * is read in pieces of up to 4 MiB, the next piece while the last one is used.
+ * Yields the stored blocks of a view with their bytes, each block checked against its hash: in ascending order, as few and as long
+ * runs as 4 MiB at a time allow. Blocks that the view calls cleared or does not speak of are left out. Every frame is read and
+ * unpacked once. Those that reach over the end of 4 MiB are kept until they are used up: of each layer at most one, since a
+ * layer's frames ascend as its blocks do.
  * @throws BackupError PackCorrupt, VaultObjectMissing: naming the pack and the blocks that it should give
  */
 export async function* readBlocks(container: VaultContainer, view: RegionView): AsyncGenerator<BlockBytes> {
-  const pieces = planReads(view);
-  let next = pieces.length > 0 ? readPiece(container, pieces[0]!) : undefined;
-  for (let i = 0; i < pieces.length; i++) {
-    const bytes = await next!;
-    if (i + 1 < pieces.length) {
-      next = readPiece(container, pieces[i + 1]!);
-      next.catch(() => undefined); // awaited in the next round
+  const { segments, lastUse } = planSegments(view);
+  const unpacked = new Map<number, Uint8Array>();
+  const reads = inOrder(
+    segments.flatMap(({ pieces }) => pieces),
+    READS_IN_FLIGHT,
+    (piece) => readPiece(container, piece),
+  );
+  for (const [index, { pieces, extents }] of segments.entries()) {
+    for (let i = 0; i < pieces.length; i++) {
+      const next = await reads.next();
+      if (next.done !== true) unpack(next.value.item, next.value.result, unpacked);
     }
-    const piece = pieces[i]!;
-    for (const { frame, extents } of piece.frames) {
-      const stored = bytes.subarray(frame.offset - piece.offset, frame.offset - piece.offset + frame.storedBytes);
-      const raw = decodeFrame(stored, frame.codec, frame.blocks, `frame at ${frame.offset} of ${piece.pack} (${blocksOf(extents)})`);
-      for (const extent of extents) {
-        const run = raw.subarray(extent.slot * BLOCK_BYTES, (extent.slot + extent.count) * BLOCK_BYTES);
-        checkHashes(view, extent, run, piece.pack);
-        yield { start: extent.start, bytes: run };
-      }
-    }
+    for (const run of adjoining(extents)) yield putTogether(view, run, unpacked);
+    for (const { frame } of extents) if (lastUse.get(frame) === index) unpacked.delete(frame);
   }
 }
 
@@ -55,22 +59,53 @@ interface Piece {
   readonly pack: string;
   readonly offset: number;
   length: number;
-  readonly frames: { frame: RegionView['frames'][number]; extents: Extent[] }[];
+  readonly frames: { number: number; frame: RegionView['frames'][number]; extents: readonly Extent[] }[];
 }
 
-function planReads(view: RegionView): Piece[] {
+/** Up to 4 MiB of the disk: what it has to show, and the reads of frames that it is the first to need. */
+interface Segment {
+  readonly extents: readonly Extent[];
+  readonly pieces: readonly Piece[];
+}
+
+function planSegments(view: RegionView): { segments: Segment[]; lastUse: Map<number, number> } {
   const byFrame = new Map<number, Extent[]>();
+  const cuts: Extent[][] = [];
+  const lastUse = new Map<number, number>();
+  let segmentNumber = -1;
   for (const extent of view.extents) {
     if (extent.frame === CLEARED) continue;
-    const extents = byFrame.get(extent.frame) ?? [];
-    extents.push(extent);
-    byFrame.set(extent.frame, extents);
+    const extents = byFrame.get(extent.frame);
+    if (extents === undefined) byFrame.set(extent.frame, [extent]);
+    else extents.push(extent);
+    const end = extent.start + extent.count;
+    for (let at = extent.start; at < end;) {
+      const number = Math.floor(at / SEGMENT_BLOCKS);
+      const stop = Math.min(end, (number + 1) * SEGMENT_BLOCKS);
+      if (number !== segmentNumber) cuts.push([]);
+      segmentNumber = number;
+      cuts.at(-1)!.push(cut(extent, at, stop));
+      lastUse.set(extent.frame, cuts.length - 1);
+      at = stop;
+    }
   }
-  const wanted = [...byFrame]
-    .map(([frame, extents]) => ({ frame: view.frames[frame]!, extents }))
+  const planned = new Set<number>();
+  const segments = cuts.map((extents): Segment => {
+    const fresh = [...new Set(extents.map(({ frame }) => frame))].filter((frame) => !planned.has(frame));
+    for (const frame of fresh) planned.add(frame);
+    return { extents, pieces: planReads(view, fresh, byFrame) };
+  });
+  return { segments, lastUse };
+}
+
+/** The reads that bring `frames`: neighbours in a pack together. */
+function planReads(view: RegionView, frames: readonly number[], byFrame: ReadonlyMap<number, readonly Extent[]>): Piece[] {
+  const wanted = frames
+    .map((number) => ({ number, frame: view.frames[number]!, extents: byFrame.get(number)! }))
     .sort((a, b) => a.frame.pack - b.frame.pack || a.frame.offset - b.frame.offset);
   const pieces: Piece[] = [];
-  for (const { frame, extents } of wanted) {
+  for (const own of wanted) {
+    const { frame } = own;
     const pack = view.packs[frame.pack]!.name;
     const last = pieces.at(-1);
     const end = frame.offset + frame.storedBytes;
@@ -81,12 +116,48 @@ function planReads(view: RegionView): Piece[] {
       end - last.offset <= READ_BYTES
     ) {
       last.length = end - last.offset;
-      last.frames.push({ frame, extents });
+      last.frames.push(own);
     } else {
-      pieces.push({ pack, offset: frame.offset, length: frame.storedBytes, frames: [{ frame, extents }] });
+      pieces.push({ pack, offset: frame.offset, length: frame.storedBytes, frames: [own] });
     }
   }
   return pieces;
+}
+
+function unpack(piece: Piece, bytes: Uint8Array, unpacked: Map<number, Uint8Array>): void {
+  for (const { number, frame, extents } of piece.frames) {
+    const at = frame.offset - piece.offset;
+    const where = (): string => `frame at ${frame.offset} of ${piece.pack} (${blocksOf(extents)})`;
+    unpacked.set(number, decodeFrame(bytes.subarray(at, at + frame.storedBytes), frame.codec, frame.blocks, where));
+  }
+}
+
+/** Extents in groups without a hole between. */
+function adjoining(extents: readonly Extent[]): Extent[][] {
+  const runs: Extent[][] = [];
+  let end = -1;
+  for (const extent of extents) {
+    if (extent.start === end) runs.at(-1)!.push(extent);
+    else runs.push([extent]);
+    end = extent.start + extent.count;
+  }
+  return runs;
+}
+
+function putTogether(view: RegionView, run: readonly Extent[], unpacked: ReadonlyMap<number, Uint8Array>): BlockBytes {
+  const start = run[0]!.start;
+  const last = run.at(-1)!;
+  const count = last.start + last.count - start;
+  const bytes = Buffer.allocUnsafe(count * BLOCK_BYTES);
+  const hashes = Buffer.allocUnsafe(count * HASH_BYTES);
+  for (const extent of run) {
+    const raw = unpacked.get(extent.frame)!;
+    const at = extent.start - start;
+    bytes.set(raw.subarray(extent.slot * BLOCK_BYTES, (extent.slot + extent.count) * BLOCK_BYTES), at * BLOCK_BYTES);
+    const own = bytes.subarray(at * BLOCK_BYTES, (at + extent.count) * BLOCK_BYTES);
+    checkHashes(view, extent, own, hashes.subarray(at * HASH_BYTES));
+  }
+  return { start, bytes, hashes };
 }
 
 async function readPiece(container: VaultContainer, piece: Piece): Promise<Uint8Array> {
@@ -104,18 +175,21 @@ async function readPiece(container: VaultContainer, piece: Piece): Promise<Uint8
   }
 }
 
-function checkHashes(view: RegionView, extent: Extent, bytes: Uint8Array, pack: string): void {
+/** Compares each block of `extent` with its layer's hash and writes the hash to `hashes`. */
+function checkHashes(view: RegionView, extent: Extent, bytes: Uint8Array, hashes: Uint8Array): void {
   if (view.hashOf === undefined) throw new TypeError('blocks are only read with their hashes');
   for (let i = 0; i < extent.count; i++) {
     const actual = hashBlock(bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES));
     const expected = view.hashOf(extent.start + i);
     if (!actual.equals(expected)) {
+      const pack = view.packs[view.frames[extent.frame]!.pack]!.name;
       throw new BackupError(
         'PackCorrupt',
         `block ${extent.start + i} in pack ${pack} hashes to ${actual.toString('hex')}, its layer says ${Buffer.from(expected).toString('hex')}`,
         { target: pack },
       );
     }
+    hashes.set(actual, i * HASH_BYTES);
   }
 }
 

@@ -2,7 +2,7 @@ import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { touchedBlocks } from '../domain/changes.ts';
 import { stacksOf } from '../domain/point-stack.ts';
-import { BLOCK_BYTES, type ByteRange, blocksIn, regionRange } from '../domain/units.ts';
+import { BLOCK_BYTES, type ByteRange, HASH_BYTES, blocksIn, regionRange } from '../domain/units.ts';
 import { type LayerRef, type RestorePlan, restorePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
@@ -98,10 +98,8 @@ async function copy(
 ): Promise<RegionHashes> {
   const hashes = new RegionHashes(blocksIn(window.end - window.start));
   const writer = new TargetWriter(ports.targets, target, window.end);
-  for await (const { start, bytes } of blocks) {
-    for (let i = 0; i * BLOCK_BYTES < bytes.length; i++) {
-      if (start + i < hashes.blocks) hashes.set(start + i, hashBlock(bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)));
-    }
+  for await (const { start, bytes, hashes: own } of blocks) {
+    hashes.set(start, own);
     await writer.write(window.start + start * BLOCK_BYTES, bytes);
   }
   await writer.finish();
@@ -118,15 +116,29 @@ async function* snapshotBlocks(
   for await (const range of ports.snapshots.allocated(snapshot, window)) allocated.push(range);
   const pieces = readPieces(touchedBlocks(allocated, window), window, READ_BYTES);
   for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) => ports.snapshots.read(snapshot, range))) {
-    const bytes = Buffer.alloc(blocksIn(result.length) * BLOCK_BYTES);
-    bytes.set(result);
+    const bytes = padded(result);
     let from = 0;
     for (let at = 0; at <= bytes.length; at += BLOCK_BYTES) {
       const zero = at === bytes.length || ZERO_BLOCK.equals(bytes.subarray(at, at + BLOCK_BYTES));
       if (!zero) continue;
-      if (at > from) yield { start: item.block + from / BLOCK_BYTES, bytes: bytes.subarray(from, at) };
+      if (at > from) yield hashed(item.block + from / BLOCK_BYTES, bytes.subarray(from, at));
       from = at + BLOCK_BYTES;
     }
   }
 }
 
+/** Whole blocks: the last one of a disk may be cut and is padded with zeros. */
+function padded(bytes: Uint8Array): Uint8Array {
+  if (bytes.length % BLOCK_BYTES === 0) return bytes;
+  const whole = Buffer.alloc(blocksIn(bytes.length) * BLOCK_BYTES);
+  whole.set(bytes);
+  return whole;
+}
+
+function hashed(start: number, bytes: Uint8Array): BlockBytes {
+  const hashes = Buffer.allocUnsafe((bytes.length / BLOCK_BYTES) * HASH_BYTES);
+  for (let i = 0; i * BLOCK_BYTES < bytes.length; i++) {
+    hashes.set(hashBlock(bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)), i * HASH_BYTES);
+  }
+  return { start, bytes, hashes };
+}

@@ -11,7 +11,7 @@ import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
 import { openVault, readItem } from './vault-of.ts';
 
-/** All snapshots of a set are taken within this, or the set is not one moment. */
+/** All snapshots of a set are taken within this by the storage's clock, or the set is not one moment. */
 const SET_MS = 60_000;
 
 /** The tags that a snapshot carries, so that a rerun finds it and a sweep knows whose it is. */
@@ -68,41 +68,39 @@ async function takeSet(
     disk,
     disks: `${disks.length}`,
   });
-  const taken = await Promise.allSettled(
-    disks.map(async ({ attached, source }, i): Promise<SetDisk> => {
-      const snapshot = await ports.snapshots.take(source.url, { ...tags(ids[i]!) });
-      const sizeBytes = await ports.snapshots.sizeOf(snapshot);
-      if (sizeBytes === undefined) throw new BackupError('SnapshotSetIncomplete', `the snapshot of ${attached.name} vanished`);
-      return {
-        disk: ids[i]!,
-        lun: attached.lun,
-        name: attached.name,
-        url: source.url,
-        createdAt: source.createdAt,
-        sizeBytes,
-        snapshot: snapshot.id,
-      };
-    }),
-  );
-  const whole = taken.every((result) => result.status === 'fulfilled');
-  const slow = ports.clock.now() - startedAt > SET_MS;
-  if (!whole || slow) {
+  const taken = await Promise.allSettled(disks.map((disk, i) => takeOne(ports, disk, ids[i]!, tags(ids[i]!))));
+  const failure = taken.find((result) => result.status === 'rejected');
+  const whole = taken.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const times = whole.map(({ takenAtMs }) => takenAtMs);
+  if (failure !== undefined || Math.max(...times) - Math.min(...times) > SET_MS) {
     await discardSet(ports, disks, attempt);
-    const failure = taken.find((result) => result.status === 'rejected');
     throw new BackupError(
       'SnapshotSetIncomplete',
-      slow ? 'the snapshots took longer than a minute' : `a snapshot failed: ${String(failure?.reason)}`,
+      failure === undefined ? 'the snapshots lie more than a minute apart' : `a snapshot failed: ${String(failure.reason)}`,
       { cause: failure?.reason },
     );
   }
   const set: SnapshotSet = {
     attempt,
     takenAt: startedAt,
-    disks: taken.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])),
+    disks: whole.map(({ takenAtMs: _, ...disk }) => disk),
     lacking: [],
     vm: { id: vm.id, vmId: vm.vmId, name: vm.name, resourceGroup: vm.resourceGroup, location: vm.location, size: vm.size, osType: vm.osType },
   };
   return record(ports, address, set, disks);
+}
+
+async function takeOne(
+  ports: Ports,
+  { attached, source }: DescribedDisk,
+  disk: DiskId,
+  tags: SnapshotTags,
+): Promise<SetDisk & { takenAtMs: number }> {
+  const { id, takenAtMs } = await ports.snapshots.take(source.url, { ...tags });
+  const sizeBytes = await ports.snapshots.sizeOf({ url: source.url, id });
+  if (sizeBytes === undefined) throw new BackupError('SnapshotSetIncomplete', `the snapshot of ${attached.name} vanished`);
+  const { url, createdAt } = source;
+  return { disk, lun: attached.lun, name: attached.name, url, createdAt, sizeBytes, snapshot: id, takenAtMs };
 }
 
 type DescribedDisk = { attached: AttachedDisk; source: SourceDisk };

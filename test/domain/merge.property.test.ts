@@ -20,6 +20,7 @@ const change = fc.record(
   Object.fromEntries(DISKS.map((name) => [name, fc.record({ 0: fc.option(said, { nil: undefined }), 1: fc.option(said, { nil: undefined }) })])),
   { requiredKeys: [] },
 );
+type Change = Readonly<Record<string, Readonly<Record<number, Said[] | undefined>> | undefined>>;
 const history = fc.array(change, { minLength: 2, maxLength: 7 });
 
 class Model {
@@ -30,7 +31,7 @@ class Model {
   readonly images = new Map<string, Said[]>();
   #attempts = 0;
 
-  constructor(changes: readonly Readonly<Record<string, Readonly<Record<number, Said[] | undefined>>>>[]) {
+  constructor(changes: readonly Change[]) {
     const now = new Map<string, Said[]>();
     for (const [n, own] of changes.entries()) {
       const point = String(n).padStart(17, '0') as PointId;

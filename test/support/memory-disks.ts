@@ -133,7 +133,7 @@ export function memoryDisks({ clock, diff = 'exact', rangesPerPage = 10_000 }: M
       // A snapshot without metadata of its own gets the disk's.
       const kept = Object.keys(tags).length === 0 ? metadata : tags;
       taken.set(id, { tags: { ...kept }, generation, sizeBytes, bytes: bytes.copy() });
-      return { url, id };
+      return { url, id, takenAtMs: Date.parse(id) };
     },
     async *list(url): AsyncGenerator<TaggedSnapshot> {
       for (const [id, { tags }] of snapshotsOf.get(url) ?? []) yield { url, id, tags: { ...tags } };

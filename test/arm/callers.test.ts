@@ -1,0 +1,68 @@
+import { createLocalJWKSet, exportJWK, generateKeyPair, type GenerateKeyPairResult, type JWTPayload, SignJWT } from 'jose';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type Authenticate, authenticator } from '../../shared/arm/callers.ts';
+
+const ISSUER = 'https://issuer.test/tenant';
+const AUDIENCE = 'https://management.azure.com/';
+let authenticate: Authenticate;
+let keys: GenerateKeyPairResult;
+let strangers: GenerateKeyPairResult;
+
+beforeAll(async () => {
+  keys = await generateKeyPair('RS256');
+  strangers = await generateKeyPair('RS256');
+  const jwks = createLocalJWKSet({ keys: [{ ...(await exportJWK(keys.publicKey)), kid: 'k1', alg: 'RS256' }] });
+  authenticate = authenticator({ issuer: ISSUER, audiences: [AUDIENCE], jwksUrl: 'https://issuer.test/keys' }, jwks);
+});
+
+const seconds = () => Math.floor(Date.now() / 1000);
+function token(claims: JWTPayload = {}, key = keys.privateKey, alg = 'RS256', kid = 'k1'): Promise<string> {
+  return new SignJWT({ iss: ISSUER, aud: AUDIENCE, exp: seconds() + 600, sub: 'somebody', roles: ['Backup Operator'], ...claims })
+    .setProtectedHeader({ alg, kid })
+    .sign(key);
+}
+const bearer = async (claims?: JWTPayload) => `Bearer ${await token(claims)}`;
+const refused = { code: 'AuthenticationFailed' };
+
+describe('a bearer token', () => {
+  it('tells who calls and what they may', async () => {
+    expect(await authenticate(await bearer())).toEqual({ name: 'somebody', roles: ['Backup Operator'] });
+    expect(await authenticate((await bearer()).replace('Bearer', 'bearer'))).toMatchObject({ name: 'somebody' });
+  });
+
+  it.each(['https://management.azure.com/', 'https://management.azure.com'])('is good for the audience %s', async (aud) => {
+    expect(await authenticate(await bearer({ aud }))).toMatchObject({ roles: ['Backup Operator'] });
+  });
+
+  it.each<[string, JWTPayload]>([
+    ['another audience', { aud: 'https://vault.azure.net' }],
+    ['an audience that only begins like ours', { aud: 'https://management.azure.com/x' }],
+    ['another issuer', { iss: 'https://issuer.test/other' }],
+    ['a time that is over', { exp: seconds() - 120 }],
+    ['a time that has not begun', { nbf: seconds() + 600 }],
+    ['no end', { exp: undefined as unknown as number }],
+  ])('is refused with %s', async (_what, claims) => {
+    await expect(authenticate(await bearer(claims))).rejects.toMatchObject(refused);
+  });
+
+  it('is refused when somebody else signed it, or nobody', async () => {
+    await expect(authenticate(`Bearer ${await token({}, strangers.privateKey)}`)).rejects.toMatchObject(refused);
+    await expect(authenticate(`Bearer ${await token({}, strangers.privateKey, 'RS256', 'k2')}`)).rejects.toMatchObject(refused);
+    const [, payload] = (await token()).split('.');
+    const none = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${payload}.`;
+    await expect(authenticate(`Bearer ${none}`)).rejects.toMatchObject(refused);
+  });
+
+  it.each([null, '', 'Bearer', 'Bearer a b', 'Basic YTpi', 'Bearer nonsense'])('is missed in %j', async (header) => {
+    await expect(authenticate(header)).rejects.toMatchObject(refused);
+  });
+
+  it.each<[unknown]>([[undefined], ['Backup Contributor'], [[]], [['Owner', 7]]])('gives no role for the claim %j', async (roles) => {
+    expect((await authenticate(await bearer({ roles }))).roles).toEqual([]);
+  });
+
+  it('cannot be judged while the issuer is out of reach: that is an outage, not a bad token', async () => {
+    const cut = authenticator({ issuer: ISSUER, audiences: [AUDIENCE], jwksUrl: 'https://127.0.0.1:1/keys' });
+    await expect(cut(await bearer())).rejects.not.toMatchObject(refused);
+  });
+});

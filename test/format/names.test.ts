@@ -1,0 +1,64 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { attemptId, diskId, itemId, pointId, runId } from '../../shared/domain/ids.ts';
+import { chainPrefix, itemPrefix, layerName, layersPrefix, manifestName, packName, parseLayerName, planName, recordName, recordSeq } from '../../shared/format/names.ts';
+import { codeOf } from './failures.ts';
+
+const key = {
+  item: itemId('vm-1'),
+  disk: diskId('d0'),
+  point: pointId('17672688000000000'),
+  region: 42,
+  attempt: attemptId('0123456789abcdef'),
+};
+
+it('names are those of the format page', () => {
+  expect([
+    recordName(key.item, 7),
+    manifestName(key.item, key.point, key.attempt),
+    planName(key.item, key.attempt),
+    layerName(key),
+    packName(key, runId('89abcdef'), 3),
+  ]).toEqual([
+    'v1/items/vm-1/chain/000000000007.json',
+    'v1/items/vm-1/points/17672688000000000.0123456789abcdef.json',
+    'v1/items/vm-1/plans/0123456789abcdef.json',
+    'v1/items/vm-1/disks/d0/17672688000000000/000042.0123456789abcdef.layer',
+    'v1/items/vm-1/disks/d0/17672688000000000/000042.0123456789abcdef.89abcdef.3.pack',
+  ]);
+});
+
+const keys = fc.record({
+  item: fc.stringMatching(/^[a-z0-9][a-z0-9_.-]{0,20}$/).map(itemId),
+  disk: fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,20}$/).map(diskId),
+  point: fc.stringMatching(/^\d{17}$/).map(pointId),
+  region: fc.nat(3_000_000),
+  attempt: fc.stringMatching(/^[0-9a-f]{16}$/).map(attemptId),
+});
+
+it('a layer\'s name reads back, and lies in its folders', () => {
+  fc.assert(
+    fc.property(keys, (any) => {
+      const name = layerName(any);
+      expect(parseLayerName(name)).toEqual(any);
+      expect(name.startsWith(layersPrefix(any.item, any.disk, any.point)) && name.startsWith(itemPrefix(any.item))).toBe(true);
+    }),
+  );
+});
+
+it('nothing else is taken for a layer', () => {
+  const others = [packName(key, runId('89abcdef'), 0), manifestName(key.item, key.point, key.attempt), `${layerName(key)}x`, `x${layerName(key)}`, layerName(key).toUpperCase(), ''];
+  expect(others.map((name) => parseLayerName(name))).toEqual(others.map(() => undefined));
+});
+
+it('a record\'s name reads back, and names ascend with the records', () => {
+  fc.assert(
+    fc.property(fc.nat(999_999_999_999), fc.nat(999_999_999_999), (a, b) => {
+      expect(recordSeq(recordName(key.item, a))).toBe(a);
+      expect(recordName(key.item, a) < recordName(key.item, b)).toBe(a < b);
+    }),
+  );
+  for (const name of [`${chainPrefix(key.item)}7.json`, `${chainPrefix(key.item)}000000000007.tmp`, 'x']) {
+    expect(codeOf(() => recordSeq(name))).toBe('DocumentCorrupt');
+  }
+});
