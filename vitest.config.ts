@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/{domain,format,services,arm,local}/**/*.test.ts'] } },
+      { test: { name: 'unit', include: ['test/{domain,format,services,arm,local,simulation}/**/*.test.ts'] } },
       {
         test: {
           name: 'contract',

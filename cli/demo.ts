@@ -2,12 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DemoError, DemoUsageError } from './demo/errors.ts';
-import { HELP, inspectDisk, parseOptions, type DemoOptions, type GivenDisk } from './demo/options.ts';
+import { HELP, inspectDisk, parseOptions } from './demo/options.ts';
 import { type DemoPlatform, startDemoPlatform } from './demo/platform.ts';
 import { reportLines } from './demo/report.ts';
 import { type DemoOutcome, isAllRight, jsonOf } from './demo/result.ts';
 import { openScreen, type Screen } from './demo/screen.ts';
-import { LEGEND, play } from './demo/story.ts';
+import { LEGEND } from './demo/run.ts';
+import { type DemoTask, play } from './demo/story.ts';
 import { paint } from './demo/text.ts';
 
 const EXIT_WRONG = 1;
@@ -35,10 +36,7 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 /** Undefined when it was interrupted. Nothing is left of it, however it ends. */
-async function runDemo(
-  options: DemoOptions & { given: GivenDisk | undefined },
-  screen: Screen,
-): Promise<DemoOutcome | undefined> {
+async function runDemo(task: DemoTask, screen: Screen): Promise<DemoOutcome | undefined> {
   const stopping = new AbortController();
   const interrupt = (): void => stopping.abort();
   process.on('SIGINT', interrupt);
@@ -59,7 +57,7 @@ async function runDemo(
   try {
     screen.line(screen.paint.bold('Strata backs up a VM for two weeks'));
     screen.line(screen.paint.dim(`  ${LEGEND}`));
-    const outcome = await play(options, folder, start, screen, stopping.signal);
+    const outcome = await play(task, folder, start, screen, stopping.signal);
     await platform?.stop();
     return { ...outcome, totalSeconds: (performance.now() - startedMs) / 1000 };
   } catch (error) {

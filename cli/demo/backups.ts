@@ -132,11 +132,11 @@ export async function waitForJob(
   id: string,
   onLook: (job: ShownJob) => void | Promise<void>,
 ): Promise<ShownJob> {
-  const t0 = performance.now(); let moved = performance.now();
+  let moved = performance.now();
   let last = -1;
   for (;;) {
     const { properties: job } = jobAnswer.parse(await arm.get(at.job(id)));
-    await onLook(job); console.error('   look', Math.round(performance.now()-t0), job.operation, job.status, job.extendedInfo?.progressPercentage);
+    await onLook(job);
     if (job.status === 'Completed') return job;
     if (job.status !== 'InProgress') {
       const reasons = job.errorDetails?.map(({ errorString }) => errorString).join('; ');

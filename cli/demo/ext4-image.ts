@@ -24,8 +24,8 @@ const SEARCH_PATH = [process.env['PATH'] ?? '', '/usr/sbin', '/sbin', '/opt/home
   delimiter,
 );
 /** Of the bytes in the file system: what a day writes, and what it removes. */
-const DAILY_WRITTEN = 0.025;
-const DAILY_REMOVED = 0.01;
+const DAILY_WRITTEN = 0.022;
+const DAILY_REMOVED = 0.018;
 
 /** Whether e2fsprogs are installed. */
 export async function hasE2fsprogs(): Promise<boolean> {
@@ -45,7 +45,7 @@ export async function createExt4Image(folder: string, files: RealFiles, bytes: n
   const path = join(folder, 'ext4.img');
   const mirrorPath = join(folder, 'ext4-before.img');
   const scriptPath = join(folder, 'ext4.debugfs');
-  const sizeBytes = Math.ceil((bytes * 1.4 + 32 * 2 ** 20) / 2 ** 20) * 2 ** 20;
+  const sizeBytes = Math.ceil((bytes * 1.2 + 32 * 2 ** 20) / 2 ** 20) * 2 ** 20;
 
   const file = await open(path, 'w+');
   await file.truncate(sizeBytes);

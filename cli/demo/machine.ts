@@ -2,7 +2,7 @@ import type { ContainerClient, PageBlobClient } from '@azure/storage-blob';
 import type { Endpoints } from '../../local/platform/start.ts';
 import type { Arm, Paths } from './arm.ts';
 import { createExt4Image, hasE2fsprogs } from './ext4-image.ts';
-import { bytesOf, type DiskImage } from './image.ts';
+import { bytesOf, type ChangedRange, type DiskImage } from './image.ts';
 import type { DemoOptions, GivenDisk } from './options.ts';
 import { createPackedImage } from './packed-image.ts';
 import { createDiskBlob, openAccount, upload } from './page-blobs.ts';
@@ -16,20 +16,13 @@ export const LOCATION = 'westeurope';
 const ACCOUNTS = ['stratadisks1', 'stratadisks2'];
 const CONTAINER = 'vhds';
 /** The second disk holds this share of what the first one holds. */
-const SPARSE_SHARE = 1 / 8;
+const SPARSE_SHARE = 1 / 16;
 
 /** A disk of the demo's VM: its image on this machine, its page blob, and what it held at each of its versions. */
 export interface DemoDisk {
   readonly image: DiskImage;
   readonly reference: Reference;
   readonly blob: PageBlobClient;
-}
-
-/** How far the disks have changed in one go. */
-export interface DisksChange {
-  readonly changedBytes: number;
-  /** Of the bytes in use. */
-  readonly share: number;
 }
 
 /** Makes the two images, deterministic as far as this machine's files are the same. */
@@ -94,16 +87,28 @@ export async function createMachine(arm: Arm, at: Paths, disks: readonly DemoDis
   });
 }
 
-/** A day of work on all disks: the images change, then their page blobs. */
-export async function changeDisks(disks: readonly DemoDisk[], day: number, signal: AbortSignal): Promise<DisksChange> {
-  let changedBytes = 0;
-  let usedBytes = 0;
-  for (const { image, reference, blob } of disks) {
-    usedBytes += reference.usedBytes;
-    const changed = await image.change(day);
-    await reference.record(image.file, changed);
-    await upload(blob, image, changed, () => undefined, signal);
-    changedBytes += bytesOf(changed);
+/** A day of work, done on the images: the page blobs follow when it is applied. */
+export interface DayOfWork {
+  readonly changedBytes: number;
+  /** Of the bytes in use. */
+  readonly share: number;
+  readonly changes: readonly { readonly disk: DemoDisk; readonly changed: readonly ChangedRange[] }[];
+}
+
+/** Changes the images and records what they hold now. */
+export async function workOneDay(disks: readonly DemoDisk[], day: number): Promise<DayOfWork> {
+  const usedBytes = disks.reduce((sum, { reference }) => sum + reference.usedBytes, 0);
+  const changes: { disk: DemoDisk; changed: ChangedRange[] }[] = [];
+  for (const disk of disks) {
+    const changed = await disk.image.change(day);
+    await disk.reference.record(disk.image.file, changed);
+    changes.push({ disk, changed });
   }
-  return { changedBytes, share: changedBytes / Math.max(1, usedBytes) };
+  const changedBytes = changes.reduce((sum, { changed }) => sum + bytesOf(changed), 0);
+  return { changedBytes, share: changedBytes / Math.max(1, usedBytes), changes };
+}
+
+/** Writes a day of work to the page blobs, as the VM would. */
+export async function applyWork({ changes }: DayOfWork, signal: AbortSignal): Promise<void> {
+  for (const { disk, changed } of changes) await upload(disk.blob, disk.image, changed, () => undefined, signal);
 }

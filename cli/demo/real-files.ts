@@ -13,8 +13,8 @@ export interface RealFile {
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 /** Where real files are taken from, in this order: what the project has installed, then the system's programs. */
 const ROOTS = [join(PROJECT, 'node_modules'), '/usr/lib', '/usr/share', '/usr/bin'];
-/** Smaller ones would make thousands of files of a few MiB; larger ones would make every day the same. */
-const LEAST_BYTES = 8 * 1024;
+/** Thousands of small ones would take longer to read than all the rest takes; large ones would make every day the same. */
+const LEAST_BYTES = 48 * 1024;
 const MOST_BYTES = 6 * 2 ** 20;
 /** Paths that every tool takes without quoting. */
 const PLAIN_PATH = /^[\w@.+/=~-]+$/;
@@ -78,7 +78,7 @@ export class RealFiles {
   /** Files with at least `bytes` together, and not much more: those that are large for it are passed over. */
   take(bytes: number): RealFile[] {
     const taken: RealFile[] = [];
-    const largest = Math.max(bytes / 4, 8 * LEAST_BYTES);
+    const largest = Math.max(bytes / 4, 2 * LEAST_BYTES);
     let passedOver = 0;
     for (let sum = 0; sum < bytes;) {
       const file = this.next();

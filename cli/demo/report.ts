@@ -2,38 +2,40 @@ import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { type DemoOutcome, isAllRight, type PointHistory, totalsOf } from './result.ts';
 import { type Column, countText, type Paint, sizeText, tableLines, timeText } from './text.ts';
 
+const NOTHING = '–';
+
 /** What the demo prints at its end: a line for each point, the restores, the totals. At most 100 columns wide. */
 export function reportLines(outcome: DemoOutcome, pricePerGib: number | undefined, colours: Paint): string[] {
   const totals = totalsOf(outcome);
   const { points, restores, faults } = outcome;
-  const costs = (bytes: number): string[] => (pricePerGib === undefined ? [] : [priceText(bytes, pricePerGib)]);
+  const left = (title: string): Column => ({ title, align: 'left' });
+  const right = (title: string): Column => ({ title, align: 'right' });
   const columns: Column[] = [
-    { title: 'Taken (UTC)', align: 'left' },
-    { title: 'Type', align: 'left' },
-    { title: 'State', align: 'left' },
-    { title: 'Size', align: 'right' },
-    { title: 'Changed', align: 'right' },
-    { title: 'Cleared', align: 'right' },
-    { title: 'Written', align: 'right' },
-    { title: 'Stored now', align: 'right' },
-    ...(pricePerGib === undefined ? [] : [{ title: 'A month', align: 'right' } as const]),
-    { title: 'Expires', align: 'left' },
+    ...['Taken (UTC)', 'Type', 'State'].map(left),
+    ...['Size', 'Changed', 'Cleared'].map(right),
+    // What a point costs: when it was made, and now that expired points may have left it what it still needs.
+    ...['Written', 'Stored'].map(right),
+    ...(pricePerGib === undefined ? [] : [right('A month')]),
+    left('Expires'),
   ];
   const rows = points.map((point) => {
+    const { now, expires } = point;
     const cells = [
-      timeText(point.time),
+      timeText(point.time).slice(5),
       typeOf(point),
       stateOf(point, colours),
       sizeText(point.sizeBytes),
       countText(point.dataBlocks),
       countText(point.clearedBlocks),
       sizeText(point.writtenBytes),
-      point.now === undefined ? '–' : sizeText(point.now.storedBytes),
-      ...(point.now === undefined ? costs(0).map(() => '–') : costs(point.now.storedBytes)),
-      point.expires === undefined ? 'never' : timeText(point.expires).slice(5),
+      now === undefined ? NOTHING : sizeText(now.storedBytes),
+      ...(pricePerGib === undefined ? [] : [now === undefined ? NOTHING : priceText(now.storedBytes, pricePerGib)]),
+      expires === undefined ? 'never' : timeText(expires).slice(5, 10),
     ];
-    return point.now === undefined ? cells.map((cell) => colours.dim(cell)) : cells;
+    return now === undefined ? cells.map((cell) => colours.dim(cell)) : cells;
   });
+  const monthly =
+    pricePerGib === undefined ? '' : `: ${priceText(totals.storedBytes, pricePerGib)} a month at ${pricePerGib} a GiB`;
   const facts: [string, string][] = [
     ['changed', `${sizeText(totals.changedBytes)} in blocks of ${sizeText(BLOCK_BYTES)}, the first backup with them`],
     [
@@ -46,14 +48,11 @@ export function reportLines(outcome: DemoOutcome, pricePerGib: number | undefine
     ],
     [
       'requests',
-      `${countText(totals.requestsPerGiB)} writes for each GiB changed (${countText(totals.vaultWrites)} blobs put in the vault's container)`,
+      `${countText(totals.requestsPerGiB)} writes for each GiB changed: ${countText(totals.vaultWrites)} blobs put into the vault's container`,
     ],
     ['merges', mergeText(totals)],
     ['time', `${outcome.totalSeconds.toFixed(0)} s, platform start and end with it`],
   ];
-  function monthly(bytes: number): string {
-    return pricePerGib === undefined ? '' : `: ${priceText(bytes, pricePerGib)} a month at ${pricePerGib} a GiB`;
-  }
   return [
     '',
     ...tableLines(columns, rows, colours),

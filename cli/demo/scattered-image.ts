@@ -17,7 +17,7 @@ import { type RealFiles, seededRandom } from './real-files.ts';
 import type { GivenDisk } from './options.ts';
 
 /** Of the bytes on the disk: what a day overwrites, writes where nothing was, and clears. */
-const DAILY_OVERWRITTEN = 0.025;
+const DAILY_OVERWRITTEN = 0.02;
 const DAILY_ADDED = 0.005;
 const DAILY_CLEARED = 0.005;
 /** The longest single write, and the longest single clear. */

@@ -18,7 +18,7 @@ export interface Screen {
 }
 
 const REDRAW_MS = 80;
-const TITLE_COLUMNS = 34;
+const TITLE_COLUMNS = 29;
 const BAR_COLUMNS = 24;
 
 export function openScreen(

@@ -1,111 +1,74 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ContainerClient } from '@azure/storage-blob';
-import { Arm, type Paths, paths } from './arm.ts';
-import { backupJobs, jobOfOperation, listPoints, lookUntil, type ShownPoint, waitForJob } from './backups.ts';
-import {
-  changeDisks,
-  createDisks,
-  createMachine,
-  type DemoDisk,
-  type DisksChange,
-  LOCATION,
-  makeImages,
-} from './machine.ts';
+import { Arm, paths } from './arm.ts';
+import { jobOfOperation, listPoints, type ShownPoint, waitForJob } from './backups.ts';
+import { DemoError } from './errors.ts';
+import { createDisks, createMachine, type DemoDisk, LOCATION, makeImages } from './machine.ts';
+import { BACKUP_HOUR, INSTANT_DAYS, playNights, RETENTION_DAYS } from './nights.ts';
 import type { DemoOptions, GivenDisk } from './options.ts';
-import { blobSizes, compareDisk, openAccount } from './page-blobs.ts';
+import { openAccount } from './page-blobs.ts';
 import type { DemoPlatform } from './platform.ts';
+import { restoreSome } from './restores.ts';
 import type { DemoOutcome, PointHistory, RestoreOutcome } from './result.ts';
-import type { Screen, Step } from './screen.ts';
-import { sizeText, timeText } from './text.ts';
+import { DAY_MS, HOUR_MS, type Run } from './run.ts';
+import type { Screen } from './screen.ts';
+import { sizeText } from './text.ts';
 
-const NIGHTS = 14;
-/** The backup on demand is taken at noon before this night. */
-const ON_DEMAND_BEFORE = 8;
-const RETENTION_DAYS = 7;
-const INSTANT_DAYS = 2;
-const ON_DEMAND_DAYS = 30;
-const DAY_MS = 86_400_000;
-const HOUR_MS = 3_600_000;
-/** When the policy backs up, and when the platform cleans up (functions/timers/clean-up.ts), in hours of the day (UTC). */
-const BACKUP_HOUR = 2;
-const CLEAN_UP_HOUR = 4.25;
-const NOON_HOUR = 12;
 const NAMES = { vault: 'demo-vault', vm: 'demo-vm', policy: 'nightly' };
 const RESOURCE_GROUP = 'demo';
 const VAULT_ACCOUNT = 'devstoreaccount1';
-const RESTORE_ACCOUNT = 'stratadisks2';
+/** The demo begins so long before midnight. */
+const EVENING_MS = 4 * HOUR_MS;
 
-interface Taken extends Omit<PointHistory, 'labels' | 'now'> {
-  /** The version of the disks that it has. */
-  readonly version: number;
-}
+/** What the demo is asked to do, `--disk` looked at. */
+export type DemoTask = DemoOptions & { readonly given: GivenDisk | undefined };
 
-/** One run of the demo: what it works with, and what it has seen so far. */
-interface Run {
-  readonly endpoints: DemoPlatform['endpoints'];
-  readonly arm: Arm;
-  readonly at: Paths;
-  readonly disks: readonly DemoDisk[];
-  readonly screen: Screen;
-  readonly signal: AbortSignal;
-  readonly vault: ContainerClient;
-  /** Midnight of the first night. */
-  readonly firstDayMs: number;
-  readonly taken: Taken[];
-  readonly labels: Map<string, string[]>;
-  readonly faults: string[];
-  readonly vaultBlobs: Set<string>;
-  readonly jobs: Set<string>;
-  mergeSeconds: number;
-  merges: number;
-}
-
-/** Plays the whole demo. @throws DemoError for what cannot go on; what is merely wrong is among the outcome's faults. */
+/**
+ * Plays the whole demo with its data in `folder`.
+ * @throws DemoError for what keeps it from going on; what is merely wrong is among the outcome's faults
+ */
 export async function play(
-  options: DemoOptions & { given: GivenDisk | undefined },
+  task: DemoTask,
   folder: string,
   startPlatform: (dataDir: string) => Promise<DemoPlatform>,
   screen: Screen,
   signal: AbortSignal,
 ): Promise<Omit<DemoOutcome, 'totalSeconds'>> {
-  const { platform, disks } = await prepare(options, folder, startPlatform, screen, signal);
+  const { platform, disks } = await prepare(task, folder, startPlatform, screen, signal);
   const run = await protect(platform, disks, screen, signal);
-  for (let night = 1; night <= NIGHTS; night++) {
-    if (night === ON_DEMAND_BEFORE) await onDemand(run, night);
-    const change = night === 1 ? undefined : await changeDisks(disks, night, signal);
-    await nightly(run, night, change);
-    await cleanUp(run, night);
-  }
+  await playNights(run);
   const points = await listPoints(run.arm, run.at);
-  const restores = await restoreSome(run, points);
-  return outcomeOf(run, points, restores);
+  return outcomeOf(run, points, await restoreSome(run, points));
 }
 
 async function prepare(
-  options: DemoOptions & { given: GivenDisk | undefined },
+  task: DemoTask,
   folder: string,
   startPlatform: (dataDir: string) => Promise<DemoPlatform>,
   screen: Screen,
   signal: AbortSignal,
-) {
+): Promise<{ platform: DemoPlatform; disks: DemoDisk[] }> {
   const making = screen.step('Platform and disks');
   const imageFolder = join(folder, 'images');
   await mkdir(imageFolder);
-  const starting = startPlatform(join(folder, 'platform'));
-  const imaging = makeImages(imageFolder, options, options.given, (fraction, note) => making.progress(fraction, note));
   // Both end before a failure of one is told, so that nothing is left running.
-  const [started, made] = await Promise.allSettled([starting, imaging]);
+  const [started, made] = await Promise.allSettled([
+    startPlatform(join(folder, 'platform')),
+    makeImages(imageFolder, task, task.given, (fraction, note) => making.progress(fraction, note)),
+  ]);
   if (started.status === 'rejected') throw started.reason;
   if (made.status === 'rejected') throw made.reason;
-  const platform = started.value;
   const images = made.value;
-  making.done(images.map(({ about, sizeBytes }) => `${about}, ${sizeText(sizeBytes)}`).join('; '));
+  making.done(`on ${started.value.endpoints.https}`);
+  for (const { name, about, sizeBytes } of images)
+    screen.line(`  ${screen.paint.bold(name.padEnd(7))} ${about}, ${sizeText(sizeBytes)}`);
 
   const writing = screen.step('Page blobs in two accounts');
-  const disks = await createDisks(images, platform.endpoints, (fraction) => writing.progress(fraction), signal);
+  const onProgress = (fraction: number): void => writing.progress(fraction);
+  const disks = await createDisks(images, started.value.endpoints, onProgress, signal);
   writing.done(`${sizeText(disks.reduce((sum, { reference }) => sum + reference.usedBytes, 0))} in use`);
-  return { platform, disks };
+  return { platform: started.value, disks };
 }
 
 async function protect(
@@ -118,8 +81,8 @@ async function protect(
   const arm = new Arm(endpoints, signal);
   const at = paths(endpoints.subscriptionId, RESOURCE_GROUP, NAMES);
   // Always begun in the evening, so that no run of the demo meets the time of a backup or a cleanup while it prepares.
-  const eveningMs = Math.ceil((await arm.now()) / DAY_MS + 1 / 6) * DAY_MS - 4 * HOUR_MS;
-  await arm.moveClock(eveningMs);
+  const firstDayMs = Math.ceil(((await arm.now()) + EVENING_MS) / DAY_MS) * DAY_MS;
+  await arm.moveClock(firstDayMs - EVENING_MS);
   await createMachine(arm, at, disks);
   await arm.put(at.vault, { location: LOCATION, sku: { name: 'Standard' }, properties: {} });
   await arm.put(at.policy, policyBody());
@@ -132,7 +95,7 @@ async function protect(
   });
   await waitForJob(arm, at, await jobOfOperation(arm, operation), () => undefined);
   const vault = await vaultContainer(endpoints, signal);
-  step.done(`every night at ${BACKUP_HOUR}:00, kept ${RETENTION_DAYS} days, snapshots ${INSTANT_DAYS} days`);
+  step.done(`nightly at ${BACKUP_HOUR}:00, points ${RETENTION_DAYS} days, snapshots ${INSTANT_DAYS} days`);
   return {
     endpoints,
     arm,
@@ -141,12 +104,14 @@ async function protect(
     screen,
     signal,
     vault,
-    firstDayMs: eveningMs + 4 * HOUR_MS,
+    firstDayMs,
     taken: [],
     labels: new Map(),
     faults: [],
     vaultBlobs: new Set(),
     jobs: new Set(),
+    work: undefined,
+    days: 0,
     mergeSeconds: 0,
     merges: 0,
   };
@@ -174,188 +139,12 @@ function policyBody(): object {
   };
 }
 
+/** The platform is new, so the only vault's container is the demo's. */
 async function vaultContainer(endpoints: DemoPlatform['endpoints'], signal: AbortSignal): Promise<ContainerClient> {
   const service = openAccount(endpoints, VAULT_ACCOUNT);
   for await (const { name } of service.listContainers({ prefix: 'vault-', abortSignal: signal }))
     return service.getContainerClient(name);
-  throw new Error('the vault has no container');
-}
-
-/** The clock goes to the time of a night's backup; the platform's own timer finds that one is due. */
-async function nightly(run: Run, night: number, change: DisksChange | undefined): Promise<void> {
-  const step = run.screen.step(`Night ${String(night).padStart(2)}`);
-  await run.arm.moveClock(run.firstDayMs + (night - 1) * DAY_MS + BACKUP_HOUR * HOUR_MS);
-  const jobs = await lookUntil(
-    run.arm,
-    `a backup begins in night ${night}`,
-    () => backupJobs(run.arm, run.at),
-    (ids) => ids.size > run.jobs.size,
-  );
-  await follow(run, [...jobs].find((id) => !run.jobs.has(id)) as string, 'night', change, step);
-}
-
-/** The disks change, and a backup is taken at noon because somebody wants one, with an expiry of its own. */
-async function onDemand(run: Run, beforeNight: number): Promise<void> {
-  const change = await changeDisks(run.disks, beforeNight + NIGHTS, run.signal);
-  const step = run.screen.step('On demand');
-  const noonMs = run.firstDayMs + (beforeNight - 2) * DAY_MS + NOON_HOUR * HOUR_MS;
-  await run.arm.moveClock(noonMs);
-  const operation = await run.arm.start('POST', run.at.backupNow, {
-    properties: {
-      objectType: 'IaasVMBackupRequest',
-      recoveryPointExpiryTimeInUTC: new Date(noonMs + ON_DEMAND_DAYS * DAY_MS).toISOString(),
-    },
-  });
-  await follow(run, await jobOfOperation(run.arm, operation), 'on demand', change, step);
-}
-
-/** Waits for a backup job and notes the point that it made. */
-async function follow(
-  run: Run,
-  job: string,
-  trigger: Taken['trigger'],
-  change: DisksChange | undefined,
-  step: Step,
-): Promise<void> {
-  run.jobs.add(job);
-  await waitForJob(run.arm, run.at, job, async ({ extendedInfo }) => {
-    const points = await look(run);
-    step.progress((extendedInfo?.progressPercentage ?? 0) / 100, strip(points));
-  });
-  const known = new Set(run.taken.map(({ name }) => name));
-  const points = await look(run);
-  const made = points.filter(({ name }) => !known.has(name));
-  const [point] = made;
-  if (point === undefined || made.length > 1)
-    throw new Error(`a backup made ${made.length} recovery points; it must make one`);
-  if (point.note !== undefined) run.faults.push(`recovery point ${point.name}: ${point.note}`);
-  run.taken.push({
-    name: point.name,
-    time: point.time,
-    trigger,
-    kind: point.kind,
-    sizeBytes: point.sizeBytes,
-    dataBlocks: point.dataBlocks,
-    clearedBlocks: point.clearedBlocks,
-    writtenBytes: point.storedBytes,
-    expires: point.expires,
-    version: (run.disks[0] as DemoDisk).reference.versions - 1,
-  });
-  for (const name of (await blobSizes(run.vault, run.signal)).keys()) run.vaultBlobs.add(name);
-  const changed =
-    change === undefined
-      ? 'first backup'
-      : `${sizeText(change.changedBytes)} changed (${(change.share * 100).toFixed(1)} %)`;
-  step.done(`${timeText(point.time)}  ${changed.padEnd(24)} ${strip(points)}`);
-}
-
-/** The clock goes to the platform's daily cleanup; snapshots and points whose time is over have to go. */
-async function cleanUp(run: Run, night: number): Promise<void> {
-  const nowMs = run.firstDayMs + (night - 1) * DAY_MS + CLEAN_UP_HOUR * HOUR_MS;
-  const before = await look(run);
-  const newest = before.at(-1)?.name;
-  const isOver = (ms: number | undefined, name: string): boolean => ms !== undefined && ms <= nowMs && name !== newest;
-  const expired = before.filter(({ name, expires }) => isOver(expires, name));
-  const aged = before.filter(
-    ({ name, time, label }) => label !== 'Vault' && isOver(time + INSTANT_DAYS * DAY_MS, name),
-  );
-  const step = expired.length > 0 || aged.length > 0 ? run.screen.step('  cleanup') : undefined;
-  const startedMs = performance.now();
-  await run.arm.moveClock(nowMs);
-  const after = await lookUntil(
-    run.arm,
-    `cleanup has ended in night ${night}`,
-    () => look(run),
-    (points) =>
-      !points.some(({ name }) => expired.some((gone) => gone.name === name)) &&
-      points.every(({ name, label }) => label === 'Vault' || !aged.some((old) => old.name === name)),
-  );
-  run.merges += expired.length;
-  if (expired.length > 0) run.mergeSeconds += (performance.now() - startedMs) / 1000;
-  for (const name of (await blobSizes(run.vault, run.signal)).keys()) run.vaultBlobs.add(name);
-  step?.done(`${''.padEnd(16)}  ${cleanUpText(expired.length, aged.length).padEnd(24)} ${strip(after)}`);
-}
-
-function cleanUpText(merged: number, aged: number): string {
-  const parts = [
-    ...(merged > 0 ? [`${merged} expired and merged`] : []),
-    ...(aged > 0 ? [`${aged} to vault only`] : []),
-  ];
-  return parts.join(', ');
-}
-
-/** Lists the points and notes the labels that they have now. */
-async function look(run: Run): Promise<ShownPoint[]> {
-  const points = await listPoints(run.arm, run.at);
-  for (const { name, label } of points) {
-    const seen = run.labels.get(name) ?? [];
-    if (seen.at(-1) !== label) run.labels.set(name, [...seen, label]);
-  }
-  return points;
-}
-
-/** A sign for each point, oldest first. */
-function strip(points: readonly ShownPoint[]): string {
-  return points.map(({ label }) => SIGNS[label] ?? '?').join('');
-}
-
-const SIGNS: Readonly<Record<string, string>> = { Snapshot: '○', 'Snapshot and vault': '◐', Vault: '●' };
-export const LEGEND = '○ Snapshot   ◐ Snapshot and vault   ● Vault';
-
-/** Restores the newest point, the oldest and one in the middle, and compares every byte of every disk. */
-async function restoreSome(run: Run, points: readonly ShownPoint[]): Promise<RestoreOutcome[]> {
-  const chosen = [...new Set([points.at(-1), points[0], points[Math.floor(points.length / 2)]])];
-  const outcomes: RestoreOutcome[] = [];
-  for (const point of chosen) {
-    if (point !== undefined) outcomes.push(...(await restoreOne(run, point)));
-  }
-  return outcomes;
-}
-
-async function restoreOne(run: Run, point: ShownPoint): Promise<RestoreOutcome[]> {
-  const taken = run.taken.find(({ name }) => name === point.name);
-  if (taken === undefined) throw new Error(`recovery point ${point.name} was made by nobody`);
-  const step = run.screen.step(`Restore of ${timeText(point.time)}`);
-  const operation = await run.arm.start('POST', run.at.restore(point.name), {
-    properties: {
-      objectType: 'IaasVMRestoreRequest',
-      recoveryPointId: point.name,
-      recoveryType: 'RestoreDisks',
-      region: LOCATION,
-      sourceResourceId: run.at.vmId,
-      storageAccountId: run.at.storageAccountId(RESTORE_ACCOUNT),
-      createNewCloudService: false,
-      originalStorageAccountOption: false,
-    },
-  });
-  const job = await waitForJob(run.arm, run.at, await jobOfOperation(run.arm, operation), ({ extendedInfo }) =>
-    step.progress((extendedInfo?.progressPercentage ?? 0) / 100, `from ${point.label}`),
-  );
-  const folder = job.extendedInfo?.propertyBag?.['Config Blob Container Name'];
-  if (folder === undefined) throw new Error('the restore job does not say where the disks are');
-  const restored = openAccount(run.endpoints, RESTORE_ACCOUNT).getContainerClient(folder);
-  const outcomes: RestoreOutcome[] = [];
-  for (const { image, reference } of run.disks) {
-    const expected = reference.at(taken.version);
-    const blob = restored.getPageBlobClient(`${image.name}.vhd`);
-    const total = reference.usedBytes;
-    let done = 0;
-    const compared = await compareDisk(
-      blob,
-      image.sizeBytes,
-      expected,
-      (bytes) => step.progress((done += bytes) / total, `comparing ${image.name}`),
-      run.signal,
-    );
-    outcomes.push({ point: point.name, disk: image.name, ...compared });
-  }
-  const read = outcomes.reduce((sum, { readBytes }) => sum + readBytes, 0);
-  step.done(
-    outcomes.every(({ equal }) => equal)
-      ? `${point.label}: ${sizeText(read)} compared, all equal`
-      : run.screen.paint.red(`${point.label}: NOT EQUAL`),
-  );
-  return outcomes;
+  throw new DemoError('the vault has no container');
 }
 
 function outcomeOf(
@@ -371,7 +160,7 @@ function outcomeOf(
   return {
     points: history,
     restores,
-    faults: [...faults, ...missing(run, history)],
+    faults: [...faults, ...missing(merges, history)],
     vaultWrites: vaultBlobs.size,
     mergeSeconds,
     merges,
@@ -379,10 +168,9 @@ function outcomeOf(
 }
 
 /** What the demo set out to show and did not. */
-function missing({ merges }: Run, points: readonly PointHistory[]): string[] {
-  const faults: string[] = [];
-  for (const label of ['Snapshot and vault', 'Vault'])
-    if (!points.some(({ labels }) => labels.includes(label))) faults.push(`no recovery point was seen as ${label}`);
-  if (merges === 0) faults.push('no recovery point expired');
-  return faults;
+function missing(merges: number, points: readonly PointHistory[]): string[] {
+  const faults = ['Snapshot and vault', 'Vault'].flatMap((label) =>
+    points.some(({ labels }) => labels.includes(label)) ? [] : [`no recovery point was seen as ${label}`],
+  );
+  return merges === 0 ? [...faults, 'no recovery point expired and merged'] : faults;
 }

@@ -31,9 +31,13 @@ export function backupNow({ config, ports }: ArmApp, request: ArmRequest): Promi
     const vault = vaultKey(address);
     const key = itemKey(vm.resourceGroup, vm.name);
     if ((await ports.catalog.items.get(vault, key)) === undefined) {
-      throw new BackupError('ResourceNotFound', `vault ${row.name} does not protect the VM ${vmId}: enable its protection first`, {
-        target: 'vmId',
-      });
+      throw new BackupError(
+        'ResourceNotFound',
+        `vault ${row.name} does not protect the VM ${vmId}: enable its protection first`,
+        {
+          target: 'vmId',
+        },
+      );
     }
     const jobId = await startBackup(ports, vault, key, { kind: 'onDemand', retainUntil: expiry });
     const own = { subscriptionId: row.subscriptionId, resourceGroup: row.resourceGroup, vault: row.name };

@@ -8,7 +8,8 @@ import { FieldsError } from './errors.ts';
  */
 
 /** Clients send null for what they leave out. */
-const optional = <Schema extends z.ZodType>(schema: Schema) => schema.nullish().transform((value) => value ?? undefined);
+const optional = <Schema extends z.ZodType>(schema: Schema) =>
+  schema.nullish().transform((value) => value ?? undefined);
 
 const oneOf = <const Values extends readonly [string, ...string[]]>(...values: Values) =>
   z.enum(values, { error: (issue) => `is ${JSON.stringify(issue.input)}: expected ${values.join(', ')}` });
@@ -68,7 +69,9 @@ const vaultProperties = z.object({
   encryption: optional(z.object({ keyVaultProperties: optional(z.object({ keyUri: optional(z.string()) })) })),
 });
 
-const identity = z.object({ type: optional(oneOf('None', 'SystemAssigned', 'UserAssigned', 'SystemAssigned, UserAssigned')) });
+const identity = z.object({
+  type: optional(oneOf('None', 'SystemAssigned', 'UserAssigned', 'SystemAssigned, UserAssigned')),
+});
 const sku = z.object({ name: oneOf('Standard', 'RS0') });
 
 export const vaultBody = z.object({
@@ -135,11 +138,22 @@ export const protectedItemBody = z.object({
   properties: z.object({
     protectedItemType: z
       .string()
-      .refine((type) => type.toLowerCase() === VM.toLowerCase(), `this version protects virtual machines only: expected ${VM}`),
+      .refine(
+        (type) => type.toLowerCase() === VM.toLowerCase(),
+        `this version protects virtual machines only: expected ${VM}`,
+      ),
     sourceResourceId: optional(z.string()),
     policyId: optional(z.string()),
     protectionState: optional(
-      oneOf('Invalid', 'IRPending', 'Protected', 'ProtectionError', 'ProtectionStopped', 'ProtectionPaused', 'BackupsSuspended'),
+      oneOf(
+        'Invalid',
+        'IRPending',
+        'Protected',
+        'ProtectionError',
+        'ProtectionStopped',
+        'ProtectionPaused',
+        'BackupsSuspended',
+      ),
     ),
     isRehydrate: optional(z.boolean()),
     createMode: optional(oneOf('Invalid', 'Default', 'Recover')),
@@ -178,7 +192,12 @@ export const restoreBody = z.object({
     encryptionDetails: optional(z.object({ encryptionEnabled: optional(z.boolean()) })),
     /** Strata's own: the container of the restored disks. */
     targetContainerName: optional(
-      z.string().regex(CONTAINER_NAME, 'expected the name of a blob container: 3 to 63 lower-case letters, digits and single hyphens'),
+      z
+        .string()
+        .regex(
+          CONTAINER_NAME,
+          'expected the name of a blob container: 3 to 63 lower-case letters, digits and single hyphens',
+        ),
     ),
   }),
 });

@@ -30,7 +30,10 @@ const ALGORITHMS = ['RS256', 'PS256', 'ES256'];
  * Checks bearer tokens: signature by the issuer's published keys, issuer, audience, time. The keys are kept, and fetched again when
  * a token names one that is not among them. An issuer that cannot be reached is an outage, not a bad token.
  */
-export function authenticator(rules: TokenRules, keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(rules.jwksUrl))): Authenticate {
+export function authenticator(
+  rules: TokenRules,
+  keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(rules.jwksUrl)),
+): Authenticate {
   const audience = rules.audiences.flatMap((text) => [text.replace(/\/$/, ''), `${text.replace(/\/$/, '')}/`]);
   return async (authorization) => {
     if (authorization === null) throw refused('the Authorization header is missing: expected "Bearer <token>"');
@@ -46,10 +49,17 @@ export function authenticator(rules: TokenRules, keys: JWTVerifyGetKey = createR
       });
       return callerOf(payload);
     } catch (error) {
-      if (!(error instanceof errors.JOSEError) || error instanceof errors.JWKSTimeout) throw error;
+      if (!(error instanceof errors.JOSEError) || isOutage(error)) throw error;
       throw refused(`the access token is not accepted: ${error.message}`, error);
     }
   };
+}
+
+/** The issuer did not answer, or not with keys: that says nothing about the token. */
+function isOutage(error: errors.JOSEError): boolean {
+  return (
+    error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid || error.code === 'ERR_JOSE_GENERIC'
+  );
 }
 
 function refused(message: string, cause?: unknown): BackupError {
@@ -64,6 +74,10 @@ function callerOf(payload: JWTPayload): Caller {
 /** @throws BackupError AuthorizationFailed naming the role that is needed */
 export function requireRole(caller: Caller, needed: Role, what: string): void {
   if (caller.roles.some((role) => ROLES.indexOf(role) >= ROLES.indexOf(needed))) return;
-  const has = caller.roles.length === 0 ? 'none of the backup roles' : caller.roles.map((role) => `"${role}"`).join(', ');
-  throw new BackupError('AuthorizationFailed', `${what} needs the app role "${needed}"; the token of ${caller.name} has ${has}`);
+  const has =
+    caller.roles.length === 0 ? 'none of the backup roles' : caller.roles.map((role) => `"${role}"`).join(', ');
+  throw new BackupError(
+    'AuthorizationFailed',
+    `${what} needs the app role "${needed}"; the token of ${caller.name} has ${has}`,
+  );
 }

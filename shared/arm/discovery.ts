@@ -11,7 +11,14 @@ import { type ArmAnswer, noContent, ok } from './http.ts';
 import { containerId, protectableItemId, VAULT_TYPE, vaultId } from './ids.ts';
 import { namesOf } from './items.ts';
 import { MANAGEMENT_TYPES, VM_MANAGEMENT } from './kinds.ts';
-import { containerName, keyOf, parseContainerName, protectableItemName, protectedItemName, regionName } from './names.ts';
+import {
+  containerName,
+  keyOf,
+  parseContainerName,
+  protectableItemName,
+  protectedItemName,
+  regionName,
+} from './names.ts';
 import { accepted, theOperation } from './operations.ts';
 import { page, type Sorted } from './paging.ts';
 import { listLink } from './policies.ts';
@@ -61,7 +68,11 @@ export async function getContainer(call: Call<'subscription' | 'group' | 'vault'
   const vault = await theVault(call);
   const found = await call.ports.catalog.items.get(vault.key, keyOf(parseContainerName(call.params.container)));
   if (found === undefined) {
-    throw resourceNotFound(`${VAULT_TYPE}/protectionContainers`, `${vault.row.name}/${call.params.container}`, vault.row.resourceGroup);
+    throw resourceNotFound(
+      `${VAULT_TYPE}/protectionContainers`,
+      `${vault.row.name}/${call.params.container}`,
+      vault.row.resourceGroup,
+    );
   }
   return ok(containerView(vault.address, found.row));
 }
@@ -147,5 +158,10 @@ export async function backupStatus(call: Call<'subscription' | 'location'>): Pro
       errorMessage: '',
     });
   }
-  return ok({ protectionStatus: 'NotProtected', registrationStatus: 'NotRegistered', errorCode: 'Success', errorMessage: '' });
+  return ok({
+    protectionStatus: 'NotProtected',
+    registrationStatus: 'NotRegistered',
+    errorCode: 'Success',
+    errorMessage: '',
+  });
 }

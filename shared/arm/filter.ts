@@ -67,7 +67,12 @@ function parseTime(text: string): number | undefined {
     return Number.isNaN(ms) ? undefined : ms;
   }
   const [year, month, day, hour, minute, second] = parts.slice(1, 7).map((part) => Number(part ?? 0)) as [
-    number, number, number, number, number, number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
   ];
   const half = parts[7]?.toUpperCase();
   if (half !== undefined && hour > 12) return undefined;

@@ -26,7 +26,8 @@ const containerPath = (names: ItemNames): string => `backupFabrics/Azure/protect
 export const protectedItemPath = (names: ItemNames): string =>
   `${containerPath(names)}/protectedItems/${protectedItemName(names)}`;
 
-const VAULT_ID = /^\/subscriptions\/([^/]+)\/resourceGroups\/([^/]+)\/providers\/Microsoft\.RecoveryServices\/vaults\/([^/]+)\/?$/i;
+const VAULT_ID =
+  /^\/subscriptions\/([^/]+)\/resourceGroups\/([^/]+)\/providers\/Microsoft\.RecoveryServices\/vaults\/([^/]+)\/?$/i;
 const POLICY_ID = /^(.+)\/backupPolicies\/([^/]+)\/?$/i;
 const ACCOUNT_ID =
   /^\/subscriptions\/[^/]+\/resourceGroups\/[^/]+\/providers\/Microsoft\.(?:Classic)?Storage\/storageAccounts\/[a-z0-9]{3,24}$/i;

@@ -36,7 +36,11 @@ export async function theItem(call: ItemCall): Promise<FoundItem> {
   const names = parseItemNames(call.params.container, call.params.item);
   const found = await call.ports.catalog.items.get(vault.key, keyOf(names));
   if (found === undefined) {
-    throw resourceNotFound(`${VAULT_TYPE}/protectedItems`, `${vault.row.name}/${call.params.item}`, vault.row.resourceGroup);
+    throw resourceNotFound(
+      `${VAULT_TYPE}/protectedItems`,
+      `${vault.row.name}/${call.params.item}`,
+      vault.row.resourceGroup,
+    );
   }
   return { vault, key: keyOf(names), row: found.row };
 }
@@ -64,7 +68,6 @@ export function itemView(vault: VaultAddress, row: ItemRow, points?: readonly Po
       vaultId: vaultId(vault),
       policyId: row.policyName === '' ? '' : policyId(vault, row.policyName),
       policyName: row.policyName,
-      policyType: 'V1',
       protectionState: row.protectionState,
       protectionStatus: 'Healthy',
       healthStatus: hasFailed ? 'ActionRequired' : 'Passed',
@@ -76,7 +79,12 @@ export function itemView(vault: VaultAddress, row: ItemRow, points?: readonly Po
               message: `The last backup ended as ${row.lastBackupStatus}; its job says why.`,
               recommendations: ['Look at the errors of the last backup job.'],
             }
-          : { code: 400239, title: 'IaasVmHealthGreenDefault', message: 'Nothing is known to be wrong.', recommendations: [] },
+          : {
+              code: 400239,
+              title: 'IaasVmHealthGreenDefault',
+              message: 'Nothing is known to be wrong.',
+              recommendations: [],
+            },
       ],
       lastBackupStatus: row.lastBackupStatus,
       lastBackupTime: row.lastBackupAt === undefined ? NEVER : iso(row.lastBackupAt),
@@ -107,7 +115,10 @@ export async function getItem(call: ItemCall): Promise<ArmAnswer> {
   return ok(await viewWithPoints(call, await theItem(call)));
 }
 
-async function viewWithPoints(call: Pick<ItemCall, 'ports'>, { vault, row }: FoundItem): Promise<Record<string, unknown>> {
+async function viewWithPoints(
+  call: Pick<ItemCall, 'ports'>,
+  { vault, row }: FoundItem,
+): Promise<Record<string, unknown>> {
   const points = await readPoints(call.ports, pointsPartition(vault.row.containerName, row.itemId));
   return itemView(vault.address, row, points);
 }
@@ -151,7 +162,8 @@ export async function putItem(call: ItemCall): Promise<ArmAnswer> {
   const key = keyOf(names);
   const existing = (await call.ports.catalog.items.get(vault.key, key))?.row;
   const resourceId = properties.sourceResourceId ?? existing?.vmResourceId;
-  if (resourceId === undefined) throw invalid('properties.sourceResourceId', 'is missing: expected the resource id of the VM');
+  if (resourceId === undefined)
+    throw invalid('properties.sourceResourceId', 'is missing: expected the resource id of the VM');
   checkSource(resourceId, names, vault);
 
   if (properties.protectionState === 'ProtectionStopped' || (properties.policyId ?? '') === '') {
@@ -159,13 +171,25 @@ export async function putItem(call: ItemCall): Promise<ArmAnswer> {
       throw invalid('properties.policyId', 'is missing: expected the id of a policy of this vault');
     }
     if ((properties.policyId ?? '') !== '') {
-      throw invalid('properties.policyId', 'is given with protectionState ProtectionStopped: expected "" to stop protection');
+      throw invalid(
+        'properties.policyId',
+        'is given with protectionState ProtectionStopped: expected "" to stop protection',
+      );
     }
     call.requireRole('Backup Contributor', 'stopping protection');
     if (existing === undefined) {
-      throw resourceNotFound(`${VAULT_TYPE}/protectedItems`, `${vault.row.name}/${call.params.item}`, vault.row.resourceGroup);
+      throw resourceNotFound(
+        `${VAULT_TYPE}/protectedItems`,
+        `${vault.row.name}/${call.params.item}`,
+        vault.row.resourceGroup,
+      );
     }
-    return accepted(call, vault, protectedItemPath(namesOf(existing)), await stopProtection(call.ports, vault.key, key));
+    return accepted(
+      call,
+      vault,
+      protectedItemPath(namesOf(existing)),
+      await stopProtection(call.ports, vault.key, key),
+    );
   }
   const policy = policyNameOf(properties.policyId ?? '', vault.address);
   const jobId = await protect(call.ports, vault.key, { resourceId, ...names }, policy);
@@ -195,10 +219,14 @@ function checkSource(resourceId: string, names: ItemNames, vault: FoundVault): v
     throw invalid('properties.sourceResourceId', `is not valid: ${(error as Error).message}`);
   }
   if (source.subscriptionId.toLowerCase() !== vault.address.subscriptionId.toLowerCase()) {
-    throw invalid('properties.sourceResourceId', `is in subscription ${source.subscriptionId}: expected one in the vault's, ${vault.address.subscriptionId}`);
+    throw invalid(
+      'properties.sourceResourceId',
+      `is in subscription ${source.subscriptionId}: expected one in the vault's, ${vault.address.subscriptionId}`,
+    );
   }
   const key = keyOf({ resourceGroup: source.resourceGroup, vmName: source.name });
-  if (key !== keyOf(names)) throw invalid('properties.sourceResourceId', `is the VM ${key}, but the path names ${keyOf(names)}`);
+  if (key !== keyOf(names))
+    throw invalid('properties.sourceResourceId', `is the VM ${key}, but the path names ${keyOf(names)}`);
 }
 
 /** Stopping with deletion of data is not there yet; it must not look as if it were. */

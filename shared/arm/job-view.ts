@@ -5,7 +5,14 @@ import { jobResourceId, VAULT_TYPE } from './ids.ts';
 import { VM_MANAGEMENT } from './kinds.ts';
 import { shortContainerName } from './names.ts';
 
-export const JOB_STATUSES = ['InProgress', 'Completed', 'Failed', 'CompletedWithWarnings', 'Cancelled', 'Cancelling'] as const;
+export const JOB_STATUSES = [
+  'InProgress',
+  'Completed',
+  'Failed',
+  'CompletedWithWarnings',
+  'Cancelled',
+  'Cancelling',
+] as const;
 export const JOB_OPERATIONS = [
   'Register',
   'UnRegister',
@@ -35,7 +42,12 @@ export function statusOf(row: JobRow): (typeof JOB_STATUSES)[number] {
 }
 
 /** The ARM view of a job at `nowMs`. Lists leave out what only a single job tells. */
-export function jobView(vault: VaultAddress, row: JobRow, nowMs: number, form: 'listed' | 'single'): Record<string, unknown> {
+export function jobView(
+  vault: VaultAddress,
+  row: JobRow,
+  nowMs: number,
+  form: 'listed' | 'single',
+): Record<string, unknown> {
   return {
     id: jobResourceId(vault, row.jobId),
     name: row.jobId,

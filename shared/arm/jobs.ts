@@ -25,7 +25,8 @@ export function jobFilter(filter: Filter): (row: JobRow) => boolean {
   const id = filter.get('jobid')?.toLowerCase();
   const from = timeOf(filter, 'startTime') ?? -Infinity;
   const until = timeOf(filter, 'endTime') ?? Infinity;
-  if (from > until) throw new BackupError('InvalidRequest', '$filter: startTime is after endTime', { target: '$filter' });
+  if (from > until)
+    throw new BackupError('InvalidRequest', '$filter: startTime is after endTime', { target: '$filter' });
   return (row) =>
     row.operation !== 'Merge' &&
     management === VM_MANAGEMENT &&

@@ -7,7 +7,10 @@ const RULES: Readonly<Record<string, { form: RegExp; expected: string }>> = {
     form: /^[\p{L}\p{N}_().-]{0,89}[\p{L}\p{N}_()-]$/u,
     expected: '1 to 90 letters, digits, hyphens, underscores, periods and parentheses, without a period at the end',
   },
-  vault: { form: /^[A-Za-z][A-Za-z0-9-]{1,49}$/, expected: '2 to 50 letters, digits and hyphens, beginning with a letter' },
+  vault: {
+    form: /^[A-Za-z][A-Za-z0-9-]{1,49}$/,
+    expected: '2 to 50 letters, digits and hyphens, beginning with a letter',
+  },
   policy: {
     form: /^[A-Za-z][A-Za-z0-9_!-]{2,149}$/,
     expected: '3 to 150 letters, digits, hyphens, underscores and exclamation marks, beginning with a letter',
@@ -25,9 +28,13 @@ const OTHER = {
 export function checkName(kind: string, name: string): void {
   const { form, expected } = RULES[kind] ?? OTHER;
   if (form.test(name)) return;
-  throw new BackupError('InvalidResourceName', `${JSON.stringify(name)} cannot be the name of a ${kind}: expected ${expected}`, {
-    target: kind,
-  });
+  throw new BackupError(
+    'InvalidResourceName',
+    `${JSON.stringify(name)} cannot be the name of a ${kind}: expected ${expected}`,
+    {
+      target: kind,
+    },
+  );
 }
 
 /** `West Europe` and `westeurope` are the same region. */

@@ -20,7 +20,12 @@ const RETRY_AFTER_SECONDS = '1';
 /**
  * Notes an operation and answers 202 without a body. `resource` is the path below the vault at which its status is asked for.
  */
-export async function accepted(call: VaultCall, vault: FoundVault, resource: string, jobId?: JobId): Promise<ArmAnswer> {
+export async function accepted(
+  call: VaultCall,
+  vault: FoundVault,
+  resource: string,
+  jobId?: JobId,
+): Promise<ArmAnswer> {
   const operation = call.ports.ids.guid();
   const row: OperationRow = { startedAt: call.ports.clock.now(), resource: resource.toLowerCase() };
   await call.ports.catalog.operations.insert(vault.key, operation, jobId === undefined ? row : { ...row, jobId });
@@ -40,8 +45,11 @@ type OperationCall = Call<'subscription' | 'group' | 'vault' | 'operation'>;
 /** @throws BackupError OperationNotFound, also when the operation was not one on `resource` */
 export async function theOperation(call: OperationCall, vault: FoundVault, resource?: string): Promise<OperationRow> {
   const found = await call.ports.catalog.operations.get(vault.key, call.params.operation.toLowerCase());
-  if (found !== undefined && (resource === undefined || found.row.resource === resource.toLowerCase())) return found.row;
-  throw new BackupError('OperationNotFound', `there is no operation ${call.params.operation} here`, { target: 'operation' });
+  if (found !== undefined && (resource === undefined || found.row.resource === resource.toLowerCase()))
+    return found.row;
+  throw new BackupError('OperationNotFound', `there is no operation ${call.params.operation} here`, {
+    target: 'operation',
+  });
 }
 
 /** The service's OperationStatus. */

@@ -46,7 +46,11 @@ export interface PointContext {
 }
 
 /** The ARM view of a recovery point. A list tells how many disks there are, a single point which. */
-export function pointView(row: PointRow, { vault, names, policy, kind }: PointContext, form: 'listed' | 'single'): Record<string, unknown> {
+export function pointView(
+  row: PointRow,
+  { vault, names, policy, kind }: PointContext,
+  form: 'listed' | 'single',
+): Record<string, unknown> {
   const { set } = row;
   const disks = (from: readonly { lun: number; name: string }[]) => from.map(({ lun, name }) => ({ lun, name }));
   const tier = tierOf(row);

@@ -44,7 +44,8 @@ export async function listPoints(call: ItemCall): Promise<ArmAnswer> {
   const filter = parseFilter(call.query.get('$filter'), ['startDate', 'endDate', 'extendedInfo']);
   const from = timeOf(filter, 'startDate') ?? -Infinity;
   const until = timeOf(filter, 'endDate') ?? Infinity;
-  if (from > until) throw new BackupError('InvalidRequest', '$filter: startDate is after endDate', { target: '$filter' });
+  if (from > until)
+    throw new BackupError('InvalidRequest', '$filter: startDate is after endDate', { target: '$filter' });
   const { points, contextOf } = await visiblePoints(call, item);
   const entries = points
     .filter(({ time }) => time >= from && time <= until)
@@ -57,7 +58,11 @@ async function thePoint(call: PointCall, item: FoundItem): Promise<{ row: PointR
   const { points, contextOf } = await visiblePoints(call, item);
   const row = points.find(({ point }) => point === call.params.point);
   if (row === undefined) {
-    throw resourceNotFound(`${VAULT_TYPE}/recoveryPoints`, `${item.row.vmName}/${call.params.point}`, item.vault.row.resourceGroup);
+    throw resourceNotFound(
+      `${VAULT_TYPE}/recoveryPoints`,
+      `${item.row.vmName}/${call.params.point}`,
+      item.vault.row.resourceGroup,
+    );
   }
   return { row, context: contextOf(row) };
 }
@@ -98,11 +103,14 @@ function checkRestore(asked: RestoreBody['properties'], { row, vault }: FoundIte
   };
   const notYet = (field: string, found: string, expected: string): never =>
     refuse(field, `is ${found}, which this version does not support: expected ${expected}`);
-  if (asked.objectType !== 'IaasVMRestoreRequest') notYet('objectType', asked.objectType, 'IaasVMRestoreRequest (nothing is archived)');
+  if (asked.objectType !== 'IaasVMRestoreRequest')
+    notYet('objectType', asked.objectType, 'IaasVMRestoreRequest (nothing is archived)');
   if (asked.recoveryType !== 'RestoreDisks') notYet('recoveryType', asked.recoveryType, 'RestoreDisks');
-  if (asked.restoreWithManagedDisks === true) notYet('restoreWithManagedDisks', 'true', 'false (disks are restored as page blobs)');
+  if (asked.restoreWithManagedDisks === true)
+    notYet('restoreWithManagedDisks', 'true', 'false (disks are restored as page blobs)');
   if (asked.originalStorageAccountOption === true) notYet('originalStorageAccountOption', 'true', 'false');
-  if (asked.encryptionDetails?.encryptionEnabled === true) notYet('encryptionDetails.encryptionEnabled', 'true', 'false');
+  if (asked.encryptionDetails?.encryptionEnabled === true)
+    notYet('encryptionDetails.encryptionEnabled', 'true', 'false');
   if ((asked.zones ?? []).length > 0) notYet('zones', 'given', 'none');
   for (const field of [
     'targetResourceGroupId',
@@ -113,13 +121,17 @@ function checkRestore(asked: RestoreBody['properties'], { row, vault }: FoundIte
     'targetDiskNetworkAccessSettings',
   ] as const) {
     const value = asked[field];
-    if (value !== undefined && value !== '') notYet(field, 'given', 'none (disks are restored as page blobs in storageAccountId)');
+    if (value !== undefined && value !== '')
+      notYet(field, 'given', 'none (disks are restored as page blobs in storageAccountId)');
   }
   if (asked.recoveryPointId !== undefined && asked.recoveryPointId !== point) {
     refuse('recoveryPointId', `is ${JSON.stringify(asked.recoveryPointId)}, but the path names ${point}`);
   }
   if (asked.sourceResourceId !== undefined && asked.sourceResourceId.toLowerCase() !== row.vmResourceId.toLowerCase()) {
-    refuse('sourceResourceId', `is ${JSON.stringify(asked.sourceResourceId)}: expected the item's VM, ${row.vmResourceId}`);
+    refuse(
+      'sourceResourceId',
+      `is ${JSON.stringify(asked.sourceResourceId)}: expected the item's VM, ${row.vmResourceId}`,
+    );
   }
   if (asked.region !== undefined && asked.region !== '' && regionName(asked.region) !== vault.row.location) {
     refuse('region', `is ${JSON.stringify(asked.region)}: expected the vault's, ${vault.row.location}`);

@@ -41,7 +41,12 @@ async function view(call: VaultCall, vault: FoundVault, row: PolicyRow): Promise
 export async function getPolicy(call: PolicyCall): Promise<ArmAnswer> {
   const vault = await theVault(call);
   const found = await call.ports.catalog.policies.get(vault.key, call.params.policy.toLowerCase());
-  if (found === undefined) throw resourceNotFound(`${VAULT_TYPE}/backupPolicies`, `${vault.row.name}/${call.params.policy}`, vault.row.resourceGroup);
+  if (found === undefined)
+    throw resourceNotFound(
+      `${VAULT_TYPE}/backupPolicies`,
+      `${vault.row.name}/${call.params.policy}`,
+      vault.row.resourceGroup,
+    );
   return ok(await view(call, vault, found.row));
 }
 
@@ -78,9 +83,12 @@ export async function listPolicies(call: VaultCall): Promise<ArmAnswer> {
 /** The link to the next page of one of a vault's lists: the same question with the token. */
 export function listLink(call: VaultCall, vault: FoundVault, path: string, skipToken: string): string {
   const { address } = vault;
-  return call.link(`/subscriptions/${address.subscriptionId}/resourceGroups/${address.resourceGroup}/providers/${VAULT_TYPE}/${address.vault}/${path}`, {
-    $filter: call.query.get('$filter'),
-    $top: call.query.get('$top'),
-    $skipToken: skipToken,
-  });
+  return call.link(
+    `/subscriptions/${address.subscriptionId}/resourceGroups/${address.resourceGroup}/providers/${VAULT_TYPE}/${address.vault}/${path}`,
+    {
+      $filter: call.query.get('$filter'),
+      $top: call.query.get('$top'),
+      $skipToken: skipToken,
+    },
+  );
 }

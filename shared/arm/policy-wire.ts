@@ -26,7 +26,8 @@ const STEP_MINUTES = 30;
 export function parsePolicy(body: unknown): ParsedPolicy {
   const { properties: wire } = parseBody(policyBody, body, CODE);
   const problems: { target: string; message: string }[] = [];
-  const refuse = (target: string, message: string): void => void problems.push({ target: `properties.${target}`, message });
+  const refuse = (target: string, message: string): void =>
+    void problems.push({ target: `properties.${target}`, message });
 
   const policyType = wire.policyType ?? 'V1';
   const zone = zoneOf(wire.timeZone, refuse);
@@ -35,12 +36,20 @@ export function parsePolicy(body: unknown): ParsedPolicy {
   const instantRetentionDays = instantOf(wire, policyType, dailyRetentionDays, refuse);
   for (const [tier, { tieringMode }] of Object.entries(wire.tieringPolicy ?? {})) {
     if (tieringMode !== 'DoNotTier' && tieringMode !== 'Invalid') {
-      refuse(`tieringPolicy.${tier}.tieringMode`, `is ${quoted(tieringMode)}, ${NOT_YET}: expected DoNotTier, or no tieringPolicy`);
+      refuse(
+        `tieringPolicy.${tier}.tieringMode`,
+        `is ${quoted(tieringMode)}, ${NOT_YET}: expected DoNotTier, or no tieringPolicy`,
+      );
     }
   }
   if (problems.length > 0) throw new FieldsError(CODE, problems);
   return {
-    properties: withoutUndefined({ ...wire, policyType, timeZone: zone, instantRpRetentionRangeInDays: instantRetentionDays }),
+    properties: withoutUndefined({
+      ...wire,
+      policyType,
+      timeZone: zone,
+      instantRpRetentionRangeInDays: instantRetentionDays,
+    }),
     rules: { minuteOfDay, zone, dailyRetentionDays, instantRetentionDays },
   };
 }
@@ -51,7 +60,10 @@ const quoted = (value: unknown): string => JSON.stringify(value);
 function zoneOf(given: string | undefined, refuse: Refuse): string {
   if (given === undefined || given === '' || given.toUpperCase() === 'UTC') return 'UTC';
   if (/^[A-Za-z]/.test(given) && isZone(given)) return given;
-  refuse('timeZone', `is ${quoted(given)}: expected UTC or an IANA name such as Europe/Berlin; Windows names are not supported in this version`);
+  refuse(
+    'timeZone',
+    `is ${quoted(given)}: expected UTC or an IANA name such as Europe/Berlin; Windows names are not supported in this version`,
+  );
   return 'UTC';
 }
 
@@ -59,18 +71,28 @@ function minuteOf(wire: PolicyProperties, policyType: 'V1' | 'V2', refuse: Refus
   const { schedulePolicy: schedule } = wire;
   const expected = policyType === 'V1' ? 'SimpleSchedulePolicy' : 'SimpleSchedulePolicyV2';
   if (schedule.schedulePolicyType !== expected) {
-    refuse('schedulePolicy.schedulePolicyType', `is ${quoted(schedule.schedulePolicyType)}: a policy of type ${policyType} needs ${expected}`);
+    refuse(
+      'schedulePolicy.schedulePolicyType',
+      `is ${quoted(schedule.schedulePolicyType)}: a policy of type ${policyType} needs ${expected}`,
+    );
   }
   if (schedule.scheduleRunFrequency !== 'Daily') {
     const known = ['Weekly', 'Hourly'].includes(schedule.scheduleRunFrequency);
-    refuse('schedulePolicy.scheduleRunFrequency', `is ${quoted(schedule.scheduleRunFrequency)}${known ? `, ${NOT_YET}` : ''}: expected Daily`);
+    refuse(
+      'schedulePolicy.scheduleRunFrequency',
+      `is ${quoted(schedule.scheduleRunFrequency)}${known ? `, ${NOT_YET}` : ''}: expected Daily`,
+    );
     return 0;
   }
   for (const field of ['hourlySchedule', 'weeklySchedule'] as const) {
-    if (schedule[field] !== undefined) refuse(`schedulePolicy.${field}`, `is given, ${NOT_YET}: leave it out of a Daily schedule`);
+    if (schedule[field] !== undefined)
+      refuse(`schedulePolicy.${field}`, `is given, ${NOT_YET}: leave it out of a Daily schedule`);
   }
   if ((schedule.scheduleRunDays ?? []).length > 0) {
-    refuse('schedulePolicy.scheduleRunDays', `is ${quoted(schedule.scheduleRunDays)}: a Daily schedule runs on all days, leave it out`);
+    refuse(
+      'schedulePolicy.scheduleRunDays',
+      `is ${quoted(schedule.scheduleRunDays)}: a Daily schedule runs on all days, leave it out`,
+    );
   }
   const [field, times] =
     policyType === 'V1'
@@ -82,7 +104,10 @@ function minuteOf(wire: PolicyProperties, policyType: 'V1' | 'V2', refuse: Refus
   }
   const minute = timeOfDay(times[0]!);
   if (minute === undefined || minute % STEP_MINUTES !== 0) {
-    refuse(field, `is ${quoted(times[0])}: expected a time on a half hour such as 2026-01-05T01:30:00Z, of which the time of day counts`);
+    refuse(
+      field,
+      `is ${quoted(times[0])}: expected a time on a half hour such as 2026-01-05T01:30:00Z, of which the time of day counts`,
+    );
     return 0;
   }
   return minute;
@@ -92,10 +117,14 @@ function retentionOf(wire: PolicyProperties, minuteOfDay: number, refuse: Refuse
   const { retentionPolicy: retention } = wire;
   if (retention.retentionPolicyType !== 'LongTermRetentionPolicy') {
     const known = retention.retentionPolicyType === 'SimpleRetentionPolicy';
-    refuse('retentionPolicy.retentionPolicyType', `is ${quoted(retention.retentionPolicyType)}${known ? `, ${NOT_YET}` : ''}: expected LongTermRetentionPolicy`);
+    refuse(
+      'retentionPolicy.retentionPolicyType',
+      `is ${quoted(retention.retentionPolicyType)}${known ? `, ${NOT_YET}` : ''}: expected LongTermRetentionPolicy`,
+    );
   }
   for (const field of ['weeklySchedule', 'monthlySchedule', 'yearlySchedule'] as const) {
-    if (retention[field] !== undefined) refuse(`retentionPolicy.${field}`, `is given, ${NOT_YET}: only dailySchedule can be kept`);
+    if (retention[field] !== undefined)
+      refuse(`retentionPolicy.${field}`, `is given, ${NOT_YET}: only dailySchedule can be kept`);
   }
   const daily = retention.dailySchedule;
   if (daily === undefined) {
@@ -104,7 +133,10 @@ function retentionOf(wire: PolicyProperties, minuteOfDay: number, refuse: Refuse
   }
   for (const time of daily.retentionTimes ?? []) {
     if (timeOfDay(time) !== minuteOfDay) {
-      refuse('retentionPolicy.dailySchedule.retentionTimes', `has ${quoted(time)}: expected the time of day of the schedule`);
+      refuse(
+        'retentionPolicy.dailySchedule.retentionTimes',
+        `has ${quoted(time)}: expected the time of day of the schedule`,
+      );
     }
   }
   const { count, durationType } = daily.retentionDuration;
@@ -126,9 +158,15 @@ function instantOf(wire: PolicyProperties, policyType: 'V1' | 'V2', retentionDay
   // A short retention alone must not be refused for a default that nobody has asked for.
   if (given === undefined) return Math.max(1, Math.min(usual, retentionDays));
   if (given < 1 || given > most) {
-    refuse('instantRpRetentionRangeInDays', `is ${given}: a policy of type ${policyType} keeps snapshots 1 to ${most} days`);
+    refuse(
+      'instantRpRetentionRangeInDays',
+      `is ${given}: a policy of type ${policyType} keeps snapshots 1 to ${most} days`,
+    );
   } else if (given > retentionDays) {
-    refuse('instantRpRetentionRangeInDays', `is ${given}: snapshots cannot be kept longer than their points, ${retentionDays} days`);
+    refuse(
+      'instantRpRetentionRangeInDays',
+      `is ${given}: snapshots cannot be kept longer than their points, ${retentionDays} days`,
+    );
   }
   return given;
 }
@@ -138,7 +176,12 @@ const DATE_TIME = /^(\d{4}-\d{2}-\d{2})T(\d{2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?(?
 /** Minutes after midnight on the wall clock of the policy's zone, whatever the date: so the service reads these times, in spite of their Z. */
 function timeOfDay(text: string): number | undefined {
   const [, day = '', hour = '', minute = '', second = '0'] = DATE_TIME.exec(text) ?? [];
-  if (Number.isNaN(Date.parse(`${day}T00:00:00Z`)) || Number(hour) > 23 || Number(minute) > 59 || Number(second) !== 0) {
+  if (
+    Number.isNaN(Date.parse(`${day}T00:00:00Z`)) ||
+    Number(hour) > 23 ||
+    Number(minute) > 59 ||
+    Number(second) !== 0
+  ) {
     return undefined;
   }
   return Number(hour) * 60 + Number(minute);

@@ -39,7 +39,7 @@ export function route<Template extends string>(
   role: Role,
   handler: (call: Call<ParamsOf<Template>>) => Promise<ArmAnswer>,
 ): Route {
-  return { method, template, role, handler: handler as Route['handler'] };
+  return { method, template, role, handler };
 }
 
 /** A path's segments, decoded: doubled and trailing slashes are dropped, since clients send both. Undefined: not properly encoded. */

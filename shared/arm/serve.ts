@@ -38,7 +38,9 @@ export function armApi(
     const url = new URL(request.url);
     const segments = segmentsOf(url.pathname);
     if (segments === undefined) {
-      throw new BackupError('InvalidRequest', `the path ${url.pathname} is not properly percent-encoded`, { target: 'path' });
+      throw new BackupError('InvalidRequest', `the path ${url.pathname} is not properly percent-encoded`, {
+        target: 'path',
+      });
     }
     const [root = '', subscription] = segments;
     if (!ARM_ROOTS.includes(root.toLowerCase())) throw unknownPath(url.pathname);
@@ -91,19 +93,28 @@ export async function readJson(request: ArmRequest): Promise<unknown> {
   const text = await request.text();
   if (text.trim() === '') return undefined;
   if (text.length > MOST_BODY_CHARS) {
-    throw new BackupError('InvalidRequest', `the body has ${text.length} characters: expected at most ${MOST_BODY_CHARS}`, { target: 'body' });
+    throw new BackupError(
+      'InvalidRequest',
+      `the body has ${text.length} characters: expected at most ${MOST_BODY_CHARS}`,
+      { target: 'body' },
+    );
   }
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
-    throw new BackupError('InvalidRequest', `the body is not JSON: ${(cause as Error).message}`, { target: 'body', cause });
+    throw new BackupError('InvalidRequest', `the body is not JSON: ${(cause as Error).message}`, {
+      target: 'body',
+      cause,
+    });
   }
 }
 
 /** @throws BackupError SubscriptionNotFound */
 export function checkSubscription(given: string, own: string): void {
   if (given.toLowerCase() === own.toLowerCase()) return;
-  throw new BackupError('SubscriptionNotFound', `The subscription '${given}' could not be found.`, { target: 'subscriptionId' });
+  throw new BackupError('SubscriptionNotFound', `The subscription '${given}' could not be found.`, {
+    target: 'subscriptionId',
+  });
 }
 
 function unknownPath(path: string): BackupError {

@@ -6,9 +6,15 @@ import { theVault, type VaultCall } from './vaults.ts';
 /** The parts of a vault's properties that the older calls show in their own words. */
 interface Settings {
   readonly securitySettings?: {
-    readonly softDeleteSettings?: { readonly softDeleteState?: string; readonly softDeleteRetentionPeriodInDays?: number };
+    readonly softDeleteSettings?: {
+      readonly softDeleteState?: string;
+      readonly softDeleteRetentionPeriodInDays?: number;
+    };
   };
-  readonly redundancySettings?: { readonly standardTierStorageRedundancy?: string; readonly crossRegionRestore?: string };
+  readonly redundancySettings?: {
+    readonly standardTierStorageRedundancy?: string;
+    readonly crossRegionRestore?: string;
+  };
 }
 
 /** Soft delete as the backup plane shows it: another view of the vault's own properties, so that both stay in step. */
@@ -60,7 +66,11 @@ export async function getEncryptionConfig(call: VaultCall): Promise<ArmAnswer> {
     id: `${vaultId(address)}/backupEncryptionConfigs/backupResourceEncryptionConfig`,
     name: 'backupResourceEncryptionConfig',
     type: `${VAULT_TYPE}/backupEncryptionConfigs`,
-    properties: { encryptionAtRestType: 'MicrosoftManaged', lastUpdateStatus: 'NotEnabled', infrastructureEncryptionState: 'Disabled' },
+    properties: {
+      encryptionAtRestType: 'MicrosoftManaged',
+      lastUpdateStatus: 'NotEnabled',
+      infrastructureEncryptionState: 'Disabled',
+    },
   });
 }
 

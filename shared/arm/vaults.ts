@@ -124,24 +124,36 @@ export const listVaultsOfGroup = (call: Call<'subscription' | 'group'>): Promise
 /** What would change what the vault promises is refused rather than kept without effect. */
 function refuseUnsupported({ identity, properties }: Pick<VaultBody, 'identity' | 'properties'>): void {
   const refuse = (target: string, found: string, expected: string): never => {
-    throw new BackupError('InvalidRequest', `${target} is ${found}, which this version does not support: expected ${expected}`, {
-      target,
-    });
+    throw new BackupError(
+      'InvalidRequest',
+      `${target} is ${found}, which this version does not support: expected ${expected}`,
+      {
+        target,
+      },
+    );
   };
   const state = properties?.securitySettings?.immutabilitySettings?.state;
-  if (state !== undefined && state !== 'Disabled') refuse('properties.securitySettings.immutabilitySettings.state', state, 'Disabled');
+  if (state !== undefined && state !== 'Disabled')
+    refuse('properties.securitySettings.immutabilitySettings.state', state, 'Disabled');
   if (properties?.redundancySettings?.crossRegionRestore === 'Enabled') {
     refuse('properties.redundancySettings.crossRegionRestore', 'Enabled', 'Disabled');
   }
   if (properties?.publicNetworkAccess === 'Disabled') refuse('properties.publicNetworkAccess', 'Disabled', 'Enabled');
   if (properties?.encryption?.keyVaultProperties !== undefined) {
-    refuse('properties.encryption.keyVaultProperties', 'given', "none: the vault's storage account encrypts, with its own key");
+    refuse(
+      'properties.encryption.keyVaultProperties',
+      'given',
+      "none: the vault's storage account encrypts, with its own key",
+    );
   }
   if (identity?.type !== undefined && identity.type !== 'None') refuse('identity.type', identity.type, 'None');
 }
 
 /** `change` laid over `base`, object by object. */
-function merged(base: Readonly<Record<string, unknown>>, change: Readonly<Record<string, unknown>>): Record<string, unknown> {
+function merged(
+  base: Readonly<Record<string, unknown>>,
+  change: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
   const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
   const result: Record<string, unknown> = { ...base };
   for (const [key, value] of Object.entries(change)) {

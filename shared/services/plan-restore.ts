@@ -6,13 +6,14 @@ import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
 import { type Manifest, type RestorePlan, restorePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
-import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
+import { type JobAddress, changeJob, noteAttempt, readJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { forEachAtOnce } from './pipeline.ts';
 import { readPlan, storePlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { readPoint } from './projection.ts';
 import { isWanted, pin, tierOf } from './restore.ts';
+import { discardTargets } from './restore-leftovers.ts';
 import { openVault } from './vault-of.ts';
 
 const SENDS_IN_FLIGHT = 8;
@@ -60,6 +61,9 @@ async function notedPlan(container: VaultContainer, job: JobRow): Promise<Restor
 async function begin(ports: Ports, { vault, jobId }: JobAddress, plan: RestorePlan): Promise<void> {
   for (const { url, leaseId, sizeBytes } of plan.targets) await ports.targets.create({ url, leaseId }, sizeBytes, jobId);
   const { attempt } = plan;
+  if ((await runningJob(ports, { vault, jobId }, attempt)) === undefined) {
+    return discardTargets(ports, plan); // the job has failed meanwhile, and what it had made then is gone already
+  }
   await forEachAtOnce(plan.units.keys(), SENDS_IN_FLIGHT, (unit) =>
     ports.queue.send({ step: 'restore-unit', v: 1, vault, jobId, attempt, unit }),
   );

@@ -1,12 +1,14 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
-import { planName } from '../format/names.ts';
 import { readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { openVault } from './vault-of.ts';
 
-/** Takes away what a failed restore has made, once its row says that it has failed: nothing is left that looks whole. */
+/**
+ * Takes away what a failed restore has made, once its row says that it has failed: nothing is left that looks whole. The plan
+ * stays: a paused handler may make a target again, and the sweep that deletes the plan looks once more.
+ */
 export async function discardRestore(ports: Ports, vault: string, job: JobRow): Promise<void> {
   if (job.attempt === undefined) return;
   const { container } = await openVault(ports, vault);
@@ -17,9 +19,13 @@ export async function discardRestore(ports: Ports, vault: string, job: JobRow): 
     if (isBackupError(error, 'VaultObjectMissing')) return; // targets are made after the plan is stored
     throw error;
   }
-  for (const { url, leaseId } of plan.targets) await ports.targets.discard({ url, leaseId }, job.jobId);
+  await discardTargets(ports, plan);
+}
+
+/** Deletes the targets of a restore that are not complete, and the marks of its units. Completed disks stay. */
+export async function discardTargets(ports: Ports, plan: RestorePlan): Promise<void> {
+  for (const { url, leaseId } of plan.targets) await ports.targets.discard({ url, leaseId }, plan.job);
   await forgetUnits(ports, plan);
-  await container.delete(planName(plan.item, plan.attempt));
 }
 
 /** Deletes the marks of a restore's units. */

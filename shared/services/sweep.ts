@@ -3,6 +3,8 @@ import type { ItemRow, JobRow } from '../catalog/catalog.ts';
 import type { DiskSnapshot } from '../disk/disk-snapshots.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type SweepDecision, decideSweep } from '../domain/sweep.ts';
+import { decodeDocument } from '../format/document.ts';
+import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import { attemptIn, itemPrefix } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
@@ -12,6 +14,7 @@ import { pointsPartition } from './keys.ts';
 import { namedBy, namedByPlan } from './named.ts';
 import type { Ports } from './ports.ts';
 import { readPoints } from './projection.ts';
+import { discardTargets } from './restore-leftovers.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /*
@@ -68,7 +71,23 @@ async function sweepObjects(
     nowMs: ports.clock.now(),
     graceMs: ports.settings.sweepGraceSeconds * 1000,
   });
-  await apply(ports, partition, decision, (name) => container.delete(name));
+  await apply(ports, partition, decision, async (name) => {
+    await discardTargetsOf(ports, container, name);
+    await container.delete(name);
+  });
+}
+
+/** A restore's plan is the last that knows of targets which a handler may have made after its job had failed. */
+async function discardTargetsOf(ports: Ports, container: VaultContainer, name: string): Promise<void> {
+  if (!name.includes('/plans/')) return;
+  let plan: RestorePlan;
+  try {
+    plan = decodeDocument(name, await container.readWhole(name), restorePlan);
+  } catch (error) {
+    if (isBackupError(error, 'DocumentCorrupt', 'BlobNotFound')) return; // another kind of plan, or damaged: it names no target
+    throw error;
+  }
+  await discardTargets(ports, plan);
 }
 
 /** Snapshots that carry this item's tags and that no recovery point owns. */

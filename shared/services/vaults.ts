@@ -112,6 +112,7 @@ export async function deleteVault(ports: Ports, address: VaultAddress): Promise<
   }
   for await (const { partition, key: name } of ports.catalog.policies.list(key)) await ports.catalog.policies.remove(partition, name);
   for await (const { partition, key: id } of ports.catalog.jobs.list(key)) await ports.catalog.jobs.remove(partition, id);
+  for await (const { partition, key: id } of ports.catalog.operations.list(key)) await ports.catalog.operations.remove(partition, id);
   await ports.vaults.drop(row.containerName);
   await ports.catalog.vaults.remove(at.partition, at.key);
 }

@@ -1,4 +1,14 @@
-import { createLocalJWKSet, exportJWK, generateKeyPair, type GenerateKeyPairResult, type JWTPayload, SignJWT } from 'jose';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import {
+  createLocalJWKSet,
+  exportJWK,
+  generateKeyPair,
+  type GenerateKeyPairResult,
+  type JWTPayload,
+  SignJWT,
+} from 'jose';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Authenticate, authenticator } from '../../shared/arm/callers.ts';
 
@@ -17,7 +27,14 @@ beforeAll(async () => {
 
 const seconds = () => Math.floor(Date.now() / 1000);
 function token(claims: JWTPayload = {}, key = keys.privateKey, alg = 'RS256', kid = 'k1'): Promise<string> {
-  return new SignJWT({ iss: ISSUER, aud: AUDIENCE, exp: seconds() + 600, sub: 'somebody', roles: ['Backup Operator'], ...claims })
+  return new SignJWT({
+    iss: ISSUER,
+    aud: AUDIENCE,
+    exp: seconds() + 600,
+    sub: 'somebody',
+    roles: ['Backup Operator'],
+    ...claims,
+  })
     .setProtectedHeader({ alg, kid })
     .sign(key);
 }
@@ -30,9 +47,12 @@ describe('a bearer token', () => {
     expect(await authenticate((await bearer()).replace('Bearer', 'bearer'))).toMatchObject({ name: 'somebody' });
   });
 
-  it.each(['https://management.azure.com/', 'https://management.azure.com'])('is good for the audience %s', async (aud) => {
-    expect(await authenticate(await bearer({ aud }))).toMatchObject({ roles: ['Backup Operator'] });
-  });
+  it.each(['https://management.azure.com/', 'https://management.azure.com'])(
+    'is good for the audience %s',
+    async (aud) => {
+      expect(await authenticate(await bearer({ aud }))).toMatchObject({ roles: ['Backup Operator'] });
+    },
+  );
 
   it.each<[string, JWTPayload]>([
     ['another audience', { aud: 'https://vault.azure.net' }],
@@ -47,7 +67,9 @@ describe('a bearer token', () => {
 
   it('is refused when somebody else signed it, or nobody', async () => {
     await expect(authenticate(`Bearer ${await token({}, strangers.privateKey)}`)).rejects.toMatchObject(refused);
-    await expect(authenticate(`Bearer ${await token({}, strangers.privateKey, 'RS256', 'k2')}`)).rejects.toMatchObject(refused);
+    await expect(authenticate(`Bearer ${await token({}, strangers.privateKey, 'RS256', 'k2')}`)).rejects.toMatchObject(
+      refused,
+    );
     const [, payload] = (await token()).split('.');
     const none = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${payload}.`;
     await expect(authenticate(`Bearer ${none}`)).rejects.toMatchObject(refused);
@@ -57,12 +79,25 @@ describe('a bearer token', () => {
     await expect(authenticate(header)).rejects.toMatchObject(refused);
   });
 
-  it.each<[unknown]>([[undefined], ['Backup Contributor'], [[]], [['Owner', 7]]])('gives no role for the claim %j', async (roles) => {
-    expect((await authenticate(await bearer({ roles }))).roles).toEqual([]);
-  });
+  it.each<[unknown]>([[undefined], ['Backup Contributor'], [[]], [['Owner', 7]]])(
+    'gives no role for the claim %j',
+    async (roles) => {
+      expect((await authenticate(await bearer({ roles }))).roles).toEqual([]);
+    },
+  );
 
   it('cannot be judged while the issuer is out of reach: that is an outage, not a bad token', async () => {
-    const cut = authenticator({ issuer: ISSUER, audiences: [AUDIENCE], jwksUrl: 'https://127.0.0.1:1/keys' });
+    const rules = { issuer: ISSUER, audiences: [AUDIENCE] };
+    const cut = authenticator({ ...rules, jwksUrl: 'https://127.0.0.1:1/keys' });
     await expect(cut(await bearer())).rejects.not.toMatchObject(refused);
+    const busy = createServer((_, response) => response.writeHead(503).end()).listen(0, '127.0.0.1');
+    await once(busy, 'listening');
+    try {
+      const { port } = busy.address() as AddressInfo;
+      const failing = authenticator({ ...rules, jwksUrl: `http://127.0.0.1:${port}/keys` });
+      await expect(failing(await bearer())).rejects.not.toMatchObject(refused);
+    } finally {
+      busy.close();
+    }
   });
 });

@@ -8,7 +8,10 @@ describe('parseFilter', () => {
   it.each([
     ['', {}],
     ["status eq 'Completed'", { status: 'Completed' }],
-    ["STATUS  EQ 'Completed' AND StartTime eq '2026-11-23 12:00:00 AM'", { status: 'Completed', starttime: '2026-11-23 12:00:00 AM' }],
+    [
+      "STATUS  EQ 'Completed' AND StartTime eq '2026-11-23 12:00:00 AM'",
+      { status: 'Completed', starttime: '2026-11-23 12:00:00 AM' },
+    ],
     ["friendlyName eq 'it''s and eq' and status eq ''", { friendlyname: "it's and eq", status: '' }],
   ])('reads %j', (text, values) => expect(parse(text)).toEqual(values));
 

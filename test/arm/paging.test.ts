@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { newestFirst, page } from '../../shared/arm/paging.ts';
 import { Query } from '../../shared/arm/query.ts';
@@ -9,20 +9,24 @@ const entries = (keys: readonly string[]) => keys.map((sortKey) => ({ sortKey, e
 describe('page', () => {
   it('gives every entry once and in order, whatever the size', () => {
     fc.assert(
-      fc.property(fc.uniqueArray(fc.string({ minLength: 1, unit: 'grapheme' })), fc.integer({ min: 1, max: 7 }), (keys, size) => {
-        const seen: string[] = [];
-        for (let token: string | null = ''; token !== null;) {
-          const answer: { value: string[]; nextLink: string | null } = page(
-            entries(keys),
-            query({ $top: `${size}`, $skipToken: token }),
-            (next) => next,
-          );
-          expect(answer.value.length).toBeLessThanOrEqual(size);
-          seen.push(...answer.value);
-          token = answer.nextLink;
-        }
-        expect(seen).toEqual(keys.toSorted((a, b) => (a < b ? -1 : 1)));
-      }),
+      fc.property(
+        fc.uniqueArray(fc.string({ minLength: 1, unit: 'grapheme' })),
+        fc.integer({ min: 1, max: 7 }),
+        (keys, size) => {
+          const seen: string[] = [];
+          for (let token: string | null = ''; token !== null;) {
+            const answer: { value: string[]; nextLink: string | null } = page(
+              entries(keys),
+              query({ $top: `${size}`, $skipToken: token }),
+              (next) => next,
+            );
+            expect(answer.value.length).toBeLessThanOrEqual(size);
+            seen.push(...answer.value);
+            token = answer.nextLink;
+          }
+          expect(seen).toEqual(keys.toSorted((a, b) => (a < b ? -1 : 1)));
+        },
+      ),
     );
   });
 

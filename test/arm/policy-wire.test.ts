@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FieldsError } from '../../shared/arm/errors.ts';
 import { parsePolicy as parseBody } from '../../shared/arm/policy-wire.ts';
@@ -26,8 +26,7 @@ function wire(change: Wire = {}): Wire {
     ...change,
   };
 }
-const schedule = (change: Wire): Wire =>
-  wire({ schedulePolicy: { ...(wire()['schedulePolicy'] as Wire), ...change } });
+const schedule = (change: Wire): Wire => wire({ schedulePolicy: { ...(wire()['schedulePolicy'] as Wire), ...change } });
 const retention = (change: Wire): Wire =>
   wire({ retentionPolicy: { ...(wire()['retentionPolicy'] as Wire), ...change } });
 const kept = (count: unknown, durationType = 'Days'): Wire =>
@@ -53,13 +52,19 @@ describe('a policy that can be kept', () => {
   });
 
   it('drops what only the server says and what it does not know', () => {
-    const { properties } = parsePolicy(wire({ protectedItemsCount: 7, somethingNewer: { a: 1 }, resourceGuardOperationRequests: [] }));
+    const { properties } = parsePolicy(
+      wire({ protectedItemsCount: 7, somethingNewer: { a: 1 }, resourceGuardOperationRequests: [] }),
+    );
     expect(properties).toEqual(wire());
   });
 
   it('fills in type, zone and instant retention', () => {
     const { timeZone: _zone, policyType: _type, instantRpRetentionRangeInDays: _days, ...bare } = wire();
-    expect(parsePolicy(bare).properties).toMatchObject({ policyType: 'V1', timeZone: 'UTC', instantRpRetentionRangeInDays: 2 });
+    expect(parsePolicy(bare).properties).toMatchObject({
+      policyType: 'V1',
+      timeZone: 'UTC',
+      instantRpRetentionRangeInDays: 2,
+    });
   });
 
   it('takes the daily form of an enhanced policy, which keeps snapshots 7 days unless told otherwise', () => {
@@ -140,38 +145,153 @@ const retentionAt = (retentionTimes: string[]): Wire => ({
 describe('a policy that cannot be kept is refused with field, value and what would be right', () => {
   it.each<[string, unknown, string, RegExp]>([
     ['no object', 'daily', 'properties', /expected object/],
-    ['another workload', wire({ backupManagementType: 'AzureStorage' }), 'properties.backupManagementType', /AzureStorage.*AzureIaasVM/],
+    [
+      'another workload',
+      wire({ backupManagementType: 'AzureStorage' }),
+      'properties.backupManagementType',
+      /AzureStorage.*AzureIaasVM/,
+    ],
     ['an unknown type', wire({ policyType: 'V3' }), 'properties.policyType', /"V3".*V1, V2/],
-    ['a Windows zone', wire({ timeZone: 'Pacific Standard Time' }), 'properties.timeZone', /Pacific Standard Time.*IANA/],
+    [
+      'a Windows zone',
+      wire({ timeZone: 'Pacific Standard Time' }),
+      'properties.timeZone',
+      /Pacific Standard Time.*IANA/,
+    ],
     ['an offset as zone', wire({ timeZone: '+02:00' }), 'properties.timeZone', /\+02:00/],
-    ['a weekly schedule', schedule({ scheduleRunFrequency: 'Weekly', scheduleRunDays: ['Sunday'] }), 'properties.schedulePolicy.scheduleRunFrequency', /Weekly.*not support.*Daily/],
-    ['an hourly schedule', schedule({ scheduleRunFrequency: 'Hourly', hourlySchedule: { interval: 4 } }), 'properties.schedulePolicy.scheduleRunFrequency', /Hourly.*not support/],
-    ['no such frequency', schedule({ scheduleRunFrequency: 'Yearly' }), 'properties.schedulePolicy.scheduleRunFrequency', /"Yearly": expected Daily/],
-    ['days in a daily schedule', schedule({ scheduleRunDays: ['Monday'] }), 'properties.schedulePolicy.scheduleRunDays', /Monday/],
-    ['hours in a daily schedule', schedule({ hourlySchedule: { interval: 4 } }), 'properties.schedulePolicy.hourlySchedule', /not support/],
-    ['two times', schedule({ scheduleRunTimes: [AT, AT] }), 'properties.schedulePolicy.scheduleRunTimes', /2 times.*one/],
+    [
+      'a weekly schedule',
+      schedule({ scheduleRunFrequency: 'Weekly', scheduleRunDays: ['Sunday'] }),
+      'properties.schedulePolicy.scheduleRunFrequency',
+      /Weekly.*not support.*Daily/,
+    ],
+    [
+      'an hourly schedule',
+      schedule({ scheduleRunFrequency: 'Hourly', hourlySchedule: { interval: 4 } }),
+      'properties.schedulePolicy.scheduleRunFrequency',
+      /Hourly.*not support/,
+    ],
+    [
+      'no such frequency',
+      schedule({ scheduleRunFrequency: 'Yearly' }),
+      'properties.schedulePolicy.scheduleRunFrequency',
+      /"Yearly": expected Daily/,
+    ],
+    [
+      'days in a daily schedule',
+      schedule({ scheduleRunDays: ['Monday'] }),
+      'properties.schedulePolicy.scheduleRunDays',
+      /Monday/,
+    ],
+    [
+      'hours in a daily schedule',
+      schedule({ hourlySchedule: { interval: 4 } }),
+      'properties.schedulePolicy.hourlySchedule',
+      /not support/,
+    ],
+    [
+      'two times',
+      schedule({ scheduleRunTimes: [AT, AT] }),
+      'properties.schedulePolicy.scheduleRunTimes',
+      /2 times.*one/,
+    ],
     ['no time', schedule({ scheduleRunTimes: [] }), 'properties.schedulePolicy.scheduleRunTimes', /0 times/],
-    ['a time off the half hour', schedule({ scheduleRunTimes: ['2026-01-05T01:15:00Z'] }), 'properties.schedulePolicy.scheduleRunTimes', /01:15.*half hour/],
-    ['a time with seconds', schedule({ scheduleRunTimes: ['2026-01-05T01:30:01Z'] }), 'properties.schedulePolicy.scheduleRunTimes', /half hour/],
-    ['a time in another zone', schedule({ scheduleRunTimes: ['2026-01-05T01:30:00+02:00'] }), 'properties.schedulePolicy.scheduleRunTimes', /half hour/],
-    ['no time at all', schedule({ scheduleRunTimes: ['half past one'] }), 'properties.schedulePolicy.scheduleRunTimes', /half past one/],
-    ['hour 25', schedule({ scheduleRunTimes: ['2026-01-05T25:00:00Z'] }), 'properties.schedulePolicy.scheduleRunTimes', /25:00/],
-    ['a schedule of the other type', schedule({ schedulePolicyType: 'SimpleSchedulePolicyV2' }), 'properties.schedulePolicy.schedulePolicyType', /V1 needs SimpleSchedulePolicy/],
-    ['another retention type', retention({ retentionPolicyType: 'SimpleRetentionPolicy' }), 'properties.retentionPolicy.retentionPolicyType', /not support.*LongTerm/],
-    ['weekly retention', retention({ weeklySchedule: { daysOfTheWeek: ['Sunday'] } }), 'properties.retentionPolicy.weeklySchedule', /not support/],
-    ['monthly retention', retention({ monthlySchedule: {} }), 'properties.retentionPolicy.monthlySchedule', /not support/],
+    [
+      'a time off the half hour',
+      schedule({ scheduleRunTimes: ['2026-01-05T01:15:00Z'] }),
+      'properties.schedulePolicy.scheduleRunTimes',
+      /01:15.*half hour/,
+    ],
+    [
+      'a time with seconds',
+      schedule({ scheduleRunTimes: ['2026-01-05T01:30:01Z'] }),
+      'properties.schedulePolicy.scheduleRunTimes',
+      /half hour/,
+    ],
+    [
+      'a time in another zone',
+      schedule({ scheduleRunTimes: ['2026-01-05T01:30:00+02:00'] }),
+      'properties.schedulePolicy.scheduleRunTimes',
+      /half hour/,
+    ],
+    [
+      'no time at all',
+      schedule({ scheduleRunTimes: ['half past one'] }),
+      'properties.schedulePolicy.scheduleRunTimes',
+      /half past one/,
+    ],
+    [
+      'hour 25',
+      schedule({ scheduleRunTimes: ['2026-01-05T25:00:00Z'] }),
+      'properties.schedulePolicy.scheduleRunTimes',
+      /25:00/,
+    ],
+    [
+      'a schedule of the other type',
+      schedule({ schedulePolicyType: 'SimpleSchedulePolicyV2' }),
+      'properties.schedulePolicy.schedulePolicyType',
+      /V1 needs SimpleSchedulePolicy/,
+    ],
+    [
+      'another retention type',
+      retention({ retentionPolicyType: 'SimpleRetentionPolicy' }),
+      'properties.retentionPolicy.retentionPolicyType',
+      /not support.*LongTerm/,
+    ],
+    [
+      'weekly retention',
+      retention({ weeklySchedule: { daysOfTheWeek: ['Sunday'] } }),
+      'properties.retentionPolicy.weeklySchedule',
+      /not support/,
+    ],
+    [
+      'monthly retention',
+      retention({ monthlySchedule: {} }),
+      'properties.retentionPolicy.monthlySchedule',
+      /not support/,
+    ],
     ['yearly retention', retention({ yearlySchedule: {} }), 'properties.retentionPolicy.yearlySchedule', /not support/],
     ['no daily retention', retention({ dailySchedule: null }), 'properties.retentionPolicy.dailySchedule', /missing/],
     ['0 days', kept(0), 'properties.retentionPolicy.dailySchedule.retentionDuration.count', /is 0: expected 1 to 9999/],
     ['10,000 days', kept(10_000), 'properties.retentionPolicy.dailySchedule.retentionDuration.count', /10000/],
     ['half a day', kept(1.5), 'properties.retentionPolicy.dailySchedule.retentionDuration.count', /whole number/],
-    ['weeks', kept(3, 'Weeks'), 'properties.retentionPolicy.dailySchedule.retentionDuration.durationType', /"Weeks": expected Days/],
-    ['a text for a number', kept('14'), 'properties.retentionPolicy.dailySchedule.retentionDuration.count', /whole number/],
-    ['another retention time', wire({ retentionPolicy: retentionAt(['2026-01-05T02:00:00Z']) }), 'properties.retentionPolicy.dailySchedule.retentionTimes', /02:00.*time of day of the schedule/],
-    ['6 instant days', wire({ instantRpRetentionRangeInDays: 6 }), 'properties.instantRpRetentionRangeInDays', /is 6.*1 to 5/],
+    [
+      'weeks',
+      kept(3, 'Weeks'),
+      'properties.retentionPolicy.dailySchedule.retentionDuration.durationType',
+      /"Weeks": expected Days/,
+    ],
+    [
+      'a text for a number',
+      kept('14'),
+      'properties.retentionPolicy.dailySchedule.retentionDuration.count',
+      /whole number/,
+    ],
+    [
+      'another retention time',
+      wire({ retentionPolicy: retentionAt(['2026-01-05T02:00:00Z']) }),
+      'properties.retentionPolicy.dailySchedule.retentionTimes',
+      /02:00.*time of day of the schedule/,
+    ],
+    [
+      '6 instant days',
+      wire({ instantRpRetentionRangeInDays: 6 }),
+      'properties.instantRpRetentionRangeInDays',
+      /is 6.*1 to 5/,
+    ],
     ['0 instant days', wire({ instantRpRetentionRangeInDays: 0 }), 'properties.instantRpRetentionRangeInDays', /is 0/],
-    ['snapshots that outlive their points', { ...kept(1), instantRpRetentionRangeInDays: 2 }, 'properties.instantRpRetentionRangeInDays', /longer than their points/],
-    ['archiving', wire({ tieringPolicy: { ArchivedRP: { tieringMode: 'TierAfter', duration: 3, durationType: 'Months' } } }), 'properties.tieringPolicy.ArchivedRP.tieringMode', /TierAfter.*DoNotTier/],
+    [
+      'snapshots that outlive their points',
+      { ...kept(1), instantRpRetentionRangeInDays: 2 },
+      'properties.instantRpRetentionRangeInDays',
+      /longer than their points/,
+    ],
+    [
+      'archiving',
+      wire({ tieringPolicy: { ArchivedRP: { tieringMode: 'TierAfter', duration: 3, durationType: 'Months' } } }),
+      'properties.tieringPolicy.ArchivedRP.tieringMode',
+      /TierAfter.*DoNotTier/,
+    ],
   ])('%s', (_name, sent, target, message) => {
     const error = refusal(sent);
     expect(error.details.map((detail) => detail.target)).toContain(target);

@@ -12,15 +12,12 @@ const paramsOf = (method: string, path: string) => {
 };
 
 describe('paths', () => {
-  it.each([
-    V,
-    V.toUpperCase(),
-    `${V}/`,
-    V.replaceAll('/', '//'),
-    V.replace('v1', '%76%31'),
-  ])('%s is the vault, however it is spelled', (path) => {
-    expect(paramsOf('GET', path)?.['vault']?.toLowerCase()).toBe('v1');
-  });
+  it.each([V, V.toUpperCase(), `${V}/`, V.replaceAll('/', '//'), V.replace('v1', '%76%31')])(
+    '%s is the vault, however it is spelled',
+    (path) => {
+      expect(paramsOf('GET', path)?.['vault']?.toLowerCase()).toBe('v1');
+    },
+  );
 
   it('decodes names and keeps their case', () => {
     const path = I.replaceAll(';', '%3B').replace('/vm', '/VM');
@@ -43,7 +40,9 @@ describe('paths', () => {
   it('literals come before nothing else: each method and path has one route', () => {
     for (const { method, template } of ROUTES) {
       const path = segmentsOf(template.replaceAll(/\{(\w+)\}/g, 'some-$1')) ?? [];
-      const matching = ROUTES.filter((other) => other.method === method && matchTemplate(other.template, path) !== undefined);
+      const matching = ROUTES.filter(
+        (other) => other.method === method && matchTemplate(other.template, path) !== undefined,
+      );
       expect(matching.map((other) => other.template)).toEqual([template]);
     }
   });

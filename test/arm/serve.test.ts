@@ -12,11 +12,15 @@ const logged: string[] = [];
 let given = 0;
 const ports = { ids: { guid: () => `guid-${++given}` }, log: (line: string) => logged.push(line) } as unknown as Ports;
 
-const T = '/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.RecoveryServices/vaults/{vault}' as const;
+const T =
+  '/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.RecoveryServices/vaults/{vault}' as const;
 const routes = [
   route('GET', T, 'Backup Reader', async (call) => ({
     status: 200,
-    body: { ...call.params, link: call.link(`${VAULT}/${call.params.vault}/a;b c`, { $filter: "x eq 'y z'", $top: undefined }) },
+    body: {
+      ...call.params,
+      link: call.link(`${VAULT}/${call.params.vault}/a;b c`, { $filter: "x eq 'y z'", $top: undefined }),
+    },
   })),
   route('PUT', T, 'Backup Contributor', async (call) => ({ status: 200, body: { sent: (await call.body()) ?? null } })),
   route('DELETE', T, 'Backup Contributor', async () => {
@@ -28,7 +32,16 @@ const routes = [
   }),
 ];
 
-function ask(path: string, { method = 'GET', roles = ['Backup Contributor'] as Role[], headers = {}, body = '', publicUrl = undefined as string | undefined } = {}) {
+function ask(
+  path: string,
+  {
+    method = 'GET',
+    roles = ['Backup Contributor'] as Role[],
+    headers = {},
+    body = '',
+    publicUrl = undefined as string | undefined,
+  } = {},
+) {
   const serve = armApi(
     { config: { subscriptionId: SUBSCRIPTION, tokens: { issuer: '', audiences: [], jwksUrl: '' }, publicUrl }, ports },
     async (authorization) => {
@@ -37,14 +50,25 @@ function ask(path: string, { method = 'GET', roles = ['Backup Contributor'] as R
     },
     routes,
   );
-  const request: ArmRequest = { method, url: `http://inside:80${path}`, headers: new Headers(headers), text: async () => body };
-  return serve(request) as Promise<{ status: number; headers: Record<string, string>; body: Record<string, unknown> & { error: Record<string, unknown> } }>;
+  const request: ArmRequest = {
+    method,
+    url: `http://inside:80${path}`,
+    headers: new Headers(headers),
+    text: async () => body,
+  };
+  return serve(request) as Promise<{
+    status: number;
+    headers: Record<string, string>;
+    body: Record<string, unknown> & { error: Record<string, unknown> };
+  }>;
 }
 const at = (vault: string, query = 'api-version=2023-06-01') => `${VAULT}/${vault}?${query}`;
 
 describe('the front door', () => {
   it('passes a good call with its names, whatever the spelling', async () => {
-    const { status, body } = await ask(at('V1').replace('resourceGroups', 'RESOURCEGROUPS').replace('api-version', 'API-Version'));
+    const { status, body } = await ask(
+      at('V1').replace('resourceGroups', 'RESOURCEGROUPS').replace('api-version', 'API-Version'),
+    );
     expect(status).toBe(200);
     expect(body).toMatchObject({ vault: 'V1', group: 'g', subscription: SUBSCRIPTION });
   });
@@ -61,7 +85,12 @@ describe('the front door', () => {
     ['a method that the path lacks', [at('v1'), { method: 'POST' }], 405, 'MethodNotAllowed'],
     ['too small a role', [at('v1'), { method: 'PUT', roles: ['Backup Operator'] }], 403, 'AuthorizationFailed'],
     ['no role', [at('v1'), { roles: [] }], 403, 'AuthorizationFailed'],
-    ['too small a role for what the body asks', [at('v1'), { method: 'PATCH', roles: ['Backup Reader'] }], 403, 'AuthorizationFailed'],
+    [
+      'too small a role for what the body asks',
+      [at('v1'), { method: 'PATCH', roles: ['Backup Reader'] }],
+      403,
+      'AuthorizationFailed',
+    ],
     ['a name with a slash in it', [at('a%2Fb')], 400, 'InvalidResourceName'],
     ['a name that is too long', [at('v'.repeat(51))], 400, 'InvalidResourceName'],
     ['a group with an illegal name', [at('v1').replace('/g/', '/g%3C/')], 400, 'InvalidResourceName'],
@@ -77,7 +106,9 @@ describe('the front door', () => {
 
   it('says what a name may be, which role is needed, which methods there are', async () => {
     expect((await ask(at('1v'))).body.error['message']).toContain('2 to 50 letters, digits and hyphens');
-    expect((await ask(at('v1'), { method: 'PUT', roles: ['Backup Reader'] })).body.error['message']).toContain('"Backup Contributor"');
+    expect((await ask(at('v1'), { method: 'PUT', roles: ['Backup Reader'] })).body.error['message']).toContain(
+      '"Backup Contributor"',
+    );
     expect((await ask(at('v1'), { method: 'POST' })).headers['allow']).toBe('GET, PUT, DELETE, PATCH');
   });
 

@@ -27,7 +27,15 @@ function point(change: Partial<Record<keyof PointRow, unknown>> = {}): PointRow 
         { disk: 'd2', lun: 3, name: 'data', url: 'u', createdAt: 'c', sizeBytes: 512, snapshot: 'x' },
       ],
       lacking: [{ lun: 4, name: 'other' }],
-      vm: { id: 'i', vmId: 'v', name: 'Web1', resourceGroup: 'App', location: 'l', size: 'Standard_A1', osType: 'Linux' },
+      vm: {
+        id: 'i',
+        vmId: 'v',
+        name: 'Web1',
+        resourceGroup: 'App',
+        location: 'l',
+        size: 'Standard_A1',
+        osType: 'Linux',
+      },
     },
     instant: 'Valid',
     vault: 'Valid',
@@ -42,7 +50,11 @@ function point(change: Partial<Record<keyof PointRow, unknown>> = {}): PointRow 
 
 interface View {
   name: string;
-  properties: Record<string, never> & { recoveryPointProperties: object; strata: object; recoveryPointTierDetails: object[] };
+  properties: Record<string, never> & {
+    recoveryPointProperties: object;
+    strata: object;
+    recoveryPointTierDetails: object[];
+  };
 }
 const view = (row: PointRow, form: 'listed' | 'single' = 'single', rules: typeof policy | undefined = policy) =>
   pointView(row, { vault, names, policy: rules, kind: 'full' }, form) as unknown as View;
@@ -74,8 +86,13 @@ describe('a recovery point', () => {
   });
 
   it('tells when it ends and by which rule', () => {
-    const expiry = (row: PointRow, rules: typeof policy | undefined = policy) => view(row, 'single', rules).properties.recoveryPointProperties;
-    expect(expiry(point())).toEqual({ expiryTime: new Date(AT + 14 * DAY).toISOString(), ruleName: 'Daily', isSoftDeleted: false });
+    const expiry = (row: PointRow, rules: typeof policy | undefined = policy) =>
+      view(row, 'single', rules).properties.recoveryPointProperties;
+    expect(expiry(point())).toEqual({
+      expiryTime: new Date(AT + 14 * DAY).toISOString(),
+      ruleName: 'Daily',
+      isSoftDeleted: false,
+    });
     const retainUntil = AT + 100 * DAY;
     expect(expiry(point({ trigger: 'onDemand', retainUntil }))).toMatchObject({
       expiryTime: new Date(retainUntil).toISOString(),
@@ -92,12 +109,19 @@ describe('a recovery point', () => {
       recoveryPointDiskConfiguration: {
         numberOfDisksIncludedInBackup: 2,
         numberOfDisksAttachedToVm: 3,
-        includedDiskList: [{ lun: -1, name: 'os' }, { lun: 3, name: 'data' }],
+        includedDiskList: [
+          { lun: -1, name: 'os' },
+          { lun: 3, name: 'data' },
+        ],
         excludedDiskList: [{ lun: 4, name: 'other' }],
       },
     });
     expect(view(point(), 'listed').properties).toMatchObject({
-      recoveryPointDiskConfiguration: { numberOfDisksIncludedInBackup: 2, includedDiskList: null, excludedDiskList: null },
+      recoveryPointDiskConfiguration: {
+        numberOfDisksIncludedInBackup: 2,
+        includedDiskList: null,
+        excludedDiskList: null,
+      },
     });
     expect(view(point({ note: 'why' })).properties.strata).toEqual({
       label: 'Snapshot and vault',
@@ -152,7 +176,12 @@ describe('a job', () => {
         estimatedRemainingDuration: 'PT2M',
         tasksList: [
           { taskId: 'Take Snapshot', status: 'Completed', duration: 'PT41S', progressPercentage: 100 },
-          { taskId: 'Transfer data to vault', status: 'InProgress', endTime: '0001-01-01T00:00:00', progressPercentage: 25 },
+          {
+            taskId: 'Transfer data to vault',
+            status: 'InProgress',
+            endTime: '0001-01-01T00:00:00',
+            progressPercentage: 25,
+          },
         ],
         propertyBag: {
           'VM Name': 'Web1',
@@ -175,14 +204,25 @@ describe('a job', () => {
     const errors = [{ code: 'VMNotFoundV2', message: 'gone', recommendations: ['look'] }];
     expect(shown(job({ status: 'Failed', endedAt: AT + 5_500, errors })).properties).toMatchObject({
       duration: 'PT5.5S',
-      errorDetails: [{ errorCode: 400_094, errorTitle: 'VMNotFoundV2', errorString: 'gone', recommendations: ['look'] }],
+      errorDetails: [
+        { errorCode: 400_094, errorTitle: 'VMNotFoundV2', errorString: 'gone', recommendations: ['look'] },
+      ],
       extendedInfo: { dynamicErrorMessage: 'gone' },
     });
   });
 
   it('has a list of tasks even if it is empty', () => {
-    const row = job({ operation: 'ConfigureBackup', status: 'Completed', tasks: [], totalBytes: 0, doneBytes: 0, sources: [] });
-    expect(shown(row).properties).toMatchObject({ extendedInfo: { tasksList: [], propertyBag: { 'VM Name': 'Web1' } } });
+    const row = job({
+      operation: 'ConfigureBackup',
+      status: 'Completed',
+      tasks: [],
+      totalBytes: 0,
+      doneBytes: 0,
+      sources: [],
+    });
+    expect(shown(row).properties).toMatchObject({
+      extendedInfo: { tasksList: [], propertyBag: { 'VM Name': 'Web1' } },
+    });
   });
 
   it.each([

@@ -45,7 +45,12 @@ describe('a VM, from its first backup to its restore, through the official clien
   it('makes a vault that clients understand', async () => {
     const { vaults } = platform.vaults();
     const vault = await vaults
-      .createOrUpdate(GROUP, VAULT, { location: 'West Europe', sku: { name: 'Standard' }, tags: { team: 'a' }, properties: {} })
+      .createOrUpdate(GROUP, VAULT, {
+        location: 'West Europe',
+        sku: { name: 'Standard' },
+        tags: { team: 'a' },
+        properties: {},
+      })
       .pollUntilDone?.();
     const made = vault ?? (await vaults.get(GROUP, VAULT));
     expect(made).toMatchObject({ name: VAULT, location: LOCATION, tags: { team: 'a' } });
@@ -67,9 +72,9 @@ describe('a VM, from its first backup to its restore, through the official clien
     const sent = dailyPolicy(14);
     const policy = await client.protectionPolicies.createOrUpdate(VAULT, GROUP, 'nightly', { properties: sent });
     expect(policy.properties).toMatchObject({ ...sent, protectedItemsCount: 0 });
-    const names = (await all(client.backupPolicies.list(VAULT, GROUP, { filter: "backupManagementType eq 'AzureIaasVM'" }))).map(
-      ({ name }) => name,
-    );
+    const names = (
+      await all(client.backupPolicies.list(VAULT, GROUP, { filter: "backupManagementType eq 'AzureIaasVM'" }))
+    ).map(({ name }) => name);
     expect(names).toEqual(['DefaultPolicy', 'nightly']);
   });
 
@@ -85,11 +90,20 @@ describe('a VM, from its first backup to its restore, through the official clien
     const job = await jobOf(client, VAULT, (options) =>
       client.protectedItems.createOrUpdate(
         ...at(VAULT, VM.toLowerCase()),
-        { properties: { protectedItemType: 'Microsoft.Compute/virtualMachines', sourceResourceId: vmId, policyId: policyId! } },
+        {
+          properties: {
+            protectedItemType: 'Microsoft.Compute/virtualMachines',
+            sourceResourceId: vmId,
+            policyId: policyId!,
+          },
+        },
         options,
       ),
     );
-    expect((await ended(client, VAULT, job)).properties).toMatchObject({ operation: 'ConfigureBackup', status: 'Completed' });
+    expect((await ended(client, VAULT, job)).properties).toMatchObject({
+      operation: 'ConfigureBackup',
+      status: 'Completed',
+    });
     expect(await all(client.backupProtectableItems.list(VAULT, GROUP, { filter }))).toEqual([]);
     expect(await client.backupStatus.get(LOCATION, { resourceType: 'VM', resourceId: vmId })).toMatchObject({
       protectionStatus: 'Protected',
@@ -97,14 +111,72 @@ describe('a VM, from its first backup to its restore, through the official clien
       vaultId: expect.stringMatching(/\/vaults\/life-vault$/),
     });
     const items = await all(
-      client.backupProtectedItems.list(VAULT, GROUP, { filter: `${filter} and itemType eq 'VM' and policyName eq 'nightly'` }),
+      client.backupProtectedItems.list(VAULT, GROUP, {
+        filter: `${filter} and itemType eq 'VM' and policyName eq 'nightly'`,
+      }),
     );
     expect(items.map(({ properties }) => properties)).toMatchObject([
-      { protectedItemType: 'Microsoft.Compute/virtualMachines', friendlyName: VM, protectionState: 'IRPending', policyName: 'nightly' },
+      {
+        protectedItemType: 'Microsoft.Compute/virtualMachines',
+        friendlyName: VM,
+        protectionState: 'IRPending',
+        policyName: 'nightly',
+      },
     ]);
     expect((await client.protectionPolicies.get(VAULT, GROUP, 'nightly')).properties?.protectedItemsCount).toBe(1);
-    const containers = await all(client.backupProtectionContainers.list(VAULT, GROUP, { filter: `${filter} and status eq 'Registered'` }));
+    const containers = await all(
+      client.backupProtectionContainers.list(VAULT, GROUP, { filter: `${filter} and status eq 'Registered'` }),
+    );
     expect(containers.map(({ name }) => name)).toEqual([containerOf(VM.toLowerCase())]);
+  });
+
+  it('answers 202 with links that lead to the job and to the item', async () => {
+    const path = `${itemPath()}?api-version=2023-06-01`.replaceAll(';', '%3B').replace('/vaults/', '//VAULTS/');
+    const body = {
+      properties: {
+        protectedItemType: 'Microsoft.Compute/virtualMachines',
+        sourceResourceId: vmId,
+        policyId: `${vaultPath()}/backupPolicies/DefaultPolicy`,
+      },
+    };
+    const { status, headers, body: empty } = await platform.call('PUT', path, body);
+    expect([status, empty]).toEqual([202, undefined]);
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+    const follow = (link: string | null) => platform.call('GET', link!.slice(platform.endpoints.https.length));
+    const operation = await follow(headers.get('azure-asyncoperation'));
+    expect(operation.body).toMatchObject({
+      status: 'Succeeded',
+      properties: { objectType: 'OperationStatusJobExtendedInfo' },
+    });
+    const result = await follow(headers.get('location'));
+    expect([result.status, result.body.properties.policyName]).toEqual([200, 'DefaultPolicy']);
+    const atVault = await platform.call(
+      'GET',
+      `${vaultPath()}/backupOperations/${operation.body.name}?api-version=2022-09-01-preview`,
+    );
+    expect(atVault.body).toEqual(operation.body);
+    const elsewhere = headers.get('azure-asyncoperation')!.replaceAll(`;${VM.toLowerCase()}`, ';other');
+    expect((await follow(elsewhere)).status).toBe(404);
+    await platform.call('PUT', path, {
+      properties: { ...body.properties, policyId: `${vaultPath()}/backupPolicies/nightly` },
+    });
+  });
+
+  it('refreshes containers as clients wait for it', async () => {
+    const client = platform.backup(['Backup Operator']);
+    let location: string | undefined;
+    await client.protectionContainers.refresh(VAULT, GROUP, 'Azure', {
+      onResponse: ({ status, headers }) => {
+        expect(status).toBe(202);
+        location = headers.get('location');
+      },
+    });
+    const operation = new URL(location!).pathname.split('/').at(-1)!;
+    let ended: number | undefined;
+    await client.protectionContainerRefreshOperationResults.get(VAULT, GROUP, 'Azure', operation, {
+      onResponse: ({ status }) => (ended = status),
+    });
+    expect(ended).toBe(204);
   });
 
   const expiry = new Date('2041-06-12T00:00:00Z');
@@ -149,7 +221,10 @@ describe('a VM, from its first backup to its restore, through the official clien
       ],
       recoveryPointDiskConfiguration: {
         numberOfDisksIncludedInBackup: 2,
-        includedDiskList: [{ lun: -1, name: `${VM}-os` }, { lun: 0, name: `${VM}-d0` }],
+        includedDiskList: [
+          { lun: -1, name: `${VM}-os` },
+          { lun: 0, name: `${VM}-d0` },
+        ],
       },
       recoveryPointProperties: { expiryTime: expiry.toISOString(), ruleName: 'OnDemand' },
     });
@@ -161,7 +236,11 @@ describe('a VM, from its first backup to its restore, through the official clien
       storedBytes: expect.any(Number),
     });
     const item = await client.protectedItems.get(...at(VAULT, VM));
-    expect(item.properties).toMatchObject({ protectionState: 'Protected', lastBackupStatus: 'Completed', extendedInfo: { recoveryPointCount: 1 } });
+    expect(item.properties).toMatchObject({
+      protectionState: 'Protected',
+      lastBackupStatus: 'Completed',
+      extendedInfo: { recoveryPointCount: 1 },
+    });
   });
 
   it('makes an incremental point of what has changed, that cites its policy rule no less', async () => {
@@ -173,7 +252,9 @@ describe('a VM, from its first backup to its restore, through the official clien
     );
     expect((await ended(client, VAULT, jobId)).properties.status).toBe('Completed');
     const { body } = await platform.call('GET', `${itemPath()}/recoveryPoints?api-version=2023-06-01&$top=1`);
-    expect(body.value).toMatchObject([{ properties: { strata: { kind: 'incremental', dataBlocks: 1, clearedBlocks: 1 } } }]);
+    expect(body.value).toMatchObject([
+      { properties: { strata: { kind: 'incremental', dataBlocks: 1, clearedBlocks: 1 } } },
+    ]);
     const next = await platform.call('GET', body.nextLink.slice(platform.endpoints.https.length));
     expect(next.body).toMatchObject({ value: [{ name: pointName }], nextLink: null });
   });
@@ -199,7 +280,9 @@ describe('a VM, from its first backup to its restore, through the official clien
     const bag = properties.extendedInfo?.propertyBag ?? {};
     expect(bag).toMatchObject({ 'Job Type': 'Recover disks', 'Target Storage Account Name': 'stratadisks2' });
     const container = platform.blobs('stratadisks2').getContainerClient(bag['Config Blob Container Name']!);
-    const config = JSON.parse((await container.getBlobClient(bag['Config Blob Name']!).downloadToBuffer()).toString()) as {
+    const config = JSON.parse(
+      (await container.getBlobClient(bag['Config Blob Name']!).downloadToBuffer()).toString(),
+    ) as {
       disks: { role: string; vhdUri: string }[];
     };
     for (const [i, { vhdUri }] of config.disks.entries()) {
@@ -213,8 +296,16 @@ describe('a VM, from its first backup to its restore, through the official clien
     const operations = (await all(client.backupJobs.list(VAULT, GROUP))).map(
       ({ properties }) => (properties as { operation?: string }).operation,
     );
-    expect(operations).toEqual(['Restore', 'Backup', 'Backup', 'ConfigureBackup']);
-    const filter = "backupManagementType eq 'AzureIaasVM' and endTime eq '2199-01-01 12:00:00 AM' and operation eq 'Backup' and startTime eq '2020-01-01 00:00:00 AM' and status eq 'Completed'";
+    expect(operations).toEqual([
+      'Restore',
+      'Backup',
+      'Backup',
+      'ConfigureBackup',
+      'ConfigureBackup',
+      'ConfigureBackup',
+    ]);
+    const filter =
+      "backupManagementType eq 'AzureIaasVM' and endTime eq '2199-01-01 12:00:00 AM' and operation eq 'Backup' and startTime eq '2020-01-01 00:00:00 AM' and status eq 'Completed'";
     expect(await all(client.backupJobs.list(VAULT, GROUP, { filter }))).toHaveLength(2);
     let path = `${vaultPath()}/backupJobs?api-version=2023-06-01&%24top=3`;
     const seen: string[] = [];
@@ -223,7 +314,20 @@ describe('a VM, from its first backup to its restore, through the official clien
       seen.push(...body.value.map(({ name }: { name: string }) => name));
       path = body.nextLink?.slice(platform.endpoints.https.length) ?? '';
     }
-    expect(new Set(seen).size).toBe(4);
+    expect(seen).toHaveLength(6);
+    expect(new Set(seen).size).toBe(6);
+  });
+
+  it('cancels a backup that has just begun', async () => {
+    const client = platform.backup(['Backup Operator']);
+    const jobId = await jobOf(client, VAULT, (options) =>
+      client.backups.trigger(...at(VAULT, VM), { properties: { objectType: 'IaasVMBackupRequest' } }, options),
+    );
+    await client.jobCancellations.trigger(VAULT, GROUP, jobId);
+    expect((await ended(client, VAULT, jobId)).properties).toMatchObject({
+      status: 'Cancelled',
+      errorDetails: [{ errorCode: 400158, errorTitle: 'UserErrorJobSuccessfullyCancelled' }],
+    });
   });
 
   it('stops protection and keeps the data, for a contributor', async () => {
@@ -242,11 +346,15 @@ describe('a VM, from its first backup to its restore, through the official clien
       message: expect.stringContaining('Backup Contributor'),
     });
     const client = platform.backup();
-    const job = await jobOf(client, VAULT, (options) => client.protectedItems.createOrUpdate(...at(VAULT, VM), stop, options));
+    const job = await jobOf(client, VAULT, (options) =>
+      client.protectedItems.createOrUpdate(...at(VAULT, VM), stop, options),
+    );
     expect((await ended(client, VAULT, job)).properties.operation).toBe('DisableBackup');
     const { properties } = await client.protectedItems.get(...at(VAULT, VM));
     expect(properties).toMatchObject({ protectionState: 'ProtectionStopped', policyId: '', policyName: '' });
-    await expect(client.backups.trigger(...at(VAULT, VM), { properties: { objectType: 'IaasVMBackupRequest' } })).rejects.toMatchObject({
+    await expect(
+      client.backups.trigger(...at(VAULT, VM), { properties: { objectType: 'IaasVMBackupRequest' } }),
+    ).rejects.toMatchObject({
       statusCode: 409,
       code: 'UserErrorProtectionStopped',
     });
@@ -255,10 +363,28 @@ describe('a VM, from its first backup to its restore, through the official clien
     });
     await expect(client.protectedItems.delete(...at(VAULT, VM))).rejects.toMatchObject({ statusCode: 405 });
   });
+
+  it('resumes with a policy', async () => {
+    const client = platform.backup(['Backup Operator']);
+    await client.protectedItems.createOrUpdate(...at(VAULT, VM), {
+      properties: {
+        protectedItemType: 'Microsoft.Compute/virtualMachines',
+        sourceResourceId: vmId,
+        policyId: `${vaultPath()}/backupPolicies/nightly`,
+      },
+    });
+    const { properties } = await client.protectedItems.get(...at(VAULT, VM));
+    expect(properties).toMatchObject({
+      protectionState: 'Protected',
+      policyName: 'nightly',
+      extendedInfo: { recoveryPointCount: 2 },
+    });
+  });
 });
 
 const vaultPath = (): string =>
   `/subscriptions/${platform.endpoints.subscriptionId}/resourceGroups/${GROUP}/providers/Microsoft.RecoveryServices/vaults/${VAULT}`;
-const itemPath = (): string => `${vaultPath()}/backupFabrics/Azure/protectionContainers/${containerOf(VM)}/protectedItems/${itemOf(VM)}`;
+const itemPath = (): string =>
+  `${vaultPath()}/backupFabrics/Azure/protectionContainers/${containerOf(VM)}/protectedItems/${itemOf(VM)}`;
 const accountId = (name: string): string =>
   `/subscriptions/${platform.endpoints.subscriptionId}/resourceGroups/strata-local/providers/Microsoft.Storage/storageAccounts/${name}`;

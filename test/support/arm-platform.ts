@@ -160,7 +160,9 @@ export const at = (vault: string, vm: string): [string, string, string, string, 
 export async function jobOf(
   client: RecoveryServicesBackupClient,
   vault: string,
-  act: (options: { onResponse: (raw: { headers: { get(name: string): string | undefined } }) => void }) => Promise<unknown>,
+  act: (options: {
+    onResponse: (raw: { headers: { get(name: string): string | undefined } }) => void;
+  }) => Promise<unknown>,
 ): Promise<string> {
   let header: string | undefined;
   await act({ onResponse: ({ headers }) => (header ??= headers.get('azure-asyncoperation')) });

@@ -1,0 +1,190 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { CLEARED } from '../../shared/domain/extent.ts';
+import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { decodeLayer } from '../../shared/format/layer-file.ts';
+import { layerName } from '../../shared/format/names.ts';
+import { startBackup } from '../../shared/services/backup.ts';
+import { itemKey } from '../../shared/services/keys.ts';
+import { runStep } from '../../shared/services/run-step.ts';
+import { liveManifests } from '../support/vault-map.ts';
+import { VAULT, type World, createWorld } from '../support/world.ts';
+
+/*
+ * What a second backup writes down of what happened to a disk since the first: no block too many, and none too few. A disk of ten
+ * blocks in regions of four, all of them written at first.
+ */
+
+const B = BLOCK_BYTES;
+const noise = (seed: number, blocks: number): Buffer => Buffer.from(Array.from({ length: blocks * B }, (_, i) => (i * seed + (i >> 7) * 31) & 0xff));
+
+async function start(diff: 'exact' | 'lying'): Promise<{ world: World; disk: string }> {
+  const world = await createWorld({ diff });
+  const disk = (await world.createVm('vm', [10 * B]))[0]!;
+  await world.protect('vm');
+  await world.disks.write(disk, 0, noise(3, 10));
+  await backUp(world);
+  return { world, disk };
+}
+
+async function backUp(world: World): Promise<void> {
+  const job = await world.backup('vm');
+  expect(job.errors).toEqual([]);
+  world.clock.advance(60_000);
+}
+
+/** The blocks of the disk that the newest point's own layers have data of, and those that they clear. */
+function newest(world: World): { data: number[]; cleared: number[] } {
+  const blobs = world.vaults.blobs(world.vaults.containerNames()[0]!);
+  const manifest = liveManifests(blobs).at(-1)!;
+  const found = { data: [] as number[], cleared: [] as number[] };
+  for (const { disk, regions } of manifest.disks) {
+    for (const { region, layers } of regions) {
+      for (const layer of layers) {
+        const name = layerName({ item: manifest.item, disk, region, ...layer });
+        for (const { start, count, frame } of decodeLayer(name, blobs.get(name)!.body).extents) {
+          for (let i = 0; i < count; i++) (frame === CLEARED ? found.cleared : found.data).push(region * 4 + start + i);
+        }
+      }
+    }
+  }
+  return found;
+}
+
+async function vaultOnly(world: World): Promise<void> {
+  for (const { set } of await world.points('vm')) {
+    for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+  }
+}
+
+async function restoresTo(world: World, disk: string): Promise<void> {
+  const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
+  await vaultOnly(world);
+  const { job, disks } = await world.restore('vm', (await world.points('vm')).at(-1)!.point);
+  expect(job.errors).toEqual([]);
+  expect(Buffer.compare(disks[0]!, image)).toBe(0);
+}
+
+const CASES: [string, (world: World, disk: string) => Promise<void>, { data: number[]; cleared: number[] }][] = [
+  ['nothing', async () => undefined, { data: [], cleared: [] }],
+  ['a block written anew', async ({ disks }, disk) => disks.write(disk, 5 * B, noise(5, 1)), { data: [5], cleared: [] }],
+  ['a sector in the middle of a block', async ({ disks }, disk) => disks.write(disk, 5 * B + 1024, noise(5, 1).subarray(0, 512)), { data: [5], cleared: [] }],
+  ['the same bytes written again', async ({ disks }, disk) => disks.write(disk, 5 * B, noise(3, 10).subarray(5 * B, 6 * B)), { data: [], cleared: [] }],
+  ['a block cleared', async ({ disks }, disk) => disks.clear(disk, { start: 5 * B, end: 6 * B }), { data: [], cleared: [5] }],
+  ['a whole region cleared', async ({ disks }, disk) => disks.clear(disk, { start: 4 * B, end: 8 * B }), { data: [], cleared: [4, 5, 6, 7] }],
+  ['a block cleared in part', async ({ disks }, disk) => disks.clear(disk, { start: 5 * B + 512, end: 6 * B }), { data: [5], cleared: [] }],
+  ['the end of one block, all of the next, the start of a third cleared', async ({ disks }, disk) => disks.clear(disk, { start: 5 * B - 512, end: 6 * B + 512 }), { data: [4, 6], cleared: [5] }],
+  ['zeros written over a block', async ({ disks }, disk) => disks.write(disk, 5 * B, Buffer.alloc(B)), { data: [], cleared: [5] }],
+  [
+    'a block cleared in part and the rest overwritten with zeros',
+    async ({ disks }, disk) => {
+      await disks.clear(disk, { start: 5 * B, end: 5 * B + 1024 });
+      await disks.write(disk, 5 * B + 1024, Buffer.alloc(B - 1024));
+    },
+    { data: [], cleared: [5] },
+  ],
+  ['a block shrunk away', async ({ disks }, disk) => disks.resize(disk, 9 * B), { data: [], cleared: [9] }],
+  ['half of a block shrunk away', async ({ disks }, disk) => disks.resize(disk, 9 * B + 1024), { data: [9], cleared: [] }],
+  ['regions shrunk away', async ({ disks }, disk) => disks.resize(disk, 2 * B), { data: [], cleared: [2, 3, 4, 5, 6, 7, 8, 9] }],
+  [
+    'a shrink and a growth before anybody looked',
+    async ({ disks }, disk) => {
+      await disks.resize(disk, 6 * B + 512);
+      await disks.resize(disk, 12 * B);
+    },
+    { data: [6], cleared: [7, 8, 9] },
+  ],
+];
+
+describe.each(['exact', 'lying'] as const)('with a provider whose diff is %s, a backup writes down', (diff) => {
+  let world: World;
+  let disk: string;
+  beforeEach(async () => {
+    ({ world, disk } = await start(diff));
+  });
+
+  it.each(CASES)('%s', async (_, change, expected) => {
+    await change(world, disk);
+    await backUp(world);
+    expect(newest(world)).toEqual(expected);
+    await restoresTo(world, disk);
+  });
+
+  it('of a disk that grows again after a shrink that a point has seen, nothing of what was cut off', async () => {
+    await world.disks.resize(disk, 5 * B + 512);
+    await backUp(world);
+    await world.disks.resize(disk, 10 * B);
+    await backUp(world);
+    expect(newest(world)).toEqual({ data: [], cleared: [] });
+    await restoresTo(world, disk);
+  });
+
+  it('a block that becomes again what it was two points ago', async () => {
+    await world.disks.write(disk, 5 * B, noise(5, 1));
+    await backUp(world);
+    await world.disks.write(disk, 5 * B, noise(3, 10).subarray(5 * B, 6 * B));
+    await backUp(world);
+    expect(newest(world)).toEqual({ data: [5], cleared: [] });
+    await restoresTo(world, disk);
+  });
+
+  it('a block written with what it had before it was cleared', async () => {
+    await world.disks.clear(disk, { start: 5 * B, end: 6 * B });
+    await backUp(world);
+    await world.disks.write(disk, 5 * B, noise(3, 10).subarray(5 * B, 6 * B));
+    await backUp(world);
+    expect(newest(world)).toEqual({ data: [5], cleared: [] });
+    await restoresTo(world, disk);
+  });
+});
+
+describe('the source of changes', () => {
+  const sources = async (world: World): Promise<string[]> => (await world.backup('vm')).sources.map(({ source }) => source);
+
+  it('is the provider\'s diff where it can be trusted', async () => {
+    expect(await sources((await start('exact')).world)).toEqual(['diff']);
+  });
+  it('is hashes where the provider answers what it cannot know', async () => {
+    expect(await sources((await start('lying')).world)).toEqual(['hashes']);
+  });
+  it('is hashes where the base snapshot is gone', async () => {
+    const { world } = await start('exact');
+    await vaultOnly(world);
+    expect(await sources(world)).toEqual(['hashes']);
+  });
+  it.each([
+    ['was deleted and made again', 5_000, true],
+    ['was overwritten, its snapshots still there', 5_000, false],
+    ['was overwritten within the second in which it was made', 0, false],
+  ])('is hashes where the disk %s', async (_, laterMs, deleted) => {
+    const { world, disk } = await start('exact');
+    world.clock.advance(laterMs - (laterMs === 0 ? 60_000 : 0));
+    if (deleted) await world.disks.delete(disk);
+    await world.disks.create(disk, 10 * B);
+    world.clock.advance(laterMs === 0 ? 60_000 : 0);
+    await world.disks.write(disk, 0, noise(3, 10).subarray(0, 2 * B));
+    const job = await world.backup('vm');
+    expect(job.errors).toEqual([]);
+    expect(job.sources).toMatchObject([{ source: 'hashes', reason: expect.stringMatching(/replaced|gone|BlobOverwritten/) }]);
+    expect(newest(world)).toEqual({ data: [], cleared: [2, 3, 4, 5, 6, 7, 8, 9] });
+    await restoresTo(world, disk);
+  });
+  it('becomes hashes where the base snapshot goes while units are under way', async () => {
+    const { world, disk } = await start('exact');
+    const [first] = await world.points('vm');
+    await world.disks.write(disk, 5 * B, noise(5, 1));
+    const image = await world.disks.read(disk, { start: 0, end: 10 * B });
+    const id = await startBackup(world.ports, VAULT, itemKey('app', 'vm'), { kind: 'onDemand' });
+    for (let message = world.queue.take(); message !== undefined; message = world.queue.take()) {
+      if (message.step.step === 'transfer-unit') {
+        for (const { url, snapshot } of first!.set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+      }
+      await runStep(world.ports, message.step);
+    }
+    await world.drain();
+    const job = await world.job(id);
+    expect(job).toMatchObject({ status: 'Completed', errors: [], sources: [{ source: 'hashes' }] });
+    expect(newest(world)).toEqual({ data: [5], cleared: [] });
+    expect(Buffer.compare((await world.restore('vm', job.point!)).disks[0]!, image)).toBe(0);
+    await restoresTo(world, disk);
+  });
+});
