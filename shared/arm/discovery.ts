@@ -1,8 +1,7 @@
 import type { ItemRow } from '../catalog/catalog.ts';
 import type { VirtualMachine } from '../compute/compute.ts';
 import { parseVirtualMachineId } from '../compute/vm-id.ts';
-import type { VaultAddress } from '../services/keys.ts';
-import { itemKey, vaultKey } from '../services/keys.ts';
+import { itemKey, type VaultAddress, vaultKey } from '../services/keys.ts';
 import { listVaults } from '../services/vaults.ts';
 import { backupStatusBody, parseBody } from './bodies.ts';
 import { resourceNotFound } from './errors.ts';
@@ -21,9 +20,8 @@ import {
 } from './names.ts';
 import { accepted, theOperation } from './operations.ts';
 import { page, type Sorted } from './paging.ts';
-import { listLink } from './policies.ts';
 import type { Call } from './route.ts';
-import { theVault, type VaultCall } from './vaults.ts';
+import { theVault, type VaultCall, listLink } from './vaults.ts';
 
 const VM_TYPE = 'Microsoft.Compute/virtualMachines';
 

@@ -14,9 +14,8 @@ import { type ItemNames, keyOf, parseItemNames, protectedItemName, shortContaine
 import { accepted, changedItem, statusAnswer, theOperation } from './operations.ts';
 import { page, type Sorted } from './paging.ts';
 import { isVisible } from './point-view.ts';
-import { listLink } from './policies.ts';
 import type { Call } from './route.ts';
-import { type FoundVault, theVault, type VaultCall } from './vaults.ts';
+import { type FoundVault, theVault, type VaultCall, listLink } from './vaults.ts';
 
 export type ItemCall = Call<'subscription' | 'group' | 'vault' | 'container' | 'item'>;
 

@@ -11,9 +11,8 @@ import { JOB_OPERATIONS, JOB_STATUSES, jobView, statusOf } from './job-view.ts';
 import { MANAGEMENT_TYPES, VM_MANAGEMENT } from './kinds.ts';
 import { accepted, statusAnswer, theOperation } from './operations.ts';
 import { newestFirst, page, type Sorted } from './paging.ts';
-import { listLink } from './policies.ts';
 import type { Call } from './route.ts';
-import { type FoundVault, theVault, type VaultCall } from './vaults.ts';
+import { type FoundVault, theVault, type VaultCall, listLink } from './vaults.ts';
 
 type JobCall = Call<'subscription' | 'group' | 'vault' | 'job'>;
 

@@ -16,8 +16,8 @@ import { regionName } from './names.ts';
 import { accepted } from './operations.ts';
 import { newestFirst, page } from './paging.ts';
 import { fullPoint, isVisible, pointView, type PointContext } from './point-view.ts';
-import { listLink } from './policies.ts';
 import type { Call } from './route.ts';
+import { listLink } from './vaults.ts';
 
 type PointCall = Call<'subscription' | 'group' | 'vault' | 'container' | 'item' | 'point'>;
 

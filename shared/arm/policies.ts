@@ -9,7 +9,7 @@ import { MANAGEMENT_TYPES, VM_MANAGEMENT, WORKLOAD_TYPES } from './kinds.ts';
 import { page, type Sorted } from './paging.ts';
 import { parsePolicy } from './policy-wire.ts';
 import type { Call } from './route.ts';
-import { type FoundVault, theVault, type VaultCall } from './vaults.ts';
+import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
 
 type PolicyCall = Call<'subscription' | 'group' | 'vault' | 'policy'>;
 
@@ -78,17 +78,4 @@ export async function listPolicies(call: VaultCall): Promise<ArmAnswer> {
     }
   }
   return ok(page(policies, call.query, (token) => listLink(call, vault, 'backupPolicies', token)));
-}
-
-/** The link to the next page of one of a vault's lists: the same question with the token. */
-export function listLink(call: VaultCall, vault: FoundVault, path: string, skipToken: string): string {
-  const { address } = vault;
-  return call.link(
-    `/subscriptions/${address.subscriptionId}/resourceGroups/${address.resourceGroup}/providers/${VAULT_TYPE}/${address.vault}/${path}`,
-    {
-      $filter: call.query.get('$filter'),
-      $top: call.query.get('$top'),
-      $skipToken: skipToken,
-    },
-  );
 }

@@ -1,5 +1,4 @@
-import type { ArmAnswer } from './http.ts';
-import { ok } from './http.ts';
+import { type ArmAnswer, ok } from './http.ts';
 import { VAULT_TYPE, vaultId } from './ids.ts';
 import { theVault, type VaultCall } from './vaults.ts';
 

@@ -38,6 +38,15 @@ export async function theVault(call: VaultCall): Promise<FoundVault> {
   return { address: addressOf(row), key: vaultKey(addressOf(row)), row };
 }
 
+/** The link to the next page of one of a vault's lists: the same question with the token. */
+export function listLink(call: VaultCall, vault: FoundVault, path: string, skipToken: string): string {
+  return call.link(`${vaultId(vault.address)}/${path}`, {
+    $filter: call.query.get('$filter'),
+    $top: call.query.get('$top'),
+    $skipToken: skipToken,
+  });
+}
+
 /** What holds of a vault whose maker has not said otherwise. */
 const DEFAULTS = {
   publicNetworkAccess: 'Enabled',

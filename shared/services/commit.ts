@@ -1,3 +1,4 @@
+import type { JobRow, SnapshotSet } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import { type ChainRecord, type CountedLayer, type Manifest, type TransferPlan, transferPlan } from '../format/documents.ts';
@@ -32,7 +33,7 @@ export async function commitTransfer(
   const { container, row: vault } = await openVault(ports, step.vault);
   for (;;) {
     const job = await runningJob(ports, address, step.attempt);
-    if (job === undefined) return;
+    if (job?.set === undefined) return;
     const chain = new Chain(container, job.itemId);
     const newest = await chain.newest();
     const settle = async (record: ChainRecord): Promise<void> => {
@@ -54,7 +55,7 @@ export async function commitTransfer(
     if (missing.length > 0) {
       return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
     }
-    const entry = await chain.putManifest(manifestOf(plan, job, layers));
+    const entry = await chain.putManifest(manifestOf(plan, job, job.set, layers));
     const { won, record } = await chain.append(newest, {
       kind: 'backup',
       attempt: plan.attempt,
@@ -112,11 +113,11 @@ async function report(
 
 function manifestOf(
   plan: TransferPlan,
-  job: { dueAt?: number | undefined; retainUntil?: number | undefined; set?: { attempt: AttemptId; takenAt: number; vm: Manifest['vm']; lacking: Manifest['lacking'] } | undefined },
+  job: JobRow,
+  set: SnapshotSet,
   layers: ReadonlyMap<string, CountedLayer & { name: string }>,
 ): Manifest {
   const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
-  const set = job.set!;
   return {
     format: 1,
     item: plan.item,

@@ -1,33 +1,23 @@
-import { createHash } from 'node:crypto';
 import type { ItemRow, JobRow } from '../catalog/catalog.ts';
-import { BackupError, isBackupError } from '../domain/errors.ts';
-import { type AttemptId, type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import { isBackupError } from '../domain/errors.ts';
+import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { decideMerge } from '../domain/merge.ts';
 import { foldLayers } from '../domain/region-view.ts';
 import { decideRetention } from '../domain/retention.ts';
-import {
-  type ChainRecord,
-  type CountedLayer,
-  type Manifest,
-  type MergePlan,
-  type RecordPoint,
-  mergePlan,
-} from '../format/documents.ts';
-import { layersPrefix, parseLayerName } from '../format/names.ts';
+import { type ChainRecord, type MergePlan, mergePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
-import { backOffSeconds } from './back-off.ts';
 import { Chain } from './chain.ts';
-import { endJob, finishJob } from './end-job.ts';
+import { commitMerge } from './commit-merge.ts';
+import { endJob } from './end-job.ts';
 import { type JobAddress, insertJob, isRunning, newJob, noteAttempt, readJob, runningJob, withdrawJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { countsOf, storeLayer } from './layer-writer.ts';
+import { storeLayer } from './layer-writer.ts';
 import { readLayers } from './layers.ts';
 import { forEachAtOnce } from './pipeline.ts';
 import { readPlan, storePlan } from './plans.ts';
+import { readPoint } from './projection.ts';
 import { policyOf } from './policies.ts';
 import type { Ports } from './ports.ts';
-import { project, readPoint } from './projection.ts';
-import { planReclaim } from './reclaim.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /*
@@ -146,124 +136,4 @@ async function foldUnit(container: VaultContainer, plan: MergePlan, unit: MergeP
   const at = { item: plan.item, disk: unit.disk, region: unit.region };
   const { layer } = foldLayers(await readLayers(container, at, unit.layers), unit.bottom);
   await storeLayer(container, { ...at, point: unit.into, attempt: plan.attempt }, layer);
-}
-
-/** The coordinator of a merge: commits when all folds are there. */
-export async function commitMerge(
-  ports: Ports,
-  step: { vault: string; jobId: string; attempt: string; round: number },
-): Promise<void> {
-  const address: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
-  const job = await runningJob(ports, address, step.attempt);
-  if (job === undefined) return;
-  const attempt = attemptId(step.attempt);
-  const { container, row: vault } = await openVault(ports, step.vault);
-  const partition = pointsPartition(vault.containerName, job.itemId);
-  const chain = new Chain(container, job.itemId);
-  const newest = await chain.newest();
-  const plan = await readPlan(container, job.itemId, attempt, mergePlan);
-  const before = newest.seq === plan.seq ? newest : undefined;
-  const committed = await chain.committed(attempt, plan.seq, newest);
-  if (committed !== undefined) return settle(ports, address, chain, container, partition, plan, newest);
-  if (before === undefined) return giveWay(ports, address, job);
-
-  if ((await runningJob(ports, address, step.attempt)) === undefined) return;
-  const folded = await finishedFolds(container, plan);
-  if (folded.size < plan.units.length) {
-    return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
-  }
-  const points = await mergedPoints(chain, before, plan, folded);
-  await deleteSnapshots(ports, partition, plan.point);
-  const { won, record } = await chain.append(before, {
-    kind: 'merge',
-    attempt,
-    job: plan.job,
-    writtenAt: new Date(ports.clock.now()).toISOString(),
-    points,
-  });
-  return won ? settle(ports, address, chain, container, partition, plan, record) : giveWay(ports, address, job);
-}
-
-/** Another record came first: this attempt can never commit. Cleanup looks at the item anew. */
-async function giveWay(ports: Ports, address: JobAddress, job: JobRow): Promise<void> {
-  await endJob(ports, address, 'Cancelled');
-  await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
-}
-
-async function settle(
-  ports: Ports,
-  address: JobAddress,
-  chain: Chain,
-  container: VaultContainer,
-  partition: string,
-  plan: MergePlan,
-  record: ChainRecord,
-): Promise<void> {
-  await project(ports, partition, chain, record);
-  const reclaim = await planReclaim(container, plan, reclaimAttempt(plan.attempt));
-  await ports.queue.send(
-    { step: 'reclaim', v: 1, vault: address.vault, jobId: address.jobId, attempt: reclaim.attempt },
-    ports.settings.deleteGraceSeconds,
-  );
-  const job = await readJob(ports, address);
-  await finishJob(ports, address, 'Completed');
-  if (job !== undefined) await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
-}
-
-/** The same for every run that finds the merge committed, so that what is to be deleted is written down once. */
-function reclaimAttempt(merge: AttemptId): AttemptId {
-  return attemptId(createHash('sha256').update(`reclaim ${merge}`).digest('hex').slice(0, 16));
-}
-
-async function finishedFolds(container: VaultContainer, plan: MergePlan): Promise<Map<string, CountedLayer>> {
-  const folded = new Map<string, CountedLayer>();
-  const folders = new Set(plan.units.map(({ disk, into }) => layersPrefix(plan.item, disk, into)));
-  for (const folder of folders) {
-    for await (const { name, summary } of container.list(folder)) {
-      const key = parseLayerName(name);
-      if (key?.attempt !== plan.attempt) continue;
-      folded.set(`${key.disk}/${key.region}`, { point: key.point, attempt: key.attempt, ...countsOf(summary) });
-    }
-  }
-  return folded;
-}
-
-/** The record's points without the expired one, its successors with new manifests. */
-async function mergedPoints(
-  chain: Chain,
-  record: ChainRecord,
-  plan: MergePlan,
-  folded: ReadonlyMap<string, CountedLayer>,
-): Promise<RecordPoint[]> {
-  const changed = new Set([...plan.units, ...plan.adoptions].map(({ into }) => into));
-  const kept = record.points.filter(({ point }) => point !== plan.point);
-  return Promise.all(
-    kept.map(async (entry) =>
-      changed.has(entry.point) ? chain.putManifest(merged(await chain.manifest(entry), plan, folded)) : entry,
-    ),
-  );
-}
-
-function merged(old: Manifest, plan: MergePlan, folded: ReadonlyMap<string, CountedLayer>): Manifest {
-  return {
-    ...old,
-    attempt: plan.attempt,
-    disks: old.disks.map((own) => {
-      const mine = ({ disk, into }: { disk: string; into: PointId }): boolean => disk === own.disk && into === old.point;
-      const regions = new Map(own.regions.map(({ region, layers }) => [region, layers]));
-      for (const { region, layers } of plan.adoptions.filter(mine)) regions.set(region, layers);
-      for (const { disk, region } of plan.units.filter(mine)) {
-        const layer = folded.get(`${disk}/${region}`);
-        if (layer === undefined) throw new BackupError('VaultObjectMissing', `the fold of region ${region} of disk ${disk} is gone`);
-        if (layer.dataBlocks === 0 && layer.clearedBlocks === 0) regions.delete(region);
-        else regions.set(region, [layer]);
-      }
-      return { ...own, regions: [...regions].sort(([a], [b]) => a - b).map(([region, layers]) => ({ region, layers })) };
-    }),
-  };
-}
-
-async function deleteSnapshots(ports: Ports, partition: string, point: PointId): Promise<void> {
-  const row = await readPoint(ports, partition, point);
-  for (const { url, snapshot } of row?.instant === 'Valid' ? row.set.disks : []) await ports.snapshots.remove({ url, id: snapshot });
 }

@@ -1,5 +1,5 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
-import { BackupError } from '../domain/errors.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { type LayerName, chainOf, stacksOf } from '../domain/point-stack.ts';
 import { type ByteRange, regionsIn } from '../domain/units.ts';
@@ -107,9 +107,8 @@ async function makePlan(
   const units: TransferPlan['units'] = [];
   for (const own of set.disks) {
     const base = chainOf(own.disk, live).at(-1);
-    const plan = await chooseSource(ports, own, base);
     const stacks = stacksOf(own.disk, live) as Map<number, TransferPlan['units'][number]['stack']>;
-    const changed = await changedRegions(ports, plan, stacks);
+    const { plan, changed } = await lookForChanges(ports, await chooseSource(ports, own, base), stacks);
     for (const [region, bytes] of [...changed].sort(([a], [b]) => a - b)) {
       units.push({ disk: disks.length, region, bytes, stack: stacks.get(region) ?? [] });
     }
@@ -156,6 +155,21 @@ async function whyNotDiff(ports: Ports, own: SetDisk, base: Manifest['disks'][nu
   if ((await ports.snapshots.sizeOf(since)) === undefined) return 'the base snapshot is gone';
   const probe = await ports.snapshots.probeChangeTracking({ url: own.url, id: own.snapshot });
   return probe.usable ? undefined : probe.reason;
+}
+
+/** Asks the chosen source. Where the provider finds only now that it cannot compare, the disk goes by hashes, and the plan says so. */
+async function lookForChanges(
+  ports: Ports,
+  plan: PlanDisk,
+  stacks: ReadonlyMap<number, readonly LayerName[]>,
+): Promise<{ plan: PlanDisk; changed: Map<number, number> }> {
+  try {
+    return { plan, changed: await changedRegions(ports, plan, stacks) };
+  } catch (error) {
+    if (!isBackupError(error, 'ChangeTrackingUnusable')) throw error;
+    const byHashes: PlanDisk = { ...plan, source: 'hashes', since: null, reason: error.message };
+    return { plan: byHashes, changed: await changedRegions(ports, byHashes, stacks) };
+  }
 }
 
 /**

@@ -13,6 +13,7 @@ import { runningJob } from './jobs.ts';
 import { LayerWriter } from './layer-writer.ts';
 import { readView } from './layers.ts';
 import { inOrder } from './pipeline.ts';
+import { planTransfer } from './plan-transfer.ts';
 import { readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { hashBlock } from './region-bytes.ts';
@@ -48,6 +49,8 @@ export async function transferUnit(
   try {
     await writeLayer(ports, container, disk, key, unit.stack, run);
   } catch (error) {
+    // The base snapshot went after the plan was made: the job plans again, without it.
+    if (isBackupError(error, 'ChangeTrackingUnusable')) return planTransfer(ports, step, step.attempt);
     if (!isBackupError(error, 'VaultObjectMissing')) throw error;
     const stack = await stackAtBase(container, plan, key);
     if (stack === undefined) return; // the base was merged away: the coordinator plans again

@@ -81,6 +81,22 @@ export const MUTATIONS: readonly Mutation[] = [
     why: 'what the old disk had and the new one does not stays in the view',
   },
   {
+    name: 'a provider that cannot compare after all fails the backup',
+    file: 'shared/services/plan-transfer.ts',
+    find: "if (!isBackupError(error, 'ChangeTrackingUnusable')) throw error;",
+    replace: 'throw error;',
+    tests: [CHANGES],
+    why: 'a disk that was overwritten is never backed up again',
+  },
+  {
+    name: 'a base snapshot that goes meanwhile fails the backup',
+    file: 'shared/services/transfer-unit.ts',
+    find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planTransfer(ports, step, step.attempt);",
+    replace: '',
+    tests: [CHANGES],
+    why: 'a night without a backup, though hashes could have told the changes',
+  },
+  {
     name: 'blocks that were cleared in part are not read',
     file: 'shared/services/changed-blocks.ts',
     find: 'return { read: normalise([...written, ...partly]), cleared: whole };',
