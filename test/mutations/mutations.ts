@@ -20,6 +20,7 @@ const CHECKS = 'services/restore-checks.test.ts';
 const FOLDS = 'domain/region-view.property.test.ts';
 const MERGES = 'domain/merge.property.test.ts';
 const RETENTION = 'domain/retention.test.ts';
+const SWEEPS = 'domain/sweep.test.ts';
 const LAYERS = 'format/layer-file.test.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -211,7 +212,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'an adoption forgets the layers',
-    file: 'shared/services/merge.ts',
+    file: 'shared/services/commit-merge.ts',
     find: 'for (const { region, layers } of plan.adoptions.filter(mine)) regions.set(region, layers);',
     replace: '',
     tests: [MERGED],
@@ -219,7 +220,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a fold is not put into the manifest',
-    file: 'shared/services/merge.ts',
+    file: 'shared/services/commit-merge.ts',
     find: 'else regions.set(region, [layer]);',
     replace: '',
     tests: [WORKED],
@@ -325,7 +326,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a merge commits on a later record than its own',
-    file: 'shared/services/merge.ts',
+    file: 'shared/services/commit-merge.ts',
     find: 'chain.append(before, {',
     replace: 'chain.append(await chain.newest(), {',
     tests: [RACES],
@@ -427,6 +428,31 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'if (expected.has(block) && seen[block] === 2) throw',
     tests: [CHECKS],
     why: 'a write that never arrived leaves zeros that nobody notices',
+  },
+  // Sweeps.
+  {
+    name: 'a sweep does not wait',
+    file: 'shared/domain/sweep.ts',
+    find: '(marks.get(name) ?? nowMs) > graceMs',
+    replace: '(marks.get(name) ?? 0) > graceMs',
+    tests: [SWEEPS],
+    why: 'what a commit is about to name is deleted before it is named',
+  },
+  {
+    name: 'a sweep takes the objects of running jobs',
+    file: 'shared/domain/sweep.ts',
+    find: ' && !isInFlight(name)',
+    replace: '',
+    tests: [SWEEPS],
+    why: 'a first backup that takes a week is deleted while it is written',
+  },
+  {
+    name: 'a sweep keeps the mark of a name that is named again',
+    file: 'shared/domain/sweep.ts',
+    find: '.filter((name) => !present.has(name))',
+    replace: '.filter(() => false)',
+    tests: [SWEEPS],
+    why: 'when the name is dropped again, its grace has run already',
   },
   // Formats.
   {

@@ -92,4 +92,4 @@ it('a handler killed at any call loses nothing', async () => {
       });
     }
   }
-}, 120_000);
+});
