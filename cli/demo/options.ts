@@ -59,7 +59,7 @@ function read(args: readonly string[]) {
       },
     });
   } catch (error) {
-    const [reason = ''] = (error as Error).message.split(/[.\n]/);
+    const [reason = ''] = (error as Error).message.split(/\. |\n/);
     throw new DemoUsageError(`${reason}; --help lists the options`, { cause: error });
   }
 }

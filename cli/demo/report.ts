@@ -13,8 +13,9 @@ export function reportLines(outcome: DemoOutcome, pricePerGib: number | undefine
   const columns: Column[] = [
     ...['Taken (UTC)', 'Type', 'State'].map(left),
     ...['Size', 'Changed', 'Cleared'].map(right),
-    // What a point costs: when it was made, and now that expired points may have left it what it still needs.
-    ...['Written', 'Stored'].map(right),
+    // What a point costs: when it was made, and now that expired points may have left it what it still needs. A price takes
+    // the room of the first.
+    ...['Written', 'Stored'].slice(pricePerGib === undefined ? 0 : 1).map(right),
     ...(pricePerGib === undefined ? [] : [right('A month')]),
     left('Expires'),
   ];
@@ -27,7 +28,7 @@ export function reportLines(outcome: DemoOutcome, pricePerGib: number | undefine
       sizeText(point.sizeBytes),
       countText(point.dataBlocks),
       countText(point.clearedBlocks),
-      sizeText(point.writtenBytes),
+      ...(pricePerGib === undefined ? [sizeText(point.writtenBytes)] : []),
       now === undefined ? NOTHING : sizeText(now.storedBytes),
       ...(pricePerGib === undefined ? [] : [now === undefined ? NOTHING : priceText(now.storedBytes, pricePerGib)]),
       expires === undefined ? 'never' : timeText(expires).slice(5, 10),
@@ -42,10 +43,7 @@ export function reportLines(outcome: DemoOutcome, pricePerGib: number | undefine
       'written',
       `${sizeText(totals.writtenBytes)}: compressed to 1/${totals.compression.toFixed(2)} of what had changed`,
     ],
-    [
-      'stored',
-      `${sizeText(totals.storedBytes)} in the vault for the points that are left${monthly(totals.storedBytes)}`,
-    ],
+    ['stored', `${sizeText(totals.storedBytes)} in the vault for the points that are left${monthly}`],
     [
       'requests',
       `${countText(totals.requestsPerGiB)} writes for each GiB changed: ${countText(totals.vaultWrites)} blobs put into the vault's container`,

@@ -70,8 +70,8 @@ async function compare(run: Run, point: ShownPoint, folder: string): Promise<Res
     );
     outcomes.push({ point: point.name, disk: image.name, ...compared });
   }
-  const { green, red } = run.screen.paint;
+  const colours = run.screen.paint;
   const isEqual = outcomes.every(({ equal }) => equal);
-  step.done(`${sizeText(done)} compared, ${isEqual ? green('every byte is right') : red('NOT EQUAL')}`);
+  step.done(`${sizeText(done)} compared, ${isEqual ? colours.green('every byte is right') : colours.red('NOT EQUAL')}`);
   return outcomes;
 }

@@ -1,12 +1,13 @@
+import { createHash } from 'node:crypto';
 import type { JobRow, PointRow, SetDisk } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { type JobId, attemptId } from '../domain/ids.ts';
+import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import { stacksOf } from '../domain/point-stack.ts';
 import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
 import { type Manifest, type RestorePlan, restorePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
-import { type JobAddress, changeJob, noteAttempt, readJob, runningJob } from './jobs.ts';
+import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { forEachAtOnce } from './pipeline.ts';
 import { readPlan, storePlan } from './plans.ts';
@@ -23,6 +24,7 @@ export async function planRestore(ports: Ports, step: { vault: string; jobId: st
   const address: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
   const job = await readJob(ports, address);
   if (job?.status !== 'InProgress' || job.point === undefined || job.restore === undefined) return;
+  if (job.outcome === 'Completed') return sendFinish(ports, address, job.attempt!); // only the handing over is left
   const { container, row: vault } = await openVault(ports, step.vault);
   await pin(ports, address, job.itemKey, job.point);
   const noted = job.attempt && (await notedPlan(container, job));
@@ -61,14 +63,19 @@ async function notedPlan(container: VaultContainer, job: JobRow): Promise<Restor
 async function begin(ports: Ports, { vault, jobId }: JobAddress, plan: RestorePlan): Promise<void> {
   for (const { url, leaseId, sizeBytes } of plan.targets) await ports.targets.create({ url, leaseId }, sizeBytes, jobId);
   const { attempt } = plan;
-  if ((await runningJob(ports, { vault, jobId }, attempt)) === undefined) {
-    return discardTargets(ports, plan); // the job has failed meanwhile, and what it had made then is gone already
-  }
+  const job = await readJob(ports, { vault, jobId });
+  if (job === undefined || hasFailed(job)) return discardTargets(ports, plan); // what it had made when it failed is gone already
   await forEachAtOnce(plan.units.keys(), SENDS_IN_FLIGHT, (unit) =>
     ports.queue.send({ step: 'restore-unit', v: 1, vault, jobId, attempt, unit }),
   );
-  await ports.queue.send({ step: 'finish-restore', v: 1, vault, jobId, attempt, round: 0 });
+  await sendFinish(ports, { vault, jobId }, attempt);
 }
+
+function sendFinish(ports: Ports, { vault, jobId }: JobAddress, attempt: AttemptId): Promise<void> {
+  return ports.queue.send({ step: 'finish-restore', v: 1, vault, jobId, attempt, round: 0 });
+}
+
+const hasFailed = ({ outcome }: JobRow): boolean => outcome !== undefined && outcome !== 'Completed';
 
 async function fromSnapshots(ports: Ports, job: JobRow, row: PointRow): Promise<RestorePlan> {
   const wanted = row.set.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
@@ -134,16 +141,10 @@ function planOf(ports: Ports, job: JobRow, disks: readonly TargetDisk[], units: 
     attempt: attemptId(ports.ids.hex(16)),
     job: job.jobId,
     point: job.point!,
-    targets: disks.map(({ disk, lun, name, sizeBytes, tier, source }) => ({
-      disk,
-      lun,
-      name,
-      url: `${job.restore!.containerUrl}/${blobName(name, lun, names)}`,
-      leaseId: ports.ids.guid(),
-      sizeBytes,
-      tier,
-      source,
-    })),
+    targets: disks.map(({ disk, lun, name, sizeBytes, tier, source }) => {
+      const url = `${job.restore!.containerUrl}/${blobName(name, lun, names)}`;
+      return { disk, lun, name, url, leaseId: leaseOf(job, url), sizeBytes, tier, source };
+    }),
     units,
   };
 }
@@ -154,4 +155,10 @@ function blobName(name: string, lun: number, taken: Set<string>): string {
   const chosen = taken.has(plain.toLowerCase()) ? `${plain}-lun${lun}` : plain;
   taken.add(chosen.toLowerCase());
   return `${chosen}.vhd`;
+}
+
+/** The lease of a target is its job's, whatever plan of the job comes to make it: a GUID that follows from both. */
+function leaseOf(job: JobRow, url: string): string {
+  const hex = createHash('sha256').update(`${job.jobId} ${url}`).digest('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`;
 }

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { CLEARED, type BlockRun, type Extent, append, normalise } from '../../shared/domain/extent.ts';
 import type { Frame, Layer, PackUse } from '../../shared/domain/layer.ts';
 
@@ -53,7 +53,13 @@ export function layerSaying(prefix: string, words: readonly Said[], frameBlocks 
     }
     if (slot === frameBlocks) {
       if (frames.length % packFrames === 0) packs.push({ name: `${prefix}.${packs.length}`, totalBytes: 10_000 });
-      frames.push({ pack: packs.length - 1, offset: 16 + (frames.length % packFrames) * 100, storedBytes: 100, blocks: frameBlocks, codec: 0 });
+      frames.push({
+        pack: packs.length - 1,
+        offset: 16 + (frames.length % packFrames) * 100,
+        storedBytes: 100,
+        blocks: frameBlocks,
+        codec: 0,
+      });
       slot = 0;
     }
     append(extents, { start: block, count: 1, frame: frames.length - 1, slot });
@@ -85,4 +91,5 @@ export function overlaid(stack: readonly (readonly Said[])[]): Said[] {
 }
 
 /** What anybody can see of it: cleared and unspoken blocks read the same. */
-export const seen = (words: readonly Said[]): (number | 'zeros')[] => words.map((word) => (typeof word === 'number' ? word : 'zeros'));
+export const seen = (words: readonly Said[]): (number | 'zeros')[] =>
+  words.map((word) => (typeof word === 'number' ? word : 'zeros'));

@@ -1,9 +1,10 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { type BlockRun, blockCount, interleave, intersect, normalise, subtract } from '../../shared/domain/extent.ts';
 import { BLOCKS, layerSaying, runs, said, sayingOf } from './arbitraries.ts';
 
-const inRuns = (some: readonly BlockRun[], block: number): boolean => some.some(({ start, count }) => start <= block && block < start + count);
+const inRuns = (some: readonly BlockRun[], block: number): boolean =>
+  some.some(({ start, count }) => start <= block && block < start + count);
 
 function ascends(map: readonly BlockRun[]): boolean {
   return map.every(({ start, count }, i) => count > 0 && (i === 0 || start >= map[i - 1]!.start + map[i - 1]!.count));
@@ -16,8 +17,12 @@ it('subtract keeps what lies outside, intersect what lies inside, and together t
       const left = subtract(layer.extents, some);
       const common = intersect(layer.extents, some);
       expect(ascends(left) && ascends(common)).toBe(true);
-      expect(sayingOf({ ...layer, extents: left }, versions)).toEqual(words.map((word, block) => (inRuns(some, block) ? undefined : word)));
-      expect(sayingOf({ ...layer, extents: common }, versions)).toEqual(words.map((word, block) => (inRuns(some, block) ? word : undefined)));
+      expect(sayingOf({ ...layer, extents: left }, versions)).toEqual(
+        words.map((word, block) => (inRuns(some, block) ? undefined : word)),
+      );
+      expect(sayingOf({ ...layer, extents: common }, versions)).toEqual(
+        words.map((word, block) => (inRuns(some, block) ? word : undefined)),
+      );
       expect(sayingOf({ ...layer, extents: interleave(left, common) }, versions)).toEqual(words);
     }),
   );

@@ -1,5 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { CLEARED, type Extent, append, blockCount, cut, dataBlocks, interleave, intersect, normalise, subtract } from '../../shared/domain/extent.ts';
+import {
+  CLEARED,
+  type Extent,
+  append,
+  blockCount,
+  cut,
+  dataBlocks,
+  interleave,
+  intersect,
+  normalise,
+  subtract,
+} from '../../shared/domain/extent.ts';
 
 const stored = (start: number, count: number, frame = 0, slot = start): Extent => ({ start, count, frame, slot });
 const cleared = (start: number, count: number): Extent => ({ start, count, frame: CLEARED, slot: 0 });
@@ -33,9 +44,33 @@ describe('subtract and intersect', () => {
     ['the beginning', [stored(2, 4)], [{ start: 0, count: 3 }], [stored(3, 3)], [stored(2, 1)]],
     ['the end', [stored(2, 4)], [{ start: 5, count: 9 }], [stored(2, 3)], [stored(5, 1)]],
     ['all of it', [stored(2, 4)], [{ start: 0, count: 9 }], [], [stored(2, 4)]],
-    ['a run over two extents', [stored(0, 3), cleared(4, 3)], [{ start: 2, count: 3 }], [stored(0, 2), cleared(5, 2)], [stored(2, 1), cleared(4, 1)]],
-    ['two runs in one extent', [stored(0, 9)], [{ start: 1, count: 1 }, { start: 4, count: 2 }], [stored(0, 1), stored(2, 2), stored(6, 3)], [stored(1, 1), stored(4, 2)]],
-    ['runs that touch', [stored(4, 2)], [{ start: 0, count: 4 }, { start: 6, count: 2 }], [stored(4, 2)], []],
+    [
+      'a run over two extents',
+      [stored(0, 3), cleared(4, 3)],
+      [{ start: 2, count: 3 }],
+      [stored(0, 2), cleared(5, 2)],
+      [stored(2, 1), cleared(4, 1)],
+    ],
+    [
+      'two runs in one extent',
+      [stored(0, 9)],
+      [
+        { start: 1, count: 1 },
+        { start: 4, count: 2 },
+      ],
+      [stored(0, 1), stored(2, 2), stored(6, 3)],
+      [stored(1, 1), stored(4, 2)],
+    ],
+    [
+      'runs that touch',
+      [stored(4, 2)],
+      [
+        { start: 0, count: 4 },
+        { start: 6, count: 2 },
+      ],
+      [stored(4, 2)],
+      [],
+    ],
   ];
   it.each(table)('%s', (_, map, runs, left, common) => {
     expect(subtract(map, runs)).toEqual(left);
@@ -48,8 +83,18 @@ it('interleave joins neighbours that belong together', () => {
 });
 
 it('normalise sorts, joins, and drops what is empty', () => {
-  const runs = [{ start: 8, count: 2 }, { start: 0, count: 3 }, { start: 5, count: 0 }, { start: 3, count: 1 }, { start: 9, count: 4 }, { start: 1, count: 1 }];
-  expect(normalise(runs)).toEqual([{ start: 0, count: 4 }, { start: 8, count: 5 }]);
+  const runs = [
+    { start: 8, count: 2 },
+    { start: 0, count: 3 },
+    { start: 5, count: 0 },
+    { start: 3, count: 1 },
+    { start: 9, count: 4 },
+    { start: 1, count: 1 },
+  ];
+  expect(normalise(runs)).toEqual([
+    { start: 0, count: 4 },
+    { start: 8, count: 5 },
+  ]);
   expect(runs[0]).toEqual({ start: 8, count: 2 });
 });
 

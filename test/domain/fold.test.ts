@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CLEARED, type Extent } from '../../shared/domain/extent.ts';
 import { fold } from '../../shared/domain/fold.ts';
@@ -11,7 +11,10 @@ describe('fold', () => {
   it('tells what nobody can see any more', () => {
     const { merged, lost } = fold([stored(0, 3, 0), cleared(5, 2)], [stored(1, 1, 1), cleared(2, 1), stored(6, 1, 2)]);
     expect(merged).toEqual([stored(0, 1, 0), stored(1, 1, 1), cleared(2, 1), cleared(5, 1), stored(6, 1, 2)]);
-    expect(lost).toEqual([{ ...stored(1, 1, 0), slot: 1 }, { ...stored(2, 1, 0), slot: 2 }]);
+    expect(lost).toEqual([
+      { ...stored(1, 1, 0), slot: 1 },
+      { ...stored(2, 1, 0), slot: 2 },
+    ]);
   });
   it('leaves cleared extents out at the bottom alone', () => {
     expect(fold([cleared(0, 1)], [cleared(3, 1)]).merged).toEqual([cleared(0, 1), cleared(3, 1)]);

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isBackupError } from '../../shared/domain/errors.ts';
 import { attemptId, diskId, itemId, jobId, nextPointId, pointId, runId } from '../../shared/domain/ids.ts';
@@ -10,11 +10,17 @@ describe('ids', () => {
     ['point', pointId, ['00000000000000001'], ['1', '0000000000000000a', '000000000000000001', '00000000000000001\n']],
     ['attempt', attemptId, ['0123456789abcdef'], ['0123456789ABCDEF', '0123456789abcde', '0123456789abcdef0']],
     ['run', runId, ['01234567'], ['0123456', '0123456g']],
-    ['job', jobId, ['01234567-89ab-cdef-0123-456789abcdef'], ['01234567-89AB-cdef-0123-456789abcdef', '0123456789abcdef0123456789abcdef']],
+    [
+      'job',
+      jobId,
+      ['01234567-89ab-cdef-0123-456789abcdef'],
+      ['01234567-89AB-cdef-0123-456789abcdef', '0123456789abcdef0123456789abcdef'],
+    ],
   ];
   it.each(table)('%s', (_, parse, good, bad) => {
     for (const text of good) expect(parse(text)).toBe(text);
-    for (const text of bad) expect(() => parse(text)).toThrow(expect.toSatisfy((error) => isBackupError(error, 'InvalidRequest')));
+    for (const text of bad)
+      expect(() => parse(text)).toThrow(expect.toSatisfy((error) => isBackupError(error, 'InvalidRequest')));
   });
 });
 
@@ -26,7 +32,10 @@ describe('the next point', () => {
   it('ascends whatever the clock does', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: Date.UTC(2100, 0) }), { minLength: 2 }), (times) => {
-        const made = times.reduce<ReturnType<typeof nextPointId>[]>((ids, now) => [...ids, nextPointId(now, ids.at(-1))], []);
+        const made = times.reduce<ReturnType<typeof nextPointId>[]>(
+          (ids, now) => [...ids, nextPointId(now, ids.at(-1))],
+          [],
+        );
         expect(made.toSorted()).toEqual(made);
         expect(new Set(made).size).toBe(made.length);
       }),

@@ -1,9 +1,14 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { DiskId } from '../../shared/domain/ids.ts';
 import { type KnownLineage, type PresentDisk, assignDisks } from '../../shared/domain/lineage.ts';
 
-const disk = (lun: number, url: string, createdAt = '2026-01-01T00:00:00.000Z'): PresentDisk => ({ lun, name: `disk${lun}`, url, createdAt });
+const disk = (lun: number, url: string, createdAt = '2026-01-01T00:00:00.000Z'): PresentDisk => ({
+  lun,
+  name: `disk${lun}`,
+  url,
+  createdAt,
+});
 const known = (id: string, present: PresentDisk): KnownLineage => ({ disk: id as DiskId, ...present });
 function counter(): () => DiskId {
   let next = 0;
@@ -17,7 +22,11 @@ describe('a disk of a VM', () => {
   const cases: [string, PresentDisk[], string[]][] = [
     ['is the same while URL and creation are', [os, data], ['o', 'd']],
     ['is the same in another LUN', [os, { ...data, lun: 5 }], ['o', 'd']],
-    ['continues the one that was in its LUN and is gone', [os, disk(0, 'data', '2026-02-02T00:00:00.000Z')], ['o', 'd']],
+    [
+      'continues the one that was in its LUN and is gone',
+      [os, disk(0, 'data', '2026-02-02T00:00:00.000Z')],
+      ['o', 'd'],
+    ],
     ['continues the OS disk in the OS role', [disk(-1, 'other'), data], ['o', 'd']],
     ['is new in a LUN of its own', [os, data, disk(1, 'more')], ['o', 'd', 'new0']],
     ['is new where the disk of its LUN has only moved', [os, disk(0, 'more'), { ...data, lun: 1 }], ['o', 'new0', 'd']],
@@ -39,7 +48,11 @@ describe('a disk of a VM', () => {
 
 it('ids are never shared, a lineage never changes its id while it is attached, and the answer repeats', () => {
   const present = fc.uniqueArray(
-    fc.record({ lun: fc.integer({ min: -1, max: 3 }), url: fc.constantFrom('p', 'q', 'r', 's'), createdAt: fc.constantFrom('t1', 't2') }),
+    fc.record({
+      lun: fc.integer({ min: -1, max: 3 }),
+      url: fc.constantFrom('p', 'q', 'r', 's'),
+      createdAt: fc.constantFrom('t1', 't2'),
+    }),
     { maxLength: 4, selector: ({ lun }) => lun },
   );
   const distinct = present.filter((disks) => new Set(disks.map(({ url }) => url)).size === disks.length);

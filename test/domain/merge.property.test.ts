@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { AttemptId, DiskId, PointId } from '../../shared/domain/ids.ts';
 import type { Layer } from '../../shared/domain/layer.ts';
@@ -17,7 +17,12 @@ const REGIONS = [0, 1] as const;
 
 /** What one point changed: for each disk that it includes, for each region what it says. */
 const change = fc.record(
-  Object.fromEntries(DISKS.map((name) => [name, fc.record({ 0: fc.option(said, { nil: undefined }), 1: fc.option(said, { nil: undefined }) })])),
+  Object.fromEntries(
+    DISKS.map((name) => [
+      name,
+      fc.record({ 0: fc.option(said, { nil: undefined }), 1: fc.option(said, { nil: undefined }) }),
+    ]),
+  ),
   { requiredKeys: [] },
 );
 type Change = Readonly<Record<string, Readonly<Record<number, Said[] | undefined>> | undefined>>;
@@ -42,7 +47,10 @@ class Model {
           const words = own[disk]![region];
           const at = `${disk} ${region}`;
           const before = now.get(at) ?? Array.from<Said>({ length: BLOCKS });
-          now.set(at, before.map((word, block) => words?.[block] ?? word));
+          now.set(
+            at,
+            before.map((word, block) => words?.[block] ?? word),
+          );
           this.images.set(`${point} ${at}`, now.get(at)!);
           if (words?.some((word) => word !== undefined) !== true) continue;
           const placed = layerSaying(`${point}.${at}`, words, 2);
@@ -71,7 +79,12 @@ class Model {
       ...adoptions,
       ...folds.map(({ disk, region, into, layers, bottom }) => {
         const { layer } = foldLayers(this.stack(disk, region, layers), bottom);
-        return { disk, region, into, layers: layer.extents.length === 0 ? [] : [this.#store(disk, region, into, layer)] };
+        return {
+          disk,
+          region,
+          into,
+          layers: layer.extents.length === 0 ? [] : [this.#store(disk, region, into, layer)],
+        };
       }),
     ];
     this.points = this.points
@@ -80,8 +93,14 @@ class Model {
         point,
         disks: disks.map((own) => {
           const mine = made.filter(({ disk, into }) => disk === own.disk && into === point);
-          const regions = [...own.regions.filter(({ region }) => !mine.some((each) => each.region === region)), ...mine];
-          return { ...own, regions: regions.filter(({ layers }) => layers.length > 0).sort((a, b) => a.region - b.region) };
+          const regions = [
+            ...own.regions.filter(({ region }) => !mine.some((each) => each.region === region)),
+            ...mine,
+          ];
+          return {
+            ...own,
+            regions: regions.filter(({ layers }) => layers.length > 0).sort((a, b) => a.region - b.region),
+          };
         }),
       }));
   }
@@ -101,7 +120,11 @@ class Model {
   /** Each stored block belongs to one layer, so to one point: no layer is named twice. */
   checkOwners(): void {
     const named = this.points.flatMap(({ disks }) =>
-      disks.flatMap(({ disk, regions }) => regions.flatMap(({ region, layers }) => layers.map(({ point, attempt }) => `${disk} ${region} ${point} ${attempt}`))),
+      disks.flatMap(({ disk, regions }) =>
+        regions.flatMap(({ region, layers }) =>
+          layers.map(({ point, attempt }) => `${disk} ${region} ${point} ${attempt}`),
+        ),
+      ),
     );
     expect(new Set(named).size).toBe(named.length);
   }
@@ -131,9 +154,13 @@ it('every layer of the expired point is folded, adopted or let go, once', () => 
       const gone = points[pick % points.length]!;
       const { folds, adoptions, orphans } = decideMerge(gone.point, points);
       const key = (disk: string, region: number, { attempt }: LayerName): string => `${disk} ${region} ${attempt}`;
-      const own = gone.disks.flatMap(({ disk, regions }) => regions.flatMap(({ region, layers }) => layers.map((layer) => key(disk, region, layer))));
+      const own = gone.disks.flatMap(({ disk, regions }) =>
+        regions.flatMap(({ region, layers }) => layers.map((layer) => key(disk, region, layer))),
+      );
       const handled = [
-        ...folds.flatMap(({ disk, region, layers }) => layers.filter(({ point }) => point === gone.point).map((layer) => key(disk, region, layer))),
+        ...folds.flatMap(({ disk, region, layers }) =>
+          layers.filter(({ point }) => point === gone.point).map((layer) => key(disk, region, layer)),
+        ),
         ...adoptions.flatMap(({ disk, region, layers }) => layers.map((layer) => key(disk, region, layer))),
         ...orphans.map(({ disk, region, layer }) => key(disk, region, layer)),
       ];

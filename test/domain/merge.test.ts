@@ -36,7 +36,9 @@ describe('a merge', () => {
   });
 
   it('lets go what no later point includes', () => {
-    expect(decideMerge(point(2), [changed(1, { a: [0], b: [0] }), changed(2, { a: [0], b: [0, 3] }), changed(3, { a: [] })])).toEqual({
+    expect(
+      decideMerge(point(2), [changed(1, { a: [0], b: [0] }), changed(2, { a: [0], b: [0, 3] }), changed(3, { a: [] })]),
+    ).toEqual({
       folds: [],
       adoptions: [{ disk: 'a', region: 0, into: point(3), layers: [layer(2)] }],
       orphans: [
@@ -48,12 +50,22 @@ describe('a merge', () => {
 
   it('is at the bottom region by region: where no earlier point speaks of it', () => {
     const points = [changed(1, { a: [0], b: [1] }), changed(2, { a: [0, 1] }), changed(3, { a: [0, 1] })];
-    expect(decideMerge(point(2), points).folds.map(({ region, bottom }) => [region, bottom])).toEqual([[0, false], [1, true]]);
+    expect(decideMerge(point(2), points).folds.map(({ region, bottom }) => [region, bottom])).toEqual([
+      [0, false],
+      [1, true],
+    ]);
   });
 
   it('folds lists of layers, oldest first', () => {
-    const twice: LayeredPoint = { point: point(2), disks: [{ disk: disk('a'), sizeBytes: 512, regions: [{ region: 0, layers: [layer(2), layer(3)] }] }] };
-    expect(decideMerge(point(2), [twice, changed(4, { a: [0] })]).folds[0]?.layers).toEqual([layer(2), layer(3), layer(4)]);
+    const twice: LayeredPoint = {
+      point: point(2),
+      disks: [{ disk: disk('a'), sizeBytes: 512, regions: [{ region: 0, layers: [layer(2), layer(3)] }] }],
+    };
+    expect(decideMerge(point(2), [twice, changed(4, { a: [0] })]).folds[0]?.layers).toEqual([
+      layer(2),
+      layer(3),
+      layer(4),
+    ]);
   });
 
   it('refuses a point that is not in the chain', () => {

@@ -4,10 +4,23 @@ import { type DiskLayers, type LayeredPoint, chainOf, stacksOf } from '../../sha
 
 const point = (n: number): PointId => String(n).padStart(17, '0') as PointId;
 const layer = (n: number, attempt = `${n}`) => ({ point: point(n), attempt: attempt as AttemptId, dataBlocks: 7 });
-const own = (disk: string, regions: DiskLayers['regions']): DiskLayers => ({ disk: disk as DiskId, sizeBytes: 512, regions });
+const own = (disk: string, regions: DiskLayers['regions']): DiskLayers => ({
+  disk: disk as DiskId,
+  sizeBytes: 512,
+  regions,
+});
 
 const points: LayeredPoint[] = [
-  { point: point(1), disks: [own('a', [{ region: 0, layers: [layer(1)] }, { region: 2, layers: [layer(1)] }]), own('b', [])] },
+  {
+    point: point(1),
+    disks: [
+      own('a', [
+        { region: 0, layers: [layer(1)] },
+        { region: 2, layers: [layer(1)] },
+      ]),
+      own('b', []),
+    ],
+  },
   { point: point(2), disks: [own('b', [{ region: 0, layers: [layer(2)] }])] },
   { point: point(3), disks: [own('a', [{ region: 0, layers: [layer(3, 'x'), layer(3, 'y')] }])] },
 ];
@@ -24,7 +37,14 @@ describe('the stacks of a disk', () => {
   it('are its layers by region, oldest first, within a point as they stand there', () => {
     expect(stacksOf('a' as DiskId, points)).toEqual(
       new Map([
-        [0, [{ point: point(1), attempt: '1' }, { point: point(3), attempt: 'x' }, { point: point(3), attempt: 'y' }]],
+        [
+          0,
+          [
+            { point: point(1), attempt: '1' },
+            { point: point(3), attempt: 'x' },
+            { point: point(3), attempt: 'y' },
+          ],
+        ],
         [2, [{ point: point(1), attempt: '1' }]],
       ]),
     );

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type BackupPolicy, daysAfter, isZone, lastDue, nextDue } from '../../shared/domain/policy.ts';
 
@@ -17,22 +17,82 @@ describe('a daily schedule', () => {
     ['after it', at(3, 0, 'UTC'), '2026-05-05T03:01Z', '2026-05-05T03:00Z', '2026-05-06T03:00Z'],
     ['over the end of a year', at(23, 30, 'UTC'), '2027-01-01T00:00Z', '2026-12-31T23:30Z', '2027-01-01T23:30Z'],
     ['a leap day', at(1, 0, 'UTC'), '2028-02-29T00:30Z', '2028-02-28T01:00Z', '2028-02-29T01:00Z'],
-    ['a zone ahead of UTC, where it is tomorrow already', at(0, 30, 'Asia/Kolkata'), '2026-05-05T20:00Z', '2026-05-05T19:00Z', '2026-05-06T19:00Z'],
+    [
+      'a zone ahead of UTC, where it is tomorrow already',
+      at(0, 30, 'Asia/Kolkata'),
+      '2026-05-05T20:00Z',
+      '2026-05-05T19:00Z',
+      '2026-05-06T19:00Z',
+    ],
     // Berlin jumps from 02:00 to 03:00 on 2026-03-29 (01:00Z).
-    ['Berlin the day before the jump', at(2, 30, 'Europe/Berlin'), '2026-03-28T12:00Z', '2026-03-28T01:30Z', '2026-03-29T01:30Z'],
-    ['Berlin, a time that was skipped, comes an hour later by the wall', at(2, 30, 'Europe/Berlin'), '2026-03-29T01:30Z', '2026-03-29T01:30Z', '2026-03-30T00:30Z'],
-    ['Berlin, just before it', at(2, 30, 'Europe/Berlin'), '2026-03-29T01:29Z', '2026-03-28T01:30Z', '2026-03-29T01:30Z'],
-    ['Berlin, a time after the jump keeps to the wall', at(9, 0, 'Europe/Berlin'), '2026-03-29T07:00Z', '2026-03-29T07:00Z', '2026-03-30T07:00Z'],
+    [
+      'Berlin the day before the jump',
+      at(2, 30, 'Europe/Berlin'),
+      '2026-03-28T12:00Z',
+      '2026-03-28T01:30Z',
+      '2026-03-29T01:30Z',
+    ],
+    [
+      'Berlin, a time that was skipped, comes an hour later by the wall',
+      at(2, 30, 'Europe/Berlin'),
+      '2026-03-29T01:30Z',
+      '2026-03-29T01:30Z',
+      '2026-03-30T00:30Z',
+    ],
+    [
+      'Berlin, just before it',
+      at(2, 30, 'Europe/Berlin'),
+      '2026-03-29T01:29Z',
+      '2026-03-28T01:30Z',
+      '2026-03-29T01:30Z',
+    ],
+    [
+      'Berlin, a time after the jump keeps to the wall',
+      at(9, 0, 'Europe/Berlin'),
+      '2026-03-29T07:00Z',
+      '2026-03-29T07:00Z',
+      '2026-03-30T07:00Z',
+    ],
     // Berlin has 02:00 to 03:00 twice on 2026-10-25 (from 00:00Z and from 01:00Z).
-    ['Berlin, a time that comes twice, counts the first time', at(2, 30, 'Europe/Berlin'), '2026-10-25T00:30Z', '2026-10-25T00:30Z', '2026-10-26T01:30Z'],
-    ['Berlin, between the two', at(2, 30, 'Europe/Berlin'), '2026-10-25T01:00Z', '2026-10-25T00:30Z', '2026-10-26T01:30Z'],
-    ['Berlin, the second time is not due again', at(2, 30, 'Europe/Berlin'), '2026-10-25T01:30Z', '2026-10-25T00:30Z', '2026-10-26T01:30Z'],
+    [
+      'Berlin, a time that comes twice, counts the first time',
+      at(2, 30, 'Europe/Berlin'),
+      '2026-10-25T00:30Z',
+      '2026-10-25T00:30Z',
+      '2026-10-26T01:30Z',
+    ],
+    [
+      'Berlin, between the two',
+      at(2, 30, 'Europe/Berlin'),
+      '2026-10-25T01:00Z',
+      '2026-10-25T00:30Z',
+      '2026-10-26T01:30Z',
+    ],
+    [
+      'Berlin, the second time is not due again',
+      at(2, 30, 'Europe/Berlin'),
+      '2026-10-25T01:30Z',
+      '2026-10-25T00:30Z',
+      '2026-10-26T01:30Z',
+    ],
     // New York jumps from 02:00 to 03:00 on 2026-03-08 (07:00Z) and goes back on 2026-11-01 (06:00Z).
     ['New York, skipped', at(2, 15, 'America/New_York'), '2026-03-08T07:15Z', '2026-03-08T07:15Z', '2026-03-09T06:15Z'],
-    ['New York, just before it', at(2, 15, 'America/New_York'), '2026-03-08T07:14Z', '2026-03-07T07:15Z', '2026-03-08T07:15Z'],
+    [
+      'New York, just before it',
+      at(2, 15, 'America/New_York'),
+      '2026-03-08T07:14Z',
+      '2026-03-07T07:15Z',
+      '2026-03-08T07:15Z',
+    ],
     ['New York, twice', at(1, 15, 'America/New_York'), '2026-11-01T06:15Z', '2026-11-01T05:15Z', '2026-11-02T06:15Z'],
     // Cairo jumps over midnight itself: 2026-04-24 begins at 01:00 (2026-04-23T22:00Z).
-    ['Cairo, a midnight that does not exist', at(0, 0, 'Africa/Cairo'), '2026-04-23T22:00Z', '2026-04-23T22:00Z', '2026-04-24T21:00Z'],
+    [
+      'Cairo, a midnight that does not exist',
+      at(0, 0, 'Africa/Cairo'),
+      '2026-04-23T22:00Z',
+      '2026-04-23T22:00Z',
+      '2026-04-24T21:00Z',
+    ],
   ];
   it.each(table)('%s', (_, policy, now, last, next) => {
     const nowMs = Date.parse(now.replace('Z', ':00Z'));
@@ -43,7 +103,15 @@ describe('a daily schedule', () => {
 describe('any daily schedule', () => {
   const policies = fc.record({
     minuteOfDay: fc.integer({ min: 0, max: 1439 }),
-    zone: fc.constantFrom('UTC', 'Europe/Berlin', 'America/New_York', 'Africa/Cairo', 'Australia/Lord_Howe', 'Asia/Kathmandu', 'Pacific/Kiritimati'),
+    zone: fc.constantFrom(
+      'UTC',
+      'Europe/Berlin',
+      'America/New_York',
+      'Africa/Cairo',
+      'Australia/Lord_Howe',
+      'Asia/Kathmandu',
+      'Pacific/Kiritimati',
+    ),
     dailyRetentionDays: fc.constant(7),
     instantRetentionDays: fc.constant(2),
   });

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CLEARED } from '../../shared/domain/extent.ts';
 import type { Layer } from '../../shared/domain/layer.ts';
@@ -10,7 +10,10 @@ const stack = fc.array(said, { minLength: 1, maxLength: 6 });
 /** The layers of a stack, each with packs of its own, and what lies in them. */
 function place(words: readonly (readonly Said[])[]): { layers: Layer[]; versions: Map<string, number> } {
   const placed = words.map((own, i) => layerSaying(`p${i}`, own, 1 + (i % 3), 1 + (i % 2)));
-  return { layers: placed.map(({ layer }) => layer), versions: new Map(placed.flatMap(({ versions }) => [...versions])) };
+  return {
+    layers: placed.map(({ layer }) => layer),
+    versions: new Map(placed.flatMap(({ versions }) => [...versions])),
+  };
 }
 
 /** Each stored block's hash is that of the version at its place. */
@@ -20,7 +23,7 @@ function hashesFollow(layer: Layer, versions: ReadonlyMap<string, number>): void
 }
 
 describe('the view of a region', () => {
-  it('is the newest word on each block, with that word\'s place and hash', () => {
+  it("is the newest word on each block, with that word's place and hash", () => {
     fc.assert(
       fc.property(stack, (words) => {
         const { layers, versions } = place(words);
@@ -28,7 +31,8 @@ describe('the view of a region', () => {
         const expected = overlaid(words);
         expect(sayingOf(view, versions)).toEqual(expected);
         for (const [block, word] of expected.entries()) {
-          if (typeof word === 'number') expect(Buffer.from(view.hashOf!(block))).toEqual(Buffer.from(hashOfVersion(word)));
+          if (typeof word === 'number')
+            expect(Buffer.from(view.hashOf!(block))).toEqual(Buffer.from(hashOfVersion(word)));
         }
       }),
     );
@@ -50,7 +54,8 @@ describe('a fold', () => {
         const to = Math.max(a % layers.length, b % layers.length) + 1;
         const { layer } = foldLayers(layers.slice(from, to), from === 0);
         const folded = layers.toSpliced(from, to - from, layer);
-        for (let n = 1; n <= from; n++) expect(sayingOf(regionView(folded.slice(0, n)), versions)).toEqual(overlaid(words.slice(0, n)));
+        for (let n = 1; n <= from; n++)
+          expect(sayingOf(regionView(folded.slice(0, n)), versions)).toEqual(overlaid(words.slice(0, n)));
         for (let n = to; n <= layers.length; n++) {
           const after = sayingOf(regionView(folded.slice(0, n - (to - from) + 1)), versions);
           expect(seen(after)).toEqual(seen(overlaid(words.slice(0, n))));
@@ -68,7 +73,9 @@ describe('a fold', () => {
       fc.property(stack, fc.boolean(), (words, bottom) => {
         const { layers } = place(words);
         const once = foldLayers(layers, bottom).layer;
-        const steps = layers.slice(1).reduce((below, layer) => foldLayers([below, layer], bottom).layer, foldLayers([layers[0]!], bottom).layer);
+        const steps = layers
+          .slice(1)
+          .reduce((below, layer) => foldLayers([below, layer], bottom).layer, foldLayers([layers[0]!], bottom).layer);
         expect(steps).toEqual(once);
       }),
     );
@@ -81,7 +88,9 @@ describe('a fold', () => {
         const { layer, deadPacks } = foldLayers(layers, bottom);
         const before = layers.flatMap(({ packs }) => packs.map(({ name }) => name));
         const view = regionView(layers);
-        const alive = new Set(view.extents.flatMap(({ frame }) => (frame === CLEARED ? [] : [view.packs[view.frames[frame]!.pack]!.name])));
+        const alive = new Set(
+          view.extents.flatMap(({ frame }) => (frame === CLEARED ? [] : [view.packs[view.frames[frame]!.pack]!.name])),
+        );
         expect(deadPacks.map(({ name }) => name)).toEqual(before.filter((name) => !alive.has(name)));
         expect(layer.packs.map(({ name }) => name)).toEqual(before.filter((name) => alive.has(name)));
         hashesFollow(layer, versions);
@@ -95,7 +104,9 @@ describe('a fold', () => {
         const { layer } = foldLayers(place(words).layers, bottom);
         const frames = new Set(layer.extents.filter(({ frame }) => frame !== CLEARED).map(({ frame }) => frame));
         expect([...frames].sort((a, b) => a - b)).toEqual([...layer.frames.keys()]);
-        expect([...new Set(layer.frames.map(({ pack }) => pack))].sort((a, b) => a - b)).toEqual([...layer.packs.keys()]);
+        expect([...new Set(layer.frames.map(({ pack }) => pack))].sort((a, b) => a - b)).toEqual([
+          ...layer.packs.keys(),
+        ]);
       }),
     );
   });

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { PointId } from '../../shared/domain/ids.ts';
 import type { BackupPolicy } from '../../shared/domain/policy.ts';
@@ -8,11 +8,22 @@ const DAY = 86_400_000;
 const T = Date.UTC(2026, 4, 5, 3);
 const policy: BackupPolicy = { minuteOfDay: 180, zone: 'UTC', dailyRetentionDays: 7, instantRetentionDays: 2 };
 const id = (n: number): PointId => String(n).padStart(17, '0') as PointId;
-const scheduled = (n: number, dueAt: number): RetainedPoint => ({ point: id(n), time: dueAt + 300_000, trigger: 'scheduled', dueAt });
-const onDemand = (n: number, retainUntil: number): RetainedPoint => ({ point: id(n), time: T, trigger: 'onDemand', retainUntil });
+const scheduled = (n: number, dueAt: number): RetainedPoint => ({
+  point: id(n),
+  time: dueAt + 300_000,
+  trigger: 'scheduled',
+  dueAt,
+});
+const onDemand = (n: number, retainUntil: number): RetainedPoint => ({
+  point: id(n),
+  time: T,
+  trigger: 'onDemand',
+  retainUntil,
+});
 const newest = scheduled(99, T + 400 * DAY);
 
-const verdictAt = (point: RetainedPoint, nowMs: number): string => decideRetention([point, newest], policy, nowMs)[0]!.verdict;
+const verdictAt = (point: RetainedPoint, nowMs: number): string =>
+  decideRetention([point, newest], policy, nowMs)[0]!.verdict;
 
 describe('a scheduled point', () => {
   it('stays for its days after it was due, to the millisecond', () => {
@@ -25,7 +36,9 @@ describe('a scheduled point', () => {
   });
   it('counts calendar days of the zone of the policy', () => {
     const due = Date.UTC(2026, 2, 28, 1);
-    expect(expiryOf(scheduled(1, due), { ...policy, zone: 'Europe/Berlin', dailyRetentionDays: 2 })?.at).toBe(due + 2 * DAY - 3_600_000);
+    expect(expiryOf(scheduled(1, due), { ...policy, zone: 'Europe/Berlin', dailyRetentionDays: 2 })?.at).toBe(
+      due + 2 * DAY - 3_600_000,
+    );
   });
   it('without a due time counts from its snapshots', () => {
     expect(expiryOf({ point: id(1), time: T, trigger: 'scheduled' }, policy)?.at).toBe(T + 7 * DAY);
@@ -39,7 +52,8 @@ describe('an on-demand point', () => {
     expect(verdictAt(onDemand(1, T + 100 * DAY), T + 100 * DAY)).toBe('expire');
     expect(verdictAt(onDemand(1, T + DAY), T + DAY)).toBe('expire');
   });
-  it('without such a time stays', () => expect(verdictAt({ point: id(1), time: T, trigger: 'onDemand' }, T + 9999 * DAY)).toBe('keep'));
+  it('without such a time stays', () =>
+    expect(verdictAt({ point: id(1), time: T, trigger: 'onDemand' }, T + 9999 * DAY)).toBe('keep'));
 });
 
 describe('the item', () => {
@@ -50,7 +64,9 @@ describe('the item', () => {
   });
   it('keeps everything while no policy is in force', () => {
     const verdicts = decideRetention([scheduled(1, T), onDemand(2, T), newest], undefined, T + 9999 * DAY);
-    expect(verdicts.map(({ verdict, reason }) => [verdict, reason])).toEqual(Array.from({ length: 3 }, () => ['keep', 'no policy is in force']));
+    expect(verdicts.map(({ verdict, reason }) => [verdict, reason])).toEqual(
+      Array.from({ length: 3 }, () => ['keep', 'no policy is in force']),
+    );
   });
   it('without points has nothing to decide', () => expect(decideRetention([], policy, T)).toEqual([]));
 });
@@ -63,8 +79,14 @@ it('snapshots stay for instant restore for their days after they were taken', ()
 
 it('exactly the points past their expiry go, but for the newest, and what has gone stays gone', () => {
   const point = fc.oneof(
-    fc.record({ trigger: fc.constant('scheduled' as const), dueAt: fc.integer({ min: 0, max: 40 }).map((days) => T + days * DAY) }),
-    fc.record({ trigger: fc.constant('onDemand' as const), retainUntil: fc.integer({ min: 0, max: 40 }).map((days) => T + days * DAY) }),
+    fc.record({
+      trigger: fc.constant('scheduled' as const),
+      dueAt: fc.integer({ min: 0, max: 40 }).map((days) => T + days * DAY),
+    }),
+    fc.record({
+      trigger: fc.constant('onDemand' as const),
+      retainUntil: fc.integer({ min: 0, max: 40 }).map((days) => T + days * DAY),
+    }),
   );
   fc.assert(
     fc.property(fc.array(point, { minLength: 1, maxLength: 8 }), fc.nat(60), fc.nat(10), (some, days, later) => {

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type SweepFindings, decideSweep } from '../../shared/domain/sweep.ts';
 
@@ -24,10 +24,16 @@ describe('a sweep', () => {
     expect(decideSweep(marked(HOUR + 1))).toEqual({ ...NOTHING, remove: ['a'] });
   });
   it('lets be, and unmarks, what is named again', () => {
-    expect(decideSweep(found({ names: ['a'], named: new Set(['a']), marks: new Map([['a', 0]]) }))).toEqual({ ...NOTHING, unmark: ['a'] });
+    expect(decideSweep(found({ names: ['a'], named: new Set(['a']), marks: new Map([['a', 0]]) }))).toEqual({
+      ...NOTHING,
+      unmark: ['a'],
+    });
   });
   it('lets be, and unmarks, what a job that has not ended has made', () => {
-    expect(decideSweep(found({ names: ['a'], isInFlight: () => true, marks: new Map([['a', 0]]) }))).toEqual({ ...NOTHING, unmark: ['a'] });
+    expect(decideSweep(found({ names: ['a'], isInFlight: () => true, marks: new Map([['a', 0]]) }))).toEqual({
+      ...NOTHING,
+      unmark: ['a'],
+    });
   });
   it('forgets marks of what is gone', () => {
     expect(decideSweep(found({ marks: new Map([['a', 9 * HOUR]]) }))).toEqual({ ...NOTHING, unmark: ['a'] });
@@ -52,12 +58,20 @@ it('sweep after sweep, a name goes only when it was unnamed and not in flight fo
           if (safe.includes(name) || inFlight.includes(name)) freeSince.delete(name);
           else if (!freeSince.has(name)) freeSince.set(name, nowMs);
         }
-        const { mark, unmark, remove } = decideSweep({ names: [...names], named: new Set(safe), isInFlight: (name) => inFlight.includes(name), marks: new Map(marks), nowMs, graceMs: HOUR });
+        const { mark, unmark, remove } = decideSweep({
+          names: [...names],
+          named: new Set(safe),
+          isInFlight: (name) => inFlight.includes(name),
+          marks: new Map(marks),
+          nowMs,
+          graceMs: HOUR,
+        });
         for (const name of remove) {
           expect(nowMs - freeSince.get(name)!).toBeGreaterThan(HOUR);
           names.delete(name);
         }
-        for (const name of names) if (nowMs - (freeSince.get(name) ?? nowMs) > HOUR) expect(marks.has(name)).toBe(false);
+        for (const name of names)
+          if (nowMs - (freeSince.get(name) ?? nowMs) > HOUR) expect(marks.has(name)).toBe(false);
         for (const name of mark) marks.set(name, nowMs);
         for (const name of [...unmark, ...remove]) marks.delete(name);
       }

@@ -1,6 +1,14 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { BLOCK_BYTES, PRODUCTION_GEOMETRY, REGION_BYTES, SECTOR_BYTES, blocksIn, regionRange, regionsIn } from '../../shared/domain/units.ts';
+import {
+  BLOCK_BYTES,
+  PRODUCTION_GEOMETRY,
+  REGION_BYTES,
+  SECTOR_BYTES,
+  blocksIn,
+  regionRange,
+  regionsIn,
+} from '../../shared/domain/units.ts';
 
 it('a block is counted though the disk ends in it', () => {
   expect([0, 1, BLOCK_BYTES, BLOCK_BYTES + 512].map(blocksIn)).toEqual([0, 1, 1, 2]);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { decodeDocument, documentDigest, encodeDocument } from '../../shared/format/document.ts';
@@ -19,7 +19,11 @@ function signed(name: string, body: Uint8Array | string): Buffer {
 
 describe('a document', () => {
   it('comes back as it was', () => {
-    const value = fc.record({ format: fc.constant(1 as const), text: fc.string({ unit: 'grapheme' }), list: fc.array(fc.maxSafeInteger()) });
+    const value = fc.record({
+      format: fc.constant(1 as const),
+      text: fc.string({ unit: 'grapheme' }),
+      list: fc.array(fc.maxSafeInteger()),
+    });
     fc.assert(
       fc.property(value, (any) => {
         expect(decodeDocument(NAME, encodeDocument(NAME, any), schema)).toEqual(any);
@@ -34,7 +38,8 @@ describe('a document', () => {
   });
 
   it('that is cut anywhere is refused', () => {
-    for (const cut of truncations(encodeDocument(NAME, small))) expect(codeOf(() => decodeDocument(NAME, cut, schema))).toBe('DocumentCorrupt');
+    for (const cut of truncations(encodeDocument(NAME, small)))
+      expect(codeOf(() => decodeDocument(NAME, cut, schema))).toBe('DocumentCorrupt');
   });
 
   it('with any bit flipped is refused', () => {
@@ -44,7 +49,9 @@ describe('a document', () => {
   });
 
   it('under another name is refused', () => {
-    expect(codeOf(() => decodeDocument(NAME.replace('1.json', '2.json'), encodeDocument(NAME, small), schema))).toBe('DocumentCorrupt');
+    expect(codeOf(() => decodeDocument(NAME.replace('1.json', '2.json'), encodeDocument(NAME, small), schema))).toBe(
+      'DocumentCorrupt',
+    );
   });
 
   it('other than the one that its record names is refused', () => {
@@ -56,14 +63,29 @@ describe('a document', () => {
 
   it('of another format is refused as such', () => {
     for (const format of [0, 2, '1', null, undefined]) {
-      expect(codeOf(() => decodeDocument(NAME, encodeDocument(NAME, { ...small, format }), schema))).toBe('FormatUnsupported');
+      expect(codeOf(() => decodeDocument(NAME, encodeDocument(NAME, { ...small, format }), schema))).toBe(
+        'FormatUnsupported',
+      );
     }
   });
 
   it('with a good checksum over bad content is refused', () => {
-    const bad = ['}', '"format":1', '"format":1,"text":"a","list":[]}x', '"format":1,"text":1,"list":[]}', '"format":1,"text":"a","list":[0.5]}'];
-    for (const body of bad) expect(['DocumentCorrupt', 'FormatUnsupported']).toContain(codeOf(() => decodeDocument(NAME, signed(NAME, body), schema)));
-    const notUtf8 = Buffer.concat([Buffer.from('"format":1,"list":[],"text":"'), Buffer.from([0xff]), Buffer.from('"}')]);
+    const bad = [
+      '}',
+      '"format":1',
+      '"format":1,"text":"a","list":[]}x',
+      '"format":1,"text":1,"list":[]}',
+      '"format":1,"text":"a","list":[0.5]}',
+    ];
+    for (const body of bad)
+      expect(['DocumentCorrupt', 'FormatUnsupported']).toContain(
+        codeOf(() => decodeDocument(NAME, signed(NAME, body), schema)),
+      );
+    const notUtf8 = Buffer.concat([
+      Buffer.from('"format":1,"list":[],"text":"'),
+      Buffer.from([0xff]),
+      Buffer.from('"}'),
+    ]);
     expect(codeOf(() => decodeDocument(NAME, signed(NAME, notUtf8), schema))).toBe('DocumentCorrupt');
   });
 
@@ -85,7 +107,13 @@ describe('golden documents', () => {
   it('the vault', () => {
     const { name, bytes } = goldenBlob('vault.json');
     const value = decodeDocument(name, bytes, vaultDocument);
-    expect(value).toEqual({ format: 1, vaultId: 'vault-v1-5feceb66', blockBytes: 16_384, regionBytes: 65_536, createdAt: '2026-01-01T12:00:00.000Z' });
+    expect(value).toEqual({
+      format: 1,
+      vaultId: 'vault-v1-5feceb66',
+      blockBytes: 16_384,
+      regionBytes: 65_536,
+      createdAt: '2026-01-01T12:00:00.000Z',
+    });
     expect(Buffer.from(encodeDocument(name, value))).toEqual(bytes);
   });
 
@@ -119,11 +147,21 @@ describe('golden documents', () => {
   it('a manifest', () => {
     const { name, bytes } = goldenBlob('/points/17675280600000000.');
     const value = decodeDocument(name, bytes, manifest);
-    const id = '/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/app/providers/Microsoft.Compute/virtualMachines/golden';
+    const id =
+      '/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/app/providers/Microsoft.Compute/virtualMachines/golden';
     const layers = [
-      { point: '17675280600000000', attempt: value.attempt, dataBlocks: 1, clearedBlocks: 0, storedBytes: expect.any(Number) as number },
+      {
+        point: '17675280600000000',
+        attempt: value.attempt,
+        dataBlocks: 1,
+        clearedBlocks: 0,
+        storedBytes: expect.any(Number) as number,
+      },
     ];
-    const disk = { createdAt: '2026-01-01T12:00:00.000Z', snapshot: { id: expect.any(String) as string, attempt: expect.any(String) as string } };
+    const disk = {
+      createdAt: '2026-01-01T12:00:00.000Z',
+      snapshot: { id: expect.any(String) as string, attempt: expect.any(String) as string },
+    };
     expect(value).toEqual({
       format: 1,
       item: 'golden-d4735e3a',
@@ -134,11 +172,35 @@ describe('golden documents', () => {
       dueAt: null,
       retainUntil: '2034-03-23T12:01:00.000Z',
       consistency: 'CrashConsistent',
-      vm: { id, vmId: '6b86b273ff34fce19d6b804eff5a3f57', name: 'golden', resourceGroup: 'app', location: 'westeurope', size: 'Standard_D2s_v5', osType: 'Linux' },
+      vm: {
+        id,
+        vmId: '6b86b273ff34fce19d6b804eff5a3f57',
+        name: 'golden',
+        resourceGroup: 'app',
+        location: 'westeurope',
+        size: 'Standard_D2s_v5',
+        osType: 'Linux',
+      },
       lacking: [],
       disks: [
-        { ...disk, disk: 'e7f6c011', lun: -1, name: 'golden-0', url: 'https://disks0.example/vhds/golden-0.vhd', sizeBytes: 147_968, regions: [{ region: 2, layers }] },
-        { ...disk, disk: '7902699b', lun: 0, name: 'golden-1', url: 'https://disks1.example/vhds/golden-1.vhd', sizeBytes: 131_072, regions: [{ region: 1, layers }] },
+        {
+          ...disk,
+          disk: 'e7f6c011',
+          lun: -1,
+          name: 'golden-0',
+          url: 'https://disks0.example/vhds/golden-0.vhd',
+          sizeBytes: 147_968,
+          regions: [{ region: 2, layers }],
+        },
+        {
+          ...disk,
+          disk: '7902699b',
+          lun: 0,
+          name: 'golden-1',
+          url: 'https://disks1.example/vhds/golden-1.vhd',
+          sizeBytes: 131_072,
+          regions: [{ region: 1, layers }],
+        },
       ],
     });
   });

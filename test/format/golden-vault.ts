@@ -19,7 +19,9 @@ export const GOLDEN = JSON.parse(readFileSync(path.join(FOLDER, 'expected.json')
 
 /** Its blobs by name. */
 export function goldenBlobs(): Map<string, Buffer> {
-  const files = readdirSync(GOLDEN_CONTAINER, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const files = readdirSync(GOLDEN_CONTAINER, { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
   return new Map(
     files.map((entry) => {
       const file = path.join(entry.parentPath, entry.name);
@@ -32,6 +34,7 @@ export function goldenBlobs(): Map<string, Buffer> {
 export function goldenBlob(part: string): { name: string; bytes: Buffer } {
   const found = [...goldenBlobs()].filter(([name]) => name.includes(part));
   const [name, bytes] = found[0] ?? [];
-  if (name === undefined || bytes === undefined || found.length !== 1) throw new Error(`${found.length} golden blobs are called ${part}`);
+  if (name === undefined || bytes === undefined || found.length !== 1)
+    throw new Error(`${found.length} golden blobs are called ${part}`);
   return { name, bytes };
 }

@@ -1,23 +1,35 @@
 import { createHash } from 'node:crypto';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CLEARED } from '../../shared/domain/extent.ts';
 import type { Layer } from '../../shared/domain/layer.ts';
-import { LAYER_HEADER_BYTES, MOST_BLOCKS, decodeLayer, decodeLayerMap, encodeLayer, layerMapBytes } from '../../shared/format/layer-file.ts';
+import {
+  LAYER_HEADER_BYTES,
+  MOST_BLOCKS,
+  decodeLayer,
+  decodeLayerMap,
+  encodeLayer,
+  layerMapBytes,
+} from '../../shared/format/layer-file.ts';
 import { ColumnWriter } from '../../shared/format/columns.ts';
 import { layerSaying, said } from '../domain/arbitraries.ts';
-import { codeOf, flips, truncations } from './failures.ts';
+import { codeOf, flips, truncations, unspaced } from './failures.ts';
 import { goldenBlob } from './golden-vault.ts';
 
 const FOLDER = 'v1/items/vm/disks/d/00000000000000007';
 const NAME = `${FOLDER}/000003.0123456789abcdef.layer`;
 const small = layerSaying('pack', [1, 'cleared', 2, undefined, undefined, 3, 3], 2).layer;
 
-const layers = fc.tuple(said, fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 3 })).map(([words, frameBlocks, packFrames]) => layerSaying('pack', words, frameBlocks, packFrames).layer);
+const layers = fc
+  .tuple(said, fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 3 }))
+  .map(([words, frameBlocks, packFrames]) => layerSaying('pack', words, frameBlocks, packFrames).layer);
 
 /** A file whose checksums are good whatever its map is. */
-function signed(map: Uint8Array, { stored = 0, rawBytes = map.length, version = 1, hashes = new Uint8Array(stored * 32) } = {}): Buffer {
+function signed(
+  map: Uint8Array,
+  { stored = 0, rawBytes = map.length, version = 1, hashes = new Uint8Array(stored * 32) } = {},
+): Buffer {
   const packed = zstdCompressSync(map);
   const header = Buffer.alloc(96);
   header.write('STRATALY', 'latin1');
@@ -31,7 +43,11 @@ function signed(map: Uint8Array, { stored = 0, rawBytes = map.length, version = 
 }
 
 /** A map with one pack of 1,000 bytes, one frame of two blocks, and one extent. */
-function map(changed: Partial<Record<'packs' | 'frames' | 'extents' | 'pack' | 'offset' | 'blocks' | 'gap' | 'count' | 'frame' | 'slot', number>> = {}): Uint8Array {
+function map(
+  changed: Partial<
+    Record<'packs' | 'frames' | 'extents' | 'pack' | 'offset' | 'blocks' | 'gap' | 'count' | 'frame' | 'slot', number>
+  > = {},
+): Uint8Array {
   const columns = new ColumnWriter();
   columns.u32(changed.packs ?? 1);
   columns.text('pack');
@@ -56,7 +72,10 @@ describe('a layer file', () => {
       fc.property(layers, (layer) => {
         const bytes = encodeLayer(NAME, layer);
         const back = decodeLayer(NAME, bytes);
-        expect({ ...back, hashes: Buffer.from(back.hashes!) }).toEqual({ ...layer, hashes: Buffer.from(layer.hashes!) });
+        expect({ ...back, hashes: Buffer.from(back.hashes!) }).toEqual({
+          ...layer,
+          hashes: Buffer.from(layer.hashes!),
+        });
         const mapBytes = layerMapBytes(NAME, bytes.subarray(0, LAYER_HEADER_BYTES));
         expect(decodeLayerMap(NAME, bytes.subarray(0, mapBytes))).toEqual({ ...layer, hashes: undefined });
         expect(mapBytes).toBe(bytes.length - layer.hashes!.length);
@@ -67,7 +86,12 @@ describe('a layer file', () => {
   it('takes a full region', () => {
     const extents = Array.from({ length: MOST_BLOCKS / 2 }, (_, i) => ({ start: 2 * i, count: 1, frame: i, slot: 0 }));
     const frames = extents.map((_, i) => ({ pack: 0, offset: 16 + i, storedBytes: 1, blocks: 1, codec: 1 }));
-    const full: Layer = { packs: [{ name: 'pack', totalBytes: 4_294_967_295 }], frames, extents, hashes: new Uint8Array(extents.length * 32) };
+    const full: Layer = {
+      packs: [{ name: 'pack', totalBytes: 4_294_967_295 }],
+      frames,
+      extents,
+      hashes: new Uint8Array(extents.length * 32),
+    };
     expect(decodeLayer(NAME, encodeLayer(NAME, full)).extents).toEqual(extents);
   });
 
@@ -77,14 +101,17 @@ describe('a layer file', () => {
   });
 
   it('that is cut anywhere is refused', () => {
-    for (const cut of truncations(encodeLayer(NAME, small))) expect(codeOf(() => decodeLayer(NAME, cut))).toBe('LayerCorrupt');
+    for (const cut of truncations(encodeLayer(NAME, small)))
+      expect(codeOf(() => decodeLayer(NAME, cut))).toBe('LayerCorrupt');
     const bytes = encodeLayer(NAME, small);
     const mapped = bytes.subarray(0, layerMapBytes(NAME, bytes));
     for (const cut of truncations(mapped)) expect(codeOf(() => decodeLayerMap(NAME, cut))).toBe('LayerCorrupt');
   });
 
   it('with anything behind it is refused', () => {
-    expect(codeOf(() => decodeLayer(NAME, Buffer.concat([encodeLayer(NAME, small), Buffer.alloc(32)])))).toBe('LayerCorrupt');
+    expect(codeOf(() => decodeLayer(NAME, Buffer.concat([encodeLayer(NAME, small), Buffer.alloc(32)])))).toBe(
+      'LayerCorrupt',
+    );
   });
 
   it('with any bit flipped is refused, one of its version as such', () => {
@@ -111,7 +138,9 @@ describe('a layer file', () => {
     const other = encodeLayer(NAME, { ...small, hashes: Buffer.alloc(small.hashes!.length, 9) });
     const bytes = Buffer.from(encodeLayer(NAME, small));
     const mapBytes = layerMapBytes(NAME, bytes);
-    expect(codeOf(() => decodeLayer(NAME, Buffer.concat([bytes.subarray(0, mapBytes), other.subarray(mapBytes)])))).toBe('LayerCorrupt');
+    expect(
+      codeOf(() => decodeLayer(NAME, Buffer.concat([bytes.subarray(0, mapBytes), other.subarray(mapBytes)]))),
+    ).toBe('LayerCorrupt');
   });
 
   const impossible: [string, Uint8Array, number][] = [
@@ -138,22 +167,33 @@ describe('a layer file', () => {
   });
 
   it('that states another size of its map is refused before it is made room for', () => {
-    expect(codeOf(() => decodeLayer(NAME, signed(map(), { stored: 2, rawBytes: map().length + 1 })))).toBe('LayerCorrupt');
-    expect(codeOf(() => decodeLayer(NAME, signed(map(), { stored: 2, rawBytes: map().length - 1 })))).toBe('LayerCorrupt');
-    expect(codeOf(() => decodeLayer(NAME, signed(Buffer.alloc(64 * 1024 * 1024), { rawBytes: 64 * 1024 * 1024 })))).toBe('LayerCorrupt');
+    expect(codeOf(() => decodeLayer(NAME, signed(map(), { stored: 2, rawBytes: map().length + 1 })))).toBe(
+      'LayerCorrupt',
+    );
+    expect(codeOf(() => decodeLayer(NAME, signed(map(), { stored: 2, rawBytes: map().length - 1 })))).toBe(
+      'LayerCorrupt',
+    );
+    expect(
+      codeOf(() => decodeLayer(NAME, signed(Buffer.alloc(64 * 1024 * 1024), { rawBytes: 64 * 1024 * 1024 }))),
+    ).toBe('LayerCorrupt');
   });
 
   it('of another version is refused as such', () => {
-    for (const version of [0, 2, 65_535]) expect(codeOf(() => decodeLayer(NAME, signed(map(), { stored: 2, version })))).toBe('FormatUnsupported');
+    for (const version of [0, 2, 65_535])
+      expect(codeOf(() => decodeLayer(NAME, signed(map(), { stored: 2, version })))).toBe('FormatUnsupported');
   });
 
   it('of random bytes is refused, with good checksums too', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(8), (bytes, stored) => {
         expect(codeOf(() => decodeLayer(NAME, bytes))).toBe('LayerCorrupt');
-        expect(codeOf(() => decodeLayer(NAME, Buffer.concat([Buffer.from('STRATALY\x01\0'), bytes])))).toBe('LayerCorrupt');
+        expect(codeOf(() => decodeLayer(NAME, Buffer.concat([Buffer.from('STRATALY\x01\0'), bytes])))).toBe(
+          'LayerCorrupt',
+        );
         // Twelve zeros are an empty map, which nothing random should be.
-        expect(codeOf(() => decodeLayer(NAME, signed(Buffer.concat([bytes, Buffer.from([1])]), { stored })))).toBe('LayerCorrupt');
+        expect(codeOf(() => decodeLayer(NAME, signed(Buffer.concat([bytes, Buffer.from([1])]), { stored })))).toBe(
+          'LayerCorrupt',
+        );
       }),
       { numRuns: 300 },
     );
@@ -189,14 +229,26 @@ describe('a golden layer', () => {
   });
 
   it('is, byte for byte, what the format page says', () => {
-    const header = '5354524154414c59' + '0100' + '0000' + 'a6000000' + '14010000' + '02000000' + '0000000000000000';
+    const header = unspaced('5354524154414c59 0100 0000 a6000000 14010000 02000000 0000000000000000');
     expect(bytes.subarray(0, 32).toString('hex')).toBe(header);
     const text = (value: string): string => '6100' + Buffer.from(value).toString('hex');
     const map = zstdDecompressSync(bytes.subarray(96, 96 + 0xa6)).toString('hex');
     expect(map).toBe(
       [
         ['02000000', text(packs[0]!.name), '54800000', text(packs[1]!.name), '72000000'],
-        ['02000000', '00000000', '01000000', '10000000', '10000000', '00800000', '22000000', '0200', '0100', '00', '01'],
+        [
+          '02000000',
+          '00000000',
+          '01000000',
+          '10000000',
+          '10000000',
+          '00800000',
+          '22000000',
+          '0200',
+          '0100',
+          '00',
+          '01',
+        ],
         ['02000000', '01000000', '00000000', '01000000', '01000000', '01000000', '02000000', '0000', '0000'],
       ]
         .flat()

@@ -1,7 +1,18 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { attemptId, diskId, itemId, pointId, runId } from '../../shared/domain/ids.ts';
-import { chainPrefix, itemPrefix, layerName, layersPrefix, manifestName, packName, parseLayerName, planName, recordName, recordSeq } from '../../shared/format/names.ts';
+import {
+  chainPrefix,
+  itemPrefix,
+  layerName,
+  layersPrefix,
+  manifestName,
+  packName,
+  parseLayerName,
+  planName,
+  recordName,
+  recordSeq,
+} from '../../shared/format/names.ts';
 import { codeOf } from './failures.ts';
 
 const key = {
@@ -36,22 +47,31 @@ const keys = fc.record({
   attempt: fc.stringMatching(/^[0-9a-f]{16}$/).map(attemptId),
 });
 
-it('a layer\'s name reads back, and lies in its folders', () => {
+it("a layer's name reads back, and lies in its folders", () => {
   fc.assert(
     fc.property(keys, (any) => {
       const name = layerName(any);
       expect(parseLayerName(name)).toEqual(any);
-      expect(name.startsWith(layersPrefix(any.item, any.disk, any.point)) && name.startsWith(itemPrefix(any.item))).toBe(true);
+      expect(
+        name.startsWith(layersPrefix(any.item, any.disk, any.point)) && name.startsWith(itemPrefix(any.item)),
+      ).toBe(true);
     }),
   );
 });
 
 it('nothing else is taken for a layer', () => {
-  const others = [packName(key, runId('89abcdef'), 0), manifestName(key.item, key.point, key.attempt), `${layerName(key)}x`, `x${layerName(key)}`, layerName(key).toUpperCase(), ''];
+  const others = [
+    packName(key, runId('89abcdef'), 0),
+    manifestName(key.item, key.point, key.attempt),
+    `${layerName(key)}x`,
+    `x${layerName(key)}`,
+    layerName(key).toUpperCase(),
+    '',
+  ];
   expect(others.map((name) => parseLayerName(name))).toEqual(others.map(() => undefined));
 });
 
-it('a record\'s name reads back, and names ascend with the records', () => {
+it("a record's name reads back, and names ascend with the records", () => {
   fc.assert(
     fc.property(fc.nat(999_999_999_999), fc.nat(999_999_999_999), (a, b) => {
       expect(recordSeq(recordName(key.item, a))).toBe(a);

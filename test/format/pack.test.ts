@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { CODEC, type StoredFrame, decodeFrame, encodeFrame } from '../../shared/format/frame.ts';
 import { PACK_HEADER_BYTES, PackBuilder, readPackTable } from '../../shared/format/pack.ts';
-import { codeOf, flips, truncations } from './failures.ts';
+import { codeOf, flips, truncations, unspaced } from './failures.ts';
 import { goldenBlob, goldenBlobs } from './golden-vault.ts';
 
 const NAME = 'v1/items/vm/disks/d/00000000000000007/000003.0123456789abcdef.01234567.0.pack';
@@ -49,10 +49,12 @@ describe('a pack', () => {
       fc.property(frames, (some) => {
         const pack = packOf(NAME, some);
         const table = readPackTable(NAME, pack);
-        expect(table.map(({ codec, blocks }) => ({ codec, blocks }))).toEqual(some.map(({ codec, blocks }) => ({ codec, blocks })));
-        expect(table.map(({ offset, storedBytes }) => Buffer.from(pack.subarray(offset, offset + storedBytes)))).toEqual(
-          some.map(({ bytes }) => Buffer.from(bytes)),
+        expect(table.map(({ codec, blocks }) => ({ codec, blocks }))).toEqual(
+          some.map(({ codec, blocks }) => ({ codec, blocks })),
         );
+        expect(
+          table.map(({ offset, storedBytes }) => Buffer.from(pack.subarray(offset, offset + storedBytes))),
+        ).toEqual(some.map(({ bytes }) => Buffer.from(bytes)));
       }),
     );
   });
@@ -72,7 +74,8 @@ describe('a pack', () => {
 
   it('with any bit of its table or footer flipped is refused', () => {
     expect(codeOf(() => readPackTable(NAME, small))).toBe('none');
-    for (const { damaged } of flips(small, tableAt)) expect(codeOf(() => readPackTable(NAME, damaged))).toBe('PackCorrupt');
+    for (const { damaged } of flips(small, tableAt))
+      expect(codeOf(() => readPackTable(NAME, damaged))).toBe('PackCorrupt');
   });
 
   it('with any bit of its magic or version flipped is refused', () => {
@@ -106,7 +109,8 @@ describe('a pack', () => {
       [entry(17, 0, 0), 1],
       [Buffer.alloc(11), 1],
     ];
-    for (const [table, count] of bad) expect(codeOf(() => readPackTable(NAME, signed(table, count)))).toBe('PackCorrupt');
+    for (const [table, count] of bad)
+      expect(codeOf(() => readPackTable(NAME, signed(table, count)))).toBe('PackCorrupt');
   });
 
   it('of random bytes is refused, with a good checksum too', () => {
@@ -133,14 +137,21 @@ describe('a frame', () => {
     fc.assert(
       fc.property(blocks, (raw) => {
         const { codec, bytes } = encodeFrame(raw);
-        expect(Buffer.compare(decodeFrame(bytes, codec, raw.length / BLOCK_BYTES, () => 'frame'), raw)).toBe(0);
+        expect(
+          Buffer.compare(
+            decodeFrame(bytes, codec, raw.length / BLOCK_BYTES, () => 'frame'),
+            raw,
+          ),
+        ).toBe(0);
       }),
       { numRuns: 40 },
     );
   });
 
   const zeros = encodeFrame(Buffer.alloc(2 * BLOCK_BYTES));
-  const noise = Buffer.concat(Array.from({ length: BLOCK_BYTES / 32 }, (_, i) => createHash('sha256').update(`${i}`).digest()));
+  const noise = Buffer.concat(
+    Array.from({ length: BLOCK_BYTES / 32 }, (_, i) => createHash('sha256').update(`${i}`).digest()),
+  );
 
   it('that does not compress is stored as it is', () => {
     expect(encodeFrame(noise)).toEqual({ codec: CODEC.raw, bytes: noise });
@@ -148,18 +159,27 @@ describe('a frame', () => {
   });
 
   it('with any bit flipped, or cut anywhere, is refused where it is compressed', () => {
-    for (const cut of truncations(zeros.bytes)) expect(codeOf(() => decodeFrame(cut, CODEC.zstd, 2, () => 'frame'))).toBe('PackCorrupt');
+    for (const cut of truncations(zeros.bytes))
+      expect(codeOf(() => decodeFrame(cut, CODEC.zstd, 2, () => 'frame'))).toBe('PackCorrupt');
     for (const { bit, damaged } of flips(zeros.bytes)) {
       // A bit or two of the frame's header may change nothing: then nothing else changes either.
       const code = codeOf(() => decodeFrame(damaged, CODEC.zstd, 2, () => `frame, bit ${bit}`));
-      if (code === 'none') expect(Buffer.compare(decodeFrame(damaged, CODEC.zstd, 2, () => 'frame'), Buffer.alloc(2 * BLOCK_BYTES))).toBe(0);
+      if (code === 'none')
+        expect(
+          Buffer.compare(
+            decodeFrame(damaged, CODEC.zstd, 2, () => 'frame'),
+            Buffer.alloc(2 * BLOCK_BYTES),
+          ),
+        ).toBe(0);
       else expect(code).toBe('PackCorrupt');
     }
   });
 
   it('of another size than its layer says is refused', () => {
-    for (const count of [0, 1, 3, 256]) expect(codeOf(() => decodeFrame(zeros.bytes, CODEC.zstd, count, () => 'frame'))).toBe('PackCorrupt');
-    for (const count of [0, 2]) expect(codeOf(() => decodeFrame(noise, CODEC.raw, count, () => 'frame'))).toBe('PackCorrupt');
+    for (const count of [0, 1, 3, 256])
+      expect(codeOf(() => decodeFrame(zeros.bytes, CODEC.zstd, count, () => 'frame'))).toBe('PackCorrupt');
+    for (const count of [0, 2])
+      expect(codeOf(() => decodeFrame(noise, CODEC.raw, count, () => 'frame'))).toBe('PackCorrupt');
   });
 
   it('with a codec that nobody knows is refused', () => {
@@ -170,7 +190,8 @@ describe('a frame', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         const magic = Buffer.concat([Buffer.from('28b52ffd', 'hex'), bytes]);
-        for (const some of [bytes, magic]) expect(codeOf(() => decodeFrame(some, CODEC.zstd, 1, () => 'frame'))).toBe('PackCorrupt');
+        for (const some of [bytes, magic])
+          expect(codeOf(() => decodeFrame(some, CODEC.zstd, 1, () => 'frame'))).toBe('PackCorrupt');
       }),
     );
   });
@@ -180,9 +201,9 @@ describe('golden packs', () => {
   it('say of themselves what they hold', () => {
     const { name, bytes } = goldenBlob('7902699b/17675280600000000/000001.9f14025af0065b30.0b918943.0.pack');
     expect(readPackTable(name, bytes)).toEqual([{ offset: 16, storedBytes: 32, codec: 1, blocks: [3] }]);
-    expect(bytes.subarray(0, 16).toString('hex')).toBe('535452415441504b' + '0100' + '000000000000');
-    expect(bytes.subarray(48, 64).toString('hex')).toBe('10000000' + '20000000' + '0100' + '01' + '00' + '03000000');
-    expect(bytes.subarray(64, 72).toString('hex')).toBe('01000000' + '10000000');
+    expect(bytes.subarray(0, 16).toString('hex')).toBe(unspaced('535452415441504b 0100 000000000000'));
+    expect(bytes.subarray(48, 64).toString('hex')).toBe(unspaced('10000000 20000000 0100 01 00 03000000'));
+    expect(bytes.subarray(64, 72).toString('hex')).toBe(unspaced('01000000 10000000'));
     expect(bytes.subarray(104).toString('latin1')).toBe('STRATAPK');
     const block = decodeFrame(bytes.subarray(16, 48), 1, 1, () => name);
     expect(Buffer.from(block.subarray(0, 1024)).equals(Buffer.alloc(1024, 'grown\n'))).toBe(true);
@@ -192,6 +213,6 @@ describe('golden packs', () => {
   it('all read, and there are raw and compressed frames among them', () => {
     const packs = [...goldenBlobs()].filter(([name]) => name.endsWith('.pack'));
     const codecs = new Set(packs.flatMap(([name, bytes]) => readPackTable(name, bytes).map(({ codec }) => codec)));
-    expect([...codecs].sort()).toEqual([CODEC.raw, CODEC.zstd]);
+    expect(codecs).toEqual(new Set([CODEC.raw, CODEC.zstd]));
   });
 });

@@ -33,8 +33,13 @@ const list = async (container: string): Promise<Listing> =>
 describe('a reader made from the format page alone', () => {
   it('finds the live points of the golden vault', async () => {
     const points = (await list(GOLDEN_CONTAINER))[GOLDEN.item]!;
-    expect(points.map(({ point, disks }) => ({ point, disks: disks.map(({ lun, sizeBytes }) => ({ lun, sizeBytes })) }))).toEqual(
-      GOLDEN.points.map(({ point, disks }) => ({ point, disks: disks.map(({ lun, sizeBytes }) => ({ lun, sizeBytes })) })),
+    expect(
+      points.map(({ point, disks }) => ({ point, disks: disks.map(({ lun, sizeBytes }) => ({ lun, sizeBytes })) })),
+    ).toEqual(
+      GOLDEN.points.map(({ point, disks }) => ({
+        point,
+        disks: disks.map(({ lun, sizeBytes }) => ({ lun, sizeBytes })),
+      })),
     );
   });
 
@@ -45,7 +50,9 @@ describe('a reader made from the format page alone', () => {
         disks.map(async ({ disk }) => {
           const output = path.join(folder, `${point}-${disk}`);
           await run('python3', [READER, GOLDEN_CONTAINER, GOLDEN.item, point, disk, output]);
-          return createHash('sha256').update(await readFile(output)).digest('hex');
+          return createHash('sha256')
+            .update(await readFile(output))
+            .digest('hex');
         }),
       );
       expect(restored).toEqual(GOLDEN.points[i]!.disks.map(({ sha256 }) => sha256));

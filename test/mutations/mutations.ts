@@ -238,7 +238,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a dead pack is told by the older layer alone',
     file: 'shared/services/reclaim.ts',
     find: 'const used = new Set(result?.packs.map(({ name }) => name));',
-    replace: 'const used = new Set((await readIfThere(container, layerName({ ...at, ...inputs[0]! })))?.packs.map(({ name }) => name));',
+    replace:
+      'const used = new Set((await readIfThere(container, layerName({ ...at, ...inputs[0]! })))?.packs.map(({ name }) => name));',
     tests: [WORKED],
     why: 'bytes that the fold still needs are deleted',
   },
@@ -301,7 +302,7 @@ export const MUTATIONS: readonly Mutation[] = [
     why: 'a disk that comes back is committed on a point that was merged away',
   },
   {
-    name: 'a commit looks at its disks\' bases alone',
+    name: "a commit looks at its disks' bases alone",
     file: 'shared/services/commit.ts',
     find: 'return last === plan.base && plan',
     replace: 'return last !== undefined && plan',
@@ -309,15 +310,15 @@ export const MUTATIONS: readonly Mutation[] = [
     why: 'a point enters behind a later one, as a difference from an earlier',
   },
   {
-    name: 'whose record it is, is told by the storage\'s answer: lost',
+    name: "whose record it is, is told by the storage's answer: lost",
     file: 'shared/services/chain.ts',
     find: 'return { won: standing.attempt === next.attempt, record: standing };',
     replace: 'return { won: false, record: standing };',
     tests: [RACES],
-    why: 'the winner takes itself for the loser, and its record\'s names for leftovers',
+    why: "the winner takes itself for the loser, and its record's names for leftovers",
   },
   {
-    name: 'whose record it is, is told by the storage\'s answer: won',
+    name: "whose record it is, is told by the storage's answer: won",
     file: 'shared/services/chain.ts',
     find: 'return { won: standing.attempt === next.attempt, record: standing };',
     replace: 'return { won: true, record: standing };',
@@ -357,7 +358,7 @@ export const MUTATIONS: readonly Mutation[] = [
     why: 'a point is taken away while a restore reads it',
   },
   {
-    name: 'a record that stands is not recognised as the attempt\'s own',
+    name: "a record that stands is not recognised as the attempt's own",
     file: 'shared/services/commit.ts',
     find: 'if (await chain.committed(attemptId(step.attempt), job.planSeq ?? 0, newest)) return settle(newest);',
     replace: '',
@@ -370,7 +371,7 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'if ((await runningJob(ports, address, step.attempt)) === undefined) return;',
     replace: '',
     tests: [RACES],
-    why: 'a cancelled job\'s point enters the vault, its objects taken for leftovers',
+    why: "a cancelled job's point enters the vault, its objects taken for leftovers",
   },
   {
     name: 'late projections go back to an older record',
@@ -477,7 +478,7 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "createHash('sha256').update(`${name}\\n`)",
     replace: "createHash('sha256').update(`${name.length}\\n`)",
     tests: ['format/document.test.ts'],
-    why: 'one item\'s record is taken for another\'s',
+    why: "one item's record is taken for another's",
   },
   {
     name: 'a frame table may be shorter than its pack says',

@@ -31,10 +31,14 @@ async function copyProject(): Promise<string> {
 function runTests(folder: string, tests: readonly string[]): Promise<{ code: number; output: string } | undefined> {
   const vitest = path.join(folder, 'node_modules/vitest/vitest.mjs');
   const files = tests.map((test) => path.join('test', test));
-  const child = spawn(process.execPath, [vitest, 'run', '--project', 'unit', '--bail', '1', '--maxWorkers', '1', ...files], {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    process.execPath,
+    [vitest, 'run', '--project', 'unit', '--bail', '1', '--maxWorkers', '1', ...files],
+    {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   let output = '';
   child.stdout.on('data', (text: Buffer) => (output += text.toString()));
   child.stderr.on('data', (text: Buffer) => (output += text.toString()));
@@ -56,7 +60,10 @@ async function tryMutation(folder: string, { file, find, replace, tests }: Mutat
   const target = path.join(folder, file);
   const source = await readFile(target, 'utf8');
   if (source.split(find).length !== 2) return 'NOT APPLIED';
-  await writeFile(target, source.replace(find, () => replace));
+  await writeFile(
+    target,
+    source.replace(find, () => replace),
+  );
   try {
     const result = await runTests(folder, tests);
     if (result === undefined) return 'timed out';
@@ -81,7 +88,8 @@ async function main(): Promise<number> {
         const outcome = await tryMutation(folder, mutation);
         const seconds = ((performance.now() - started) / 1000).toFixed(1);
         console.log(`${outcome.padEnd(11)} ${seconds.padStart(5)} s  ${mutation.name}`);
-        if (outcome !== 'killed' && outcome !== 'timed out') bad.push(`${outcome}: ${mutation.name} (${mutation.file}): ${mutation.why}`);
+        if (outcome !== 'killed' && outcome !== 'timed out')
+          bad.push(`${outcome}: ${mutation.name} (${mutation.file}): ${mutation.why}`);
       }
     } finally {
       await rm(folder, { recursive: true, force: true });

@@ -71,14 +71,46 @@ async function restoresTo(world: World, disk: string): Promise<void> {
 
 const CASES: [string, (world: World, disk: string) => Promise<void>, { data: number[]; cleared: number[] }][] = [
   ['nothing', async () => undefined, { data: [], cleared: [] }],
-  ['a block written anew', async ({ disks }, disk) => disks.write(disk, 5 * B, noise(5, 1)), { data: [5], cleared: [] }],
-  ['a sector in the middle of a block', async ({ disks }, disk) => disks.write(disk, 5 * B + 1024, noise(5, 1).subarray(0, 512)), { data: [5], cleared: [] }],
-  ['the same bytes written again', async ({ disks }, disk) => disks.write(disk, 5 * B, noise(3, 10).subarray(5 * B, 6 * B)), { data: [], cleared: [] }],
-  ['a block cleared', async ({ disks }, disk) => disks.clear(disk, { start: 5 * B, end: 6 * B }), { data: [], cleared: [5] }],
-  ['a whole region cleared', async ({ disks }, disk) => disks.clear(disk, { start: 4 * B, end: 8 * B }), { data: [], cleared: [4, 5, 6, 7] }],
-  ['a block cleared in part', async ({ disks }, disk) => disks.clear(disk, { start: 5 * B + 512, end: 6 * B }), { data: [5], cleared: [] }],
-  ['the end of one block, all of the next, the start of a third cleared', async ({ disks }, disk) => disks.clear(disk, { start: 5 * B - 512, end: 6 * B + 512 }), { data: [4, 6], cleared: [5] }],
-  ['zeros written over a block', async ({ disks }, disk) => disks.write(disk, 5 * B, Buffer.alloc(B)), { data: [], cleared: [5] }],
+  [
+    'a block written anew',
+    async ({ disks }, disk) => disks.write(disk, 5 * B, noise(5, 1)),
+    { data: [5], cleared: [] },
+  ],
+  [
+    'a sector in the middle of a block',
+    async ({ disks }, disk) => disks.write(disk, 5 * B + 1024, noise(5, 1).subarray(0, 512)),
+    { data: [5], cleared: [] },
+  ],
+  [
+    'the same bytes written again',
+    async ({ disks }, disk) => disks.write(disk, 5 * B, noise(3, 10).subarray(5 * B, 6 * B)),
+    { data: [], cleared: [] },
+  ],
+  [
+    'a block cleared',
+    async ({ disks }, disk) => disks.clear(disk, { start: 5 * B, end: 6 * B }),
+    { data: [], cleared: [5] },
+  ],
+  [
+    'a whole region cleared',
+    async ({ disks }, disk) => disks.clear(disk, { start: 4 * B, end: 8 * B }),
+    { data: [], cleared: [4, 5, 6, 7] },
+  ],
+  [
+    'a block cleared in part',
+    async ({ disks }, disk) => disks.clear(disk, { start: 5 * B + 512, end: 6 * B }),
+    { data: [5], cleared: [] },
+  ],
+  [
+    'the end of one block, all of the next, the start of a third cleared',
+    async ({ disks }, disk) => disks.clear(disk, { start: 5 * B - 512, end: 6 * B + 512 }),
+    { data: [4, 6], cleared: [5] },
+  ],
+  [
+    'zeros written over a block',
+    async ({ disks }, disk) => disks.write(disk, 5 * B, Buffer.alloc(B)),
+    { data: [], cleared: [5] },
+  ],
   [
     'a block cleared in part and the rest overwritten with zeros',
     async ({ disks }, disk) => {
@@ -88,8 +120,16 @@ const CASES: [string, (world: World, disk: string) => Promise<void>, { data: num
     { data: [], cleared: [5] },
   ],
   ['a block shrunk away', async ({ disks }, disk) => disks.resize(disk, 9 * B), { data: [], cleared: [9] }],
-  ['half of a block shrunk away', async ({ disks }, disk) => disks.resize(disk, 9 * B + 1024), { data: [9], cleared: [] }],
-  ['regions shrunk away', async ({ disks }, disk) => disks.resize(disk, 2 * B), { data: [], cleared: [2, 3, 4, 5, 6, 7, 8, 9] }],
+  [
+    'half of a block shrunk away',
+    async ({ disks }, disk) => disks.resize(disk, 9 * B + 1024),
+    { data: [9], cleared: [] },
+  ],
+  [
+    'regions shrunk away',
+    async ({ disks }, disk) => disks.resize(disk, 2 * B),
+    { data: [], cleared: [2, 3, 4, 5, 6, 7, 8, 9] },
+  ],
   [
     'a shrink and a growth before anybody looked',
     async ({ disks }, disk) => {
@@ -143,9 +183,10 @@ describe.each(['exact', 'lying'] as const)('with a provider whose diff is %s, a 
 });
 
 describe('the source of changes', () => {
-  const sources = async (world: World): Promise<string[]> => (await world.backup('vm')).sources.map(({ source }) => source);
+  const sources = async (world: World): Promise<string[]> =>
+    (await world.backup('vm')).sources.map(({ source }) => source);
 
-  it('is the provider\'s diff where it can be trusted', async () => {
+  it("is the provider's diff where it can be trusted", async () => {
     expect(await sources((await start('exact')).world)).toEqual(['diff']);
   });
   it('is hashes where the provider answers what it cannot know', async () => {

@@ -28,7 +28,8 @@ interface Stage {
   readonly world: World;
   readonly disk: string;
   readonly images: Map<PointId, Uint8Array>;
-  backUp(days: number): Promise<PointId>;
+  /** Backs up; the point is kept for `days`. */
+  readonly backUp: (days: number) => Promise<PointId>;
 }
 
 async function stage(options: Parameters<typeof createWorld>[0] = {}): Promise<Stage> {
@@ -173,7 +174,11 @@ describe('two workers', () => {
     world.clock.advance(5 * DAY_MS);
     await cleanUp(world.ports);
     const late: Step[] = [];
-    for (let message = world.queue.take(); message !== undefined || world.queue.waiting().length > 0; message = world.queue.take()) {
+    for (
+      let message = world.queue.take();
+      message !== undefined || world.queue.waiting().length > 0;
+      message = world.queue.take()
+    ) {
       if (message === undefined) {
         world.clock.advance(world.queue.waiting()[0]!.dueMs - world.clock.now());
         continue;
@@ -189,9 +194,11 @@ describe('two workers', () => {
 });
 
 describe('a commit', () => {
-  it('whose disk\'s base has been merged away meanwhile is planned again', async () => {
+  it("whose disk's base has been merged away meanwhile is planned again", async () => {
     const { world, disk, images, backUp } = await stage();
-    const vm = (await world.compute.virtualMachine((await world.ports.catalog.items.get(VAULT, KEY))!.row.vmResourceId))!;
+    const vm = (await world.compute.virtualMachine(
+      (await world.ports.catalog.items.get(VAULT, KEY))!.row.vmResourceId,
+    ))!;
     const other = 'https://disks0.example/vhds/other.vhd';
     await world.disks.create(other, 6 * B);
     await world.disks.write(other, 0, block(9, 6));
@@ -237,7 +244,10 @@ describe('a commit', () => {
     await backUp(30);
     await runStep(world.ports, commit.step);
     await world.drain();
-    expect(await world.job(slow)).toMatchObject({ status: 'CompletedWithWarnings', errors: [{ code: 'RecoveryPointOvertaken' }] });
+    expect(await world.job(slow)).toMatchObject({
+      status: 'CompletedWithWarnings',
+      errors: [{ code: 'RecoveryPointOvertaken' }],
+    });
     expect(live(world)).toEqual([...images.keys()]);
     await vaultOnly(world);
     for (const point of images.keys()) {
@@ -385,7 +395,9 @@ describe('a lost answer', () => {
   }
 
   it('to the write of a layer, pack or manifest is no loss either', async () => {
-    const { world, disk, images, backUp } = await stage({ wrapHandlers: losing(/\.layer$|\.pack$|\/points\//, 'BlobAlreadyExists') });
+    const { world, disk, images, backUp } = await stage({
+      wrapHandlers: losing(/\.layer$|\.pack$|\/points\//, 'BlobAlreadyExists'),
+    });
     await world.disks.write(disk, 0, block(1, 6));
     await backUp(1);
     await world.disks.write(disk, B, block(2));
@@ -429,7 +441,7 @@ describe('merges beside readers', () => {
     expect(Buffer.compare(await world.disks.read(url, { start: 0, end: 6 * B }), images.get(middle)!)).toBe(0);
   });
 
-  it('a transfer whose base\'s layers were merged away takes its stack from the newest record', async () => {
+  it("a transfer whose base's layers were merged away takes its stack from the newest record", async () => {
     const { world, disk, images } = await threePoints();
     // Block 0 becomes again what it was at the point before the base.
     await world.disks.write(disk, 0, block(2));

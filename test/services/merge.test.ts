@@ -23,12 +23,14 @@ beforeEach(async () => {
 });
 
 async function vm() {
-  for await (const { row } of world.ports.catalog.items.list(VAULT)) return (await world.compute.virtualMachine(row.vmResourceId))!;
+  for await (const { row } of world.ports.catalog.items.list(VAULT))
+    return (await world.compute.virtualMachine(row.vmResourceId))!;
   throw new Error('no VM is protected');
 }
 
 async function backUp(days: number): Promise<PointId> {
-  const bytes = (url: string): Promise<Uint8Array> => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) });
+  const bytes = (url: string): Promise<Uint8Array> =>
+    world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) });
   const now = await Promise.all((await vm()).disks.map(({ vhdUrl }) => bytes(vhdUrl!)));
   const job = await world.backup('vm', world.clock.now() + days * DAY_MS);
   expect(job).toMatchObject({ status: 'Completed', errors: [] });
@@ -53,10 +55,13 @@ const layersOf = (): Record<number, string[]>[] =>
 
 async function everythingRestores(): Promise<void> {
   for (const { point, set, instant } of await world.points('vm')) {
-    if (instant === 'Valid') for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+    if (instant === 'Valid')
+      for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
     const { job, disks } = await world.restore('vm', point);
     expect(job.errors).toEqual([]);
-    expect(disks.map((bytes, i) => Buffer.compare(bytes, images.get(point)![i]!))).toEqual(images.get(point)!.map(() => 0));
+    expect(disks.map((bytes, i) => Buffer.compare(bytes, images.get(point)![i]!))).toEqual(
+      images.get(point)!.map(() => 0),
+    );
   }
 }
 
@@ -93,7 +98,9 @@ describe('a merge', () => {
     await world.disks.write(disk, 5 * B, block(3));
     await backUp(30);
     await expire(2);
-    expect(liveManifests(blobs())[1]!.disks[0]!.regions).toMatchObject([{ region: 1, layers: [{ dataBlocks: 1, clearedBlocks: 1 }] }]);
+    expect(liveManifests(blobs())[1]!.disks[0]!.regions).toMatchObject([
+      { region: 1, layers: [{ dataBlocks: 1, clearedBlocks: 1 }] },
+    ]);
     await everythingRestores();
   });
 
@@ -120,7 +127,10 @@ describe('a merge', () => {
     const other = 'https://disks1.example/vhds/other.vhd';
     await world.disks.create(other, 4 * B);
     await world.disks.write(other, 0, block(9));
-    world.compute.put({ ...own, disks: [...own.disks, { lun: 7, name: 'other', vhdUrl: other, managedDiskId: undefined }] });
+    world.compute.put({
+      ...own,
+      disks: [...own.disks, { lun: 7, name: 'other', vhdUrl: other, managedDiskId: undefined }],
+    });
     await world.disks.write(disk, 0, block(1));
     await backUp(1);
     world.compute.put(own);
@@ -165,11 +175,15 @@ it('rows that were brought up to a record do not go back to an older one', async
   await backUp(30);
   const chain = await world.chain('vm');
   const before = await chain.newest();
-  const late = new Map(await Promise.all(before.points.map(async (entry) => [entry.manifest, await chain.manifest(entry)] as const)));
+  const late = new Map(
+    await Promise.all(before.points.map(async (entry) => [entry.manifest, await chain.manifest(entry)] as const)),
+  );
   await expire(2);
   const rows = await world.points('vm');
   // A projection that slept since before the merge: it has the old record, and the manifests that it had read.
-  const asleep = Object.create(chain, { manifest: { value: async ({ manifest }: { manifest: string }) => late.get(manifest) } }) as typeof chain;
+  const asleep = Object.create(chain, {
+    manifest: { value: async ({ manifest }: { manifest: string }) => late.get(manifest) },
+  }) as typeof chain;
   await project(world.ports, pointsPartition(world.vaults.containerNames()[0]!, before.item), asleep, before);
   expect(await world.points('vm')).toEqual(rows);
 });

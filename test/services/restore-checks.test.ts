@@ -10,7 +10,8 @@ import { type World, createWorld } from '../support/world.ts';
 const B = BLOCK_BYTES;
 
 /** Bytes that do not compress: their frames are stored raw, without a checksum of zstd's own. */
-const noise = (blocks: number): Buffer => Buffer.concat(Array.from({ length: (blocks * B) / 32 }, (_, i) => createHash('sha256').update(`${i}`).digest()));
+const noise = (blocks: number): Buffer =>
+  Buffer.concat(Array.from({ length: (blocks * B) / 32 }, (_, i) => createHash('sha256').update(`${i}`).digest()));
 
 async function backedUp(wrap?: (ports: Ports) => Ports): Promise<World> {
   const world = await createWorld(wrap === undefined ? {} : { wrap });
@@ -27,7 +28,8 @@ const withTargets =
 
 async function restore(world: World, tier: 'snapshot' | 'vault') {
   const [row] = await world.points('vm');
-  if (tier === 'vault') for (const { url, snapshot } of row!.set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+  if (tier === 'vault')
+    for (const { url, snapshot } of row!.set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
   const { job } = await world.restore('vm', row!.point);
   const left = world.disks.urls().filter((url) => url.includes('restored'));
   return { status: job.status, codes: job.errors.map(({ code }) => code), left };
@@ -51,12 +53,18 @@ describe.each(['snapshot', 'vault'] as const)('restored from the %s', (tier) => 
   });
 
   it('a write that never arrived is found', async () => {
-    const world = await backedUp(withTargets((real) => ({ write: (target, offset, body) => (offset >= 4 * B ? Promise.resolve() : real.write(target, offset, body)) })));
+    const world = await backedUp(
+      withTargets((real) => ({
+        write: (target, offset, body) => (offset >= 4 * B ? Promise.resolve() : real.write(target, offset, body)),
+      })),
+    );
     expect(await restore(world, tier)).toEqual(REFUSED);
   });
 
   it('no write having arrived at all is found', async () => {
-    expect(await restore(await backedUp(withTargets(() => ({ write: () => Promise.resolve() }))), tier)).toEqual(REFUSED);
+    expect(await restore(await backedUp(withTargets(() => ({ write: () => Promise.resolve() }))), tier)).toEqual(
+      REFUSED,
+    );
   });
 
   it('a write that arrived changed is found', async () => {
@@ -65,7 +73,9 @@ describe.each(['snapshot', 'vault'] as const)('restored from the %s', (tier) => 
       copy[copy.length - 1]! ^= 1;
       return copy;
     };
-    const world = await backedUp(withTargets((real) => ({ write: (target, offset, body) => real.write(target, offset, change(body)) })));
+    const world = await backedUp(
+      withTargets((real) => ({ write: (target, offset, body) => real.write(target, offset, change(body)) })),
+    );
     expect(await restore(world, tier)).toEqual(REFUSED);
   });
 
