@@ -24,7 +24,9 @@ export class BusyMeter {
 
   /** What has been seen since the last question. */
   take(): Record<string, BusyTimes> {
-    const times = [...this.#kinds].map(([kind, { ms, calls, bytes }]) => [kind, { seconds: ms / 1_000, calls, bytes }] as const);
+    const times = [...this.#kinds].map(
+      ([kind, { ms, calls, bytes }]) => [kind, { seconds: ms / 1_000, calls, bytes }] as const,
+    );
     this.#kinds.clear();
     return Object.fromEntries(times);
   }

@@ -28,7 +28,10 @@ function words(): Buffer {
   const dice = noise('text', TEXT_BYTES);
   const letters = 'etaoinshrdlucmfwypvbgkjqxz';
   const known = Array.from({ length: 4096 }, (_, i) =>
-    Array.from({ length: 3 + (i % 8) }, (_, k) => letters[(dice[(i * 11 + k) % TEXT_BYTES]! * dice[i + k]!) % 26]!).join(''),
+    Array.from(
+      { length: 3 + (i % 8) },
+      (_, k) => letters[(dice[(i * 11 + k) % TEXT_BYTES]! * dice[i + k]!) % 26]!,
+    ).join(''),
   );
   const parts: string[] = [];
   for (let at = 0, bytes = 0; bytes < TEXT_BYTES; at += 3) {

@@ -40,7 +40,9 @@ export function inProcessQueue(inFlight: number): InProcessQueue {
           const due = Math.min(...waiting.map(({ dueMs }) => dueMs));
           const room = running.size < inFlight && due !== Infinity;
           const end = new AbortController();
-          const timer = room ? [sleep(Math.max(1, due - performance.now()), undefined, { signal: end.signal }).catch(() => undefined)] : [];
+          const timer = room
+            ? [sleep(Math.max(1, due - performance.now()), undefined, { signal: end.signal }).catch(() => undefined)]
+            : [];
           await Promise.race([...running, ...timer]);
           end.abort();
         } else {

@@ -40,7 +40,11 @@ export async function startLab(inFlight: number): Promise<Lab> {
   const dataDir = await mkdtemp(join(tmpdir(), 'strata-bench-'));
   const accounts = await loadAccounts(dataDir);
   const server = await startStorage({ dataDir, ports: { blob: 0, queue: 0, table: 0 }, accounts, mode: 'completed' });
-  const connection = (name: string): string => connectionString(accounts.find(({ account }) => account === name)!, server);
+  const connection = (name: string): string =>
+    connectionString(
+      accounts.find(({ account }) => account === name)!,
+      server,
+    );
   const app = connection('devstoreaccount1');
   const diskUrl = (path: string): string => `${blobEndpoint(DISKS, server)}/${path}`;
   const machine = virtualMachine(diskUrl(DISK_PATH));
@@ -51,7 +55,7 @@ export async function startLab(inFlight: number): Promise<Lab> {
     {
       geometry: PRODUCTION_GEOMETRY,
       sweepGraceSeconds: 86_400,
-    deleteGraceSeconds: 60,
+      deleteGraceSeconds: 60,
       appStorage: { connection: app },
       vaultStorage: { connection: app },
       accounts: accounts.map((own) => ({ ...own, blob: blobEndpoint(own.account, server) })),
@@ -113,11 +117,13 @@ function watched(ports: Ports, busy: BusyMeter): Ports {
     ...ports,
     snapshots: {
       ...snapshots,
-      read: (snapshot, range) => busy.watch('read snapshot', range.end - range.start, () => snapshots.read(snapshot, range)),
+      read: (snapshot, range) =>
+        busy.watch('read snapshot', range.end - range.start, () => snapshots.read(snapshot, range)),
     },
     targets: {
       ...targets,
-      write: (target, offset, body) => busy.watch('write target', body.length, () => targets.write(target, offset, body)),
+      write: (target, offset, body) =>
+        busy.watch('write target', body.length, () => targets.write(target, offset, body)),
       readBack: (url, range) => busy.watch('read back', range.end - range.start, () => targets.readBack(url, range)),
     },
     vaults: {
@@ -128,7 +134,8 @@ function watched(ports: Ports, busy: BusyMeter): Ports {
         if (known !== undefined) return known;
         const made: VaultContainer = {
           ...container,
-          put: (blob, body, summary) => busy.watch('put to vault', body.length, () => container.put(blob, body, summary)),
+          put: (blob, body, summary) =>
+            busy.watch('put to vault', body.length, () => container.put(blob, body, summary)),
           read: (blob, offset, length) => busy.watch('read vault', length, () => container.read(blob, offset, length)),
         };
         containers.set(container, made);

@@ -1,4 +1,6 @@
 /** `npm run bench`: Strata's work on one disk, held against a raw copy of the same bytes in the same run. See docs/performance.md. */
+import { loadavg } from 'node:os';
+import type { PointRow } from '../shared/catalog/catalog.ts';
 import { type Lab, startLab } from './lab.ts';
 import { MEASUREMENTS, type Measurement, type Options, USAGE, parseOptions } from './options.ts';
 import { compressedShare, nightlyWrites } from './disk-content.ts';
@@ -14,7 +16,7 @@ const SHORT_HOURS = 1;
 
 const progress = (line: string): void => void process.stderr.write(`bench: ${line}\n`);
 
-async function run(lab: Lab, options: Options): Promise<Findings> {
+async function run(lab: Lab, options: Options): Promise<Omit<Findings, 'loadBefore'>> {
   progress(`writing ${options.sizeMib} MiB to the disk`);
   const disk = await createSourceDisk(lab.disks('vhds'), 'disk.vhd', options.sizeMib);
   progress('raw copies');
@@ -26,7 +28,7 @@ async function run(lab: Lab, options: Options): Promise<Findings> {
   for (const name of MEASUREMENTS.slice(0, MEASUREMENTS.indexOf(last) + 1)) {
     if (!isNeeded(name, last)) continue;
     progress(name);
-    const found = await measure(lab, disk, name);
+    const found = await MEASURE[name](lab, disk, await points(lab));
     if (options.only === undefined || options.only === name) measured.push(found);
     if (found.restoredTo !== undefined) {
       const restored = lab.disks(found.restoredTo);
@@ -51,26 +53,26 @@ function isNeeded(name: Measurement, last: Measurement): boolean {
   return name === last || name === 'first-backup' || name === 'incremental' || last === MEASUREMENTS.at(-1);
 }
 
-async function measure(lab: Lab, disk: SourceDisk, name: Measurement): Promise<Measured> {
-  const [first, second] = name === 'first-backup' ? [] : await points(lab);
-  switch (name) {
-    case 'first-backup':
-      return backup(lab, name, SHORT_HOURS);
-    case 'incremental':
-      await disk.change();
-      return backup(lab, name, LONG_HOURS);
-    case 'no-change':
-      return backup(lab, name, LONG_HOURS);
-    case 'restore-snapshot':
-      return restore(lab, name, second!);
-    case 'restore-vault':
-      await deleteSnapshots(lab, second!);
-      return restore(lab, name, second!);
-    case 'merge':
-      lab.advanceClock((SHORT_HOURS + 1) * 3_600_000);
-      return merge(lab, name, first!);
-  }
-}
+/** How each is measured, given the points that there are: the first backup's and the incremental's. */
+const MEASURE: Readonly<
+  Record<Measurement, (lab: Lab, disk: SourceDisk, points: readonly PointRow[]) => Promise<Measured>>
+> = {
+  'first-backup': (lab) => backup(lab, 'first-backup', SHORT_HOURS),
+  async incremental(lab, disk) {
+    await disk.change();
+    return backup(lab, 'incremental', LONG_HOURS);
+  },
+  'no-change': (lab) => backup(lab, 'no-change', LONG_HOURS),
+  'restore-snapshot': (lab, _disk, [, second]) => restore(lab, 'restore-snapshot', second!),
+  async 'restore-vault'(lab, _disk, [, second]) {
+    await deleteSnapshots(lab, second!);
+    return restore(lab, 'restore-vault', second!);
+  },
+  merge(lab, _disk, [first]) {
+    lab.advanceClock((SHORT_HOURS + 1) * 3_600_000);
+    return merge(lab, 'merge', first!);
+  },
+};
 
 async function main(): Promise<void> {
   let options: Options;
@@ -81,9 +83,10 @@ async function main(): Promise<void> {
     process.exitCode = 2;
     return;
   }
+  const loadBefore = loadavg()[0]!;
   const lab = await startLab(options.inFlight);
   try {
-    const findings = await run(lab, options);
+    const findings = { ...(await run(lab, options)), loadBefore };
     console.log(options.json ? asJson(findings) : asText(findings));
     if (findings.differences.length > 0) process.exitCode = 1;
   } finally {

@@ -26,7 +26,10 @@ setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
 /** Runs `work` and answers what it cost, with its result. */
-export async function measured<Result>(server: StorageServer, work: () => Promise<Result>): Promise<{ cost: Cost; result: Result }> {
+export async function measured<Result>(
+  server: StorageServer,
+  work: () => Promise<Result>,
+): Promise<{ cost: Cost; result: Result }> {
   collectGarbage();
   const requests: Record<string, number> = {};
   const count = (message: unknown): void => {
@@ -49,7 +52,8 @@ export async function measured<Result>(server: StorageServer, work: () => Promis
       cost: {
         seconds,
         cpuSeconds: (user + system) / 1e6,
-        storageCpuSeconds: storageAfter === undefined || storageBefore === undefined ? undefined : storageAfter - storageBefore,
+        storageCpuSeconds:
+          storageAfter === undefined || storageBefore === undefined ? undefined : storageAfter - storageBefore,
         peakRssBytes,
         requests,
       },

@@ -35,8 +35,9 @@ export interface RawCopies {
 export async function rawCopies(lab: Lab, source: PageBlobClient): Promise<RawCopies> {
   const pieces: Piece[] = [];
   for await (const { start, end, isClear } of source.listPageRanges()) {
-    if (isClear === true) continue;
-    for (let at = start; at <= end; at += BLOB_BYTES) pieces.push({ offset: at, bytes: Math.min(BLOB_BYTES, end + 1 - at) });
+    if (isClear) continue;
+    for (let at = start; at <= end; at += BLOB_BYTES)
+      pieces.push({ offset: at, bytes: Math.min(BLOB_BYTES, end + 1 - at) });
   }
   const blobs = lab.vault('raw');
   await blobs.create();
@@ -92,6 +93,8 @@ async function bytesOf(client: BlobClient, offset: number, length: number): Prom
       filled += part.copy(bytes, filled);
     });
     body.once('error', reject);
-    body.once('end', () => (filled === length ? resolve(bytes) : reject(new Error(`${client.name} ended after ${filled} bytes`))));
+    body.once('end', () =>
+      filled === length ? resolve(bytes) : reject(new Error(`${client.name} ended after ${filled} bytes`)),
+    );
   });
 }

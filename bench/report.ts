@@ -15,25 +15,29 @@ export interface Findings {
   readonly changedBytes: number;
   readonly raw: RawCopies;
   readonly measured: readonly Measured[];
+  /** How many processes wanted to run before the run began: above nought, figures are another's too. */
+  readonly loadBefore: number;
   /** Restores whose bytes are not the disk's, and where they first differ. */
   readonly differences: readonly { readonly name: string; readonly offset: number }[];
 }
 
-/** What a measurement is held against: the bytes it has to deal with and the raw copy in the same direction, if there is one. */
-function yardstick(name: Measured['name'], { dataBytes, changedBytes, raw }: Findings): { bytes?: number; raw?: keyof RawCopies; rawSeconds?: number } {
-  const share = changedBytes / dataBytes;
-  switch (name) {
-    case 'first-backup':
-      return { bytes: dataBytes, raw: 'toBlobs', rawSeconds: raw.toBlobs.cost.seconds };
-    case 'incremental':
-      return { bytes: changedBytes, raw: 'toBlobs', rawSeconds: raw.toBlobs.cost.seconds * share };
-    case 'restore-snapshot':
-    case 'restore-vault':
-      return { bytes: dataBytes, raw: 'toPages', rawSeconds: raw.toPages.cost.seconds };
-    case 'no-change':
-    case 'merge':
-      return {};
-  }
+/** The raw copy in the same direction, for those that have one. */
+const DIRECTIONS: Readonly<Partial<Record<Measured['name'], keyof RawCopies>>> = {
+  'first-backup': 'toBlobs',
+  incremental: 'toBlobs',
+  'restore-snapshot': 'toPages',
+  'restore-vault': 'toPages',
+};
+
+/** What a measurement is held against: the bytes that it is about, and the seconds that a raw copy takes for as many. */
+function yardstick(
+  name: Measured['name'],
+  { dataBytes, changedBytes, raw }: Findings,
+): { bytes?: number; rawSeconds?: number } {
+  const direction = DIRECTIONS[name];
+  if (direction === undefined) return {};
+  const bytes = name === 'incremental' ? changedBytes : dataBytes;
+  return { bytes, rawSeconds: (raw[direction].cost.seconds * bytes) / raw[direction].bytes };
 }
 
 const AIMS: Readonly<Record<Measured['name'], string>> = {
@@ -61,13 +65,23 @@ export function asJson(findings: Findings): string {
 export function asText(findings: Findings): string {
   const { compressedShare, dataBytes, changedBytes, raw, options } = findings;
   const mib = (bytes: number): string => `${Math.round(bytes / MIB)} MiB`;
-  const rows: string[][] = [['', 'seconds', 'MiB/s', 'of raw', 'CPU s', 'storage CPU s', 'peak MiB', 'stored MiB', 'aim']];
+  const rows: string[][] = [
+    ['', 'seconds', 'MiB/s', 'of raw', 'CPU s', 'storage CPU s', 'peak MiB', 'stored MiB', 'aim'],
+  ];
   for (const [name, copy] of [
     ['raw copy to block blobs', raw.toBlobs],
     ['raw copy to page blob', raw.toPages],
   ] as const) {
     const rate = (copy.bytes / MIB / copy.cost.seconds).toFixed(1);
-    rows.push([`${name} (${copy.concurrency} at once)`, copy.cost.seconds.toFixed(2), rate, '1.00', ...costs(copy.cost), '', '']);
+    rows.push([
+      `${name} (${copy.concurrency} at once)`,
+      copy.cost.seconds.toFixed(2),
+      rate,
+      '1.00',
+      ...costs(copy.cost),
+      '',
+      '',
+    ]);
   }
   for (const one of findings.measured) {
     const { bytes, rawSeconds } = yardstick(one.name, findings);
@@ -82,7 +96,7 @@ export function asText(findings: Findings): string {
     ]);
   }
   return [
-    machine(),
+    `${machine()}, load ${findings.loadBefore.toFixed(1)} before the run`,
     `${mib(dataBytes)} of data on a 4 GiB page blob; a night changes ${mib(changedBytes)}, half in runs of 1 MiB, half in writes of 4 to 16 KiB.`,
     `The data is ${Math.round((1 - compressedShare) * 100)} % compressible (zstd level 1 in 256 KiB frames leaves ${compressedShare.toFixed(2)}).`,
     `Storage: Azurite in a process of its own. Steps: ${options.inFlight} in flight from a queue in this process; waits of delayed messages are left out.`,
@@ -110,7 +124,8 @@ function details({ name, cost, busy, steps, leftOutSeconds }: Measured): string[
     .sort(([, a], [, b]) => b - a)
     .map(([kind, n]) => `${n} ${kind}`);
   const times = Object.entries(busy).map(
-    ([kind, { seconds, calls, bytes }]) => `${kind} ${seconds.toFixed(2)} s (${calls} calls, ${(bytes / MIB).toFixed(1)} MiB)`,
+    ([kind, { seconds, calls, bytes }]) =>
+      `${kind} ${seconds.toFixed(2)} s (${calls} calls, ${(bytes / MIB).toFixed(1)} MiB)`,
   );
   return [
     `${name}: ${steps} steps, ${leftOutSeconds.toFixed(1)} s of waiting left out; ${total} requests: ${kinds.join(', ')}`,
@@ -120,5 +135,12 @@ function details({ name, cost, busy, steps, leftOutSeconds }: Measured): string[
 
 function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) => row.map((cell, column) => (column === 0 || column === row.length - 1 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('  ').trimEnd());
+  return rows.map((row) =>
+    row
+      .map((cell, column) =>
+        column === 0 || column === row.length - 1 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
+      )
+      .join('  ')
+      .trimEnd(),
+  );
 }

@@ -43,7 +43,12 @@ export async function prepareVault({ ports, machine }: Lab): Promise<void> {
   await putVault(ports, address, { location: 'westeurope', skuName: 'Standard', tags: {}, properties: {} });
   const rules = { minuteOfDay: 60, zone: 'UTC', dailyRetentionDays: 7, instantRetentionDays: 2 };
   await putPolicy(ports, VAULT, 'nightly', {}, rules);
-  await protect(ports, VAULT, { resourceId: machine.id, resourceGroup: BENCH_VM.resourceGroup, vmName: BENCH_VM.name }, 'nightly');
+  await protect(
+    ports,
+    VAULT,
+    { resourceId: machine.id, resourceGroup: BENCH_VM.resourceGroup, vmName: BENCH_VM.name },
+    'nightly',
+  );
 }
 
 /** Backs up on demand; a point kept for `hours` can be merged after that, by the lab's clock. */
@@ -59,7 +64,8 @@ export async function restore(lab: Lab, name: Measurement, point: PointRow): Pro
 /** Merges an expired point into the next one, deletes included. */
 export async function merge(lab: Lab, name: Measurement, point: PointRow): Promise<Measured> {
   return job(lab, name, async () => {
-    if (!(await startMerge(lab.ports, VAULT, ITEM, point.point))) throw new Error(`point ${point.point} cannot be merged now`);
+    if (!(await startMerge(lab.ports, VAULT, ITEM, point.point)))
+      throw new Error(`point ${point.point} cannot be merged now`);
     return (await readItem(lab.ports, VAULT, ITEM)).row.mergeJob!;
   });
 }
@@ -106,6 +112,7 @@ function assertCompleted(name: Measurement, row: JobRow | undefined): asserts ro
 async function vaultBytes(lab: Lab): Promise<number> {
   const { row } = await openVault(lab.ports, VAULT);
   let bytes = 0;
-  for await (const { properties } of lab.vault(row.containerName).listBlobsFlat()) bytes += properties.contentLength ?? 0;
+  for await (const { properties } of lab.vault(row.containerName).listBlobsFlat())
+    bytes += properties.contentLength ?? 0;
   return bytes;
 }

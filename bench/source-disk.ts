@@ -31,8 +31,11 @@ export async function createSourceDisk(container: ContainerClient, blob: string,
     async change() {
       const writes = nightlyWrites(sizeMib, NIGHTLY_SHARE);
       const changed = ({ offset, bytes }: Write): Buffer => content(`night ${offset}`, bytes);
-      await forEachAtOnce(writes, WRITES_IN_FLIGHT, (write) => client.uploadPages(changed(write), write.offset, write.bytes));
-      for (const piece of pieces) digests.set(piece.offset, digestOf(overwritten(first(piece), piece, writes, changed)));
+      await forEachAtOnce(writes, WRITES_IN_FLIGHT, (write) =>
+        client.uploadPages(changed(write), write.offset, write.bytes),
+      );
+      for (const piece of pieces)
+        digests.set(piece.offset, digestOf(overwritten(first(piece), piece, writes, changed)));
     },
     firstDifference: (copy) => firstDifference(copy, pieces, digests),
   };
@@ -60,7 +63,7 @@ async function firstDifference(
   for await (const { start, end, isClear } of copy.listPageRanges()) {
     // A hole that was filled, even if with zeros, is a difference: the copy would cost what the disk does not.
     const inside = pieces.some(({ offset, bytes }) => start >= offset && start < offset + bytes);
-    if (isClear !== true && !(inside && covered(pieces, start, end + 1))) wrong.push(start);
+    if (!isClear && !(inside && covered(pieces, start, end + 1))) wrong.push(start);
   }
   await forEachAtOnce(pieces, 4, async ({ offset, bytes }) => {
     const read = await copy.downloadToBuffer(offset, bytes);

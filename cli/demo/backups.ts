@@ -66,8 +66,10 @@ const operationAnswer = z.object({
   error: z.object({ code: z.string(), message: z.string() }).nullish(),
 });
 
-/** How often something is looked at while it changes. */
-const LOOK_MS = 200;
+/** How soon something is looked at again while it changes: what is short is noticed at once, what is long costs little. */
+const FIRST_LOOK_MS = 120;
+const LAST_LOOK_MS = 600;
+const lookMs = (looks: number): number => Math.min(LAST_LOOK_MS, FIRST_LOOK_MS * 1.15 ** looks);
 /** Nothing in a demo of the default size takes nearly as long; a larger one moves on all the time. */
 const STALLED_MS = 5 * 60_000;
 
@@ -112,13 +114,14 @@ export async function backupJobs(arm: Arm, { jobs }: Paths): Promise<Set<string>
 
 /** Follows an operation to the job that it started. @throws DemoError with its own reason when it failed */
 export async function jobOfOperation(arm: Arm, operationUrl: string): Promise<string> {
-  for (const started = performance.now(); ;) {
+  const started = performance.now();
+  for (let looks = 0; ; looks++) {
     const { status, properties, error } = operationAnswer.parse(await arm.get(operationUrl));
     if (status === 'Failed' || status === 'Canceled')
       throw new DemoError(`an operation is ${status}: ${error?.message ?? 'without a reason'}`);
     if (properties !== null && properties !== undefined) return properties.jobId;
     if (performance.now() - started > STALLED_MS) throw new DemoError(`an operation stays ${status}: ${operationUrl}`);
-    await arm.pause(LOOK_MS);
+    await arm.pause(lookMs(looks));
   }
 }
 
@@ -134,7 +137,7 @@ export async function waitForJob(
 ): Promise<ShownJob> {
   let moved = performance.now();
   let last = -1;
-  for (;;) {
+  for (let looks = 0; ; looks++) {
     const { properties: job } = jobAnswer.parse(await arm.get(at.job(id)));
     await onLook(job);
     if (job.status === 'Completed') return job;
@@ -147,7 +150,7 @@ export async function waitForJob(
     last = progress;
     if (performance.now() - moved > STALLED_MS)
       throw new DemoError(`the ${job.operation} job ${id} stands still at ${progress} %`);
-    await arm.pause(LOOK_MS);
+    await arm.pause(lookMs(looks));
   }
 }
 
@@ -161,10 +164,11 @@ export async function lookUntil<T>(
   look: () => Promise<T>,
   isRight: (seen: T) => boolean,
 ): Promise<T> {
-  for (const started = performance.now(); ;) {
+  const started = performance.now();
+  for (let looks = 0; ; looks++) {
     const seen = await look();
     if (isRight(seen)) return seen;
     if (performance.now() - started > STALLED_MS) throw new DemoError(`waited in vain until ${what}`);
-    await arm.pause(LOOK_MS);
+    await arm.pause(lookMs(looks));
   }
 }

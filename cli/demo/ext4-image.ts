@@ -10,6 +10,7 @@ import {
   differences,
   type DiskImage,
   joinRanges,
+  READ_BYTES,
   readRange,
   windows,
   writeAt,
@@ -107,6 +108,10 @@ export async function createExt4Image(folder: string, files: RealFiles, bytes: n
       for (const { start, end } of joinRanges(blocksIn(output))) await writeAt(file, Buffer.alloc(end - start), start);
       return follow(file, mirror, sizeBytes);
     },
+    async close() {
+      await file.close();
+      await mirror.close();
+    },
   };
 }
 
@@ -124,8 +129,10 @@ export function blocksIn(output: string): ChangedRange[] {
 /** What differs between an image and its mirror; then the mirror is as the image. */
 async function follow(file: DiskImage['file'], mirror: DiskImage['file'], sizeBytes: number): Promise<ChangedRange[]> {
   const changed: ChangedRange[] = [];
+  const rooms = [Buffer.allocUnsafe(READ_BYTES), Buffer.allocUnsafe(READ_BYTES)] as const;
   for (const window of windows({ start: 0, end: sizeBytes })) {
-    const [before, after] = await Promise.all([readRange(mirror, window), readRange(file, window)]);
+    const before = await readRange(mirror, window, rooms[0]);
+    const after = await readRange(file, window, rooms[1]);
     if (before.equals(after)) continue;
     const differing = differences(before, after, window.start);
     for (const { start, end } of differing)

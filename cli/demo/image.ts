@@ -18,20 +18,21 @@ export interface DiskImage {
   readonly initial: readonly ChangedRange[];
   /** Changes the image as a day of work would; resolves the ranges that differ now: sorted, without overlap, in whole sectors. */
   change(day: number): Promise<ChangedRange[]>;
+  close(): Promise<void>;
 }
 
 /** The unit in which zeros are looked for: the page of a file system, so that a cleared page is found inside a block too. */
 const PAGE_BYTES = 4096;
+const ZERO_PAGE = Buffer.alloc(PAGE_BYTES);
 /** How much of an image is looked at in one go. */
-const READ_BYTES = 4 * 2 ** 20;
+export const READ_BYTES = 4 * 2 ** 20;
 
 /** Cuts bytes at `offset` into runs of pages that are all zero (`cleared`) and runs that are not. */
 export function splitZeros(bytes: Uint8Array, offset: number): ChangedRange[] {
   const runs: ChangedRange[] = [];
-  const zeros = Buffer.alloc(PAGE_BYTES);
   for (let at = 0; at < bytes.length; at += PAGE_BYTES) {
     const page = bytes.subarray(at, at + PAGE_BYTES);
-    const cleared = zeros.compare(page, 0, page.length, 0, page.length) === 0;
+    const cleared = ZERO_PAGE.compare(page, 0, page.length, 0, page.length) === 0;
     runs.push({ start: offset + at, end: offset + at + page.length, cleared });
   }
   return joinRanges(runs);
@@ -59,12 +60,19 @@ export function differences(before: Uint8Array, after: Uint8Array, offset: numbe
   return joinRanges(runs);
 }
 
-/** Reads exactly the range; past the end of the file come zeros. */
-export async function readRange(file: FileHandle, { start, end }: ByteRange): Promise<Buffer> {
-  const bytes = Buffer.alloc(end - start);
+/** Reads exactly the range, into `room` if given; past the end of the file come zeros. */
+export async function readRange(
+  file: FileHandle,
+  { start, end }: ByteRange,
+  room: Buffer = Buffer.allocUnsafe(end - start),
+): Promise<Buffer> {
+  const bytes = room.subarray(0, end - start);
   for (let at = 0; at < bytes.length;) {
     const { bytesRead } = await file.read(bytes, at, bytes.length - at, start + at);
-    if (bytesRead === 0) break;
+    if (bytesRead === 0) {
+      bytes.fill(0, at);
+      break;
+    }
     at += bytesRead;
   }
   return bytes;
@@ -86,8 +94,9 @@ export function* windows({ start, end }: ByteRange): Generator<ByteRange> {
 /** What of `range` is not zero. */
 export async function dataRanges(file: FileHandle, range: ByteRange): Promise<ChangedRange[]> {
   const found: ChangedRange[] = [];
+  const room = Buffer.allocUnsafe(Math.min(READ_BYTES, range.end - range.start));
   for (const window of windows(range))
-    found.push(...splitZeros(await readRange(file, window), window.start).filter(({ cleared }) => !cleared));
+    found.push(...splitZeros(await readRange(file, window, room), window.start).filter(({ cleared }) => !cleared));
   return joinRanges(found);
 }
 

@@ -17,6 +17,8 @@ const ACCOUNTS = ['stratadisks1', 'stratadisks2'];
 const CONTAINER = 'vhds';
 /** The second disk holds this share of what the first one holds. */
 const SPARSE_SHARE = 1 / 16;
+/** Files to choose from: what the disks hold at first, and what fifteen days of work add. */
+const FILES_FACTOR = 1.5;
 
 /** A disk of the demo's VM: its image on this machine, its page blob, and what it held at each of its versions. */
 export interface DemoDisk {
@@ -34,7 +36,7 @@ export async function makeImages(
 ): Promise<DiskImage[]> {
   const bytes = options.sizeMib * 2 ** 20;
   onProgress(0, 'choosing files');
-  const files = new RealFiles(await findRealFiles(bytes * 1.75));
+  const files = new RealFiles(findRealFiles(bytes * FILES_FACTOR));
   onProgress(0.3, 'filling disks');
   const first =
     given === undefined

@@ -96,8 +96,11 @@ async function backup(
       if (made.length === 1) snapshots.resolve();
       return made[0];
     };
+    let seen: ShownPoint | undefined;
     await waitForJob(run.arm, run.at, job, async ({ extendedInfo }) => {
-      await lookOnce((extendedInfo?.progressPercentage ?? 0) / 100);
+      const fraction = (extendedInfo?.progressPercentage ?? 0) / 100;
+      if (seen === undefined) seen = await lookOnce(fraction);
+      else step.progress(fraction, 'to the vault');
     });
     const made = await lookOnce(1);
     if (made === undefined) throw new DemoError('a backup has ended without a recovery point');

@@ -84,6 +84,7 @@ export async function createPackedImage(folder: string, files: RealFiles, bytes:
       const added = await fill(files.take(usedBytes * DAILY_WRITTEN));
       return joinRanges([...(await writeIndex()), ...cleared, ...added]);
     },
+    close: () => file.close(),
   };
 }
 

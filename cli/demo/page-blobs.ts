@@ -7,11 +7,11 @@ import {
 import type { Endpoints } from '../../local/platform/start.ts';
 import { BLOCK_BYTES, type ByteRange } from '../../shared/domain/units.ts';
 import { DemoError } from './errors.ts';
-import { type ChangedRange, type DiskImage, readRange } from './image.ts';
+import { type ChangedRange, type DiskImage, READ_BYTES, readRange } from './image.ts';
 import { hashBlock, wholeBlocks } from './reference.ts';
 
 /** The most that one Put Page takes (Azure's limit), and what is read in one go. */
-const PIECE_BYTES = 4 * 2 ** 20;
+const PIECE_BYTES = READ_BYTES;
 /** The storage is bound by one core; more in flight only wait. */
 const IN_FLIGHT = 4;
 
@@ -38,10 +38,12 @@ export async function upload(
   onBytes: (bytes: number) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  await inFlight(pieces(changed), async ({ start, end, cleared }) => {
+  await inFlight(pieces(changed), async ({ start, end, cleared }, room) => {
     if (cleared) await blob.clearPages(start, end - start, { abortSignal: signal });
     else
-      await blob.uploadPages(await readRange(image.file, { start, end }), start, end - start, { abortSignal: signal });
+      await blob.uploadPages(await readRange(image.file, { start, end }, room), start, end - start, {
+        abortSignal: signal,
+      });
     onBytes(end - start);
   });
 }
@@ -86,8 +88,8 @@ export async function compareDisk(
   let readBytes = 0;
   const allocated = wholeBlocks(await allocatedRanges(blob, signal), sizeBytes);
   const toRead = allocated.map((range) => ({ ...range, cleared: false }));
-  await inFlight(pieces(toRead), async ({ start, end }) => {
-    const bytes = Buffer.alloc(end - start);
+  await inFlight(pieces(toRead), async ({ start, end }, room) => {
+    const bytes = room.subarray(0, end - start);
     await blob.downloadToBuffer(bytes, start, end - start, { blockSize: PIECE_BYTES, abortSignal: signal });
     for (let inside = 0; inside < bytes.length; inside += BLOCK_BYTES) {
       const block = (start + inside) / BLOCK_BYTES;
@@ -125,10 +127,12 @@ export async function blobSizes(container: ContainerClient, signal: AbortSignal)
   return sizes;
 }
 
-async function inFlight<T>(items: Iterable<T>, act: (item: T) => Promise<void>): Promise<void> {
+/** Handles all items, a few at a time, each in a room of its own for one piece. */
+async function inFlight<T>(items: Iterable<T>, act: (item: T, room: Buffer) => Promise<void>): Promise<void> {
   const queue = items[Symbol.iterator]();
   const worker = async (): Promise<void> => {
-    for (let next = queue.next(); next.done !== true; next = queue.next()) await act(next.value);
+    const room = Buffer.allocUnsafe(PIECE_BYTES);
+    for (let next = queue.next(); next.done !== true; next = queue.next()) await act(next.value, room);
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { type Dirent, readdirSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { DemoError } from './errors.ts';
@@ -24,11 +25,11 @@ const PLAIN_PATH = /^[\w@.+/=~-]+$/;
  * machine has not as many.
  * @throws DemoError when there is none
  */
-export async function findRealFiles(bytes: number, roots: readonly string[] = ROOTS): Promise<RealFile[]> {
+export function findRealFiles(bytes: number, roots: readonly string[] = ROOTS): RealFile[] {
   const files: RealFile[] = [];
   let found = 0;
   for (const root of roots) {
-    for await (const file of walk(root)) {
+    for (const file of walk(root)) {
       files.push(file);
       found += file.sizeBytes;
       if (found >= bytes) return files;
@@ -38,10 +39,11 @@ export async function findRealFiles(bytes: number, roots: readonly string[] = RO
   return files;
 }
 
-async function* walk(folder: string): AsyncGenerator<RealFile> {
-  let entries;
+/** At once rather than in the background: twenty thousand small questions are answered in a fraction of the time. */
+function* walk(folder: string): Generator<RealFile> {
+  let entries: Dirent[];
   try {
-    entries = await readdir(folder, { withFileTypes: true });
+    entries = readdirSync(folder, { withFileTypes: true });
   } catch {
     return; // absent here, or not for us to read
   }
@@ -52,7 +54,7 @@ async function* walk(folder: string): AsyncGenerator<RealFile> {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) yield* walk(path);
     else if (entry.isFile() && PLAIN_PATH.test(path)) {
-      const file = await stat(path).catch(() => undefined);
+      const file = statSync(path, { throwIfNoEntry: false });
       if (file !== undefined && file.size >= LEAST_BYTES && file.size <= MOST_BYTES && (file.mode & 0o444) !== 0)
         yield { path, sizeBytes: file.size };
     }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
-import { type ChangedRange, readRange } from './image.ts';
+import { type ChangedRange, READ_BYTES, readRange } from './image.ts';
 
 const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 
@@ -48,9 +48,10 @@ export class Reference {
   /** Records the next version, of which `ranges` may differ from the one before. */
   async record(file: FileHandle, ranges: readonly ChangedRange[]): Promise<VersionChange> {
     const changes = new Map<number, string | undefined>();
+    const room = Buffer.allocUnsafe(READ_BYTES);
     for (const { start, end } of wholeBlocks(ranges, this.#sizeBytes)) {
       for (let at = start; at < end; at += READ_BYTES) {
-        const bytes = await readRange(file, { start: at, end: Math.min(end, at + READ_BYTES) });
+        const bytes = await readRange(file, { start: at, end: Math.min(end, at + READ_BYTES) }, room);
         for (let inside = 0; inside < bytes.length; inside += BLOCK_BYTES) {
           const block = (at + inside) / BLOCK_BYTES;
           const hash = hashBlock(bytes.subarray(inside, inside + BLOCK_BYTES));
@@ -80,9 +81,6 @@ export class Reference {
     return blocks;
   }
 }
-
-/** A multiple of the block. */
-const READ_BYTES = 256 * BLOCK_BYTES;
 
 /** Widens sorted ranges to whole blocks, cut at the disk's end, and joins those that then touch. */
 export function wholeBlocks(

@@ -12,7 +12,7 @@ export function reportLines(outcome: DemoOutcome, pricePerGib: number | undefine
   const right = (title: string): Column => ({ title, align: 'right' });
   const columns: Column[] = [
     ...['Taken (UTC)', 'Type', 'State'].map(left),
-    ...['Size', 'Changed', 'Cleared'].map(right),
+    ...['Size', 'Blocks', 'Cleared'].map(right),
     // What a point costs: when it was made, and now that expired points may have left it what it still needs. A price takes
     // the room of the first.
     ...['Written', 'Stored'].slice(pricePerGib === undefined ? 0 : 1).map(right),

@@ -8,6 +8,7 @@ import {
   dataRanges,
   type DiskImage,
   joinRanges,
+  READ_BYTES,
   readRange,
   splitZeros,
   windows,
@@ -51,6 +52,7 @@ export async function createSparseVhd(folder: string, files: RealFiles, bytes: n
     file,
     initial: joinRanges(initial),
     change: scatteredChanges(file, files, contentBytes, initial, 'sparse'),
+    close: () => file.close(),
   };
 }
 
@@ -66,8 +68,9 @@ export async function copyGivenImage(
   await file.truncate(given.sizeBytes);
   const initial: ChangedRange[] = [];
   try {
+    const room = Buffer.allocUnsafe(READ_BYTES);
     for (const window of windows({ start: 0, end: given.sizeBytes })) {
-      const bytes = await readRange(source, window);
+      const bytes = await readRange(source, window, room);
       for (const range of splitZeros(bytes, window.start)) {
         if (range.cleared) continue;
         await writeAt(file, bytes.subarray(range.start - window.start, range.end - window.start), range.start);
@@ -86,6 +89,7 @@ export async function copyGivenImage(
     file,
     initial: joinRanges(initial),
     change: scatteredChanges(file, files, contentBytes, initial, 'given'),
+    close: () => file.close(),
   };
 }
 

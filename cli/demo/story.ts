@@ -4,6 +4,7 @@ import type { ContainerClient } from '@azure/storage-blob';
 import { Arm, paths } from './arm.ts';
 import { jobOfOperation, listPoints, type ShownPoint, waitForJob } from './backups.ts';
 import { DemoError } from './errors.ts';
+import type { DiskImage } from './image.ts';
 import { createDisks, createMachine, type DemoDisk, LOCATION, makeImages } from './machine.ts';
 import { BACKUP_HOUR, INSTANT_DAYS, playNights, RETENTION_DAYS } from './nights.ts';
 import type { DemoOptions, GivenDisk } from './options.ts';
@@ -35,7 +36,10 @@ export async function play(
   screen: Screen,
   signal: AbortSignal,
 ): Promise<Omit<DemoOutcome, 'totalSeconds'>> {
-  const { platform, disks } = await prepare(task, folder, startPlatform, screen, signal);
+  await using files = new AsyncDisposableStack();
+  const { platform, images } = await prepare(task, folder, startPlatform, screen);
+  for (const image of images) files.defer(() => image.close());
+  const disks = await writeDisks(images, platform, screen, signal);
   const run = await protect(platform, disks, screen, signal);
   await playNights(run);
   const points = await listPoints(run.arm, run.at);
@@ -47,8 +51,7 @@ async function prepare(
   folder: string,
   startPlatform: (dataDir: string) => Promise<DemoPlatform>,
   screen: Screen,
-  signal: AbortSignal,
-): Promise<{ platform: DemoPlatform; disks: DemoDisk[] }> {
+): Promise<{ platform: DemoPlatform; images: DiskImage[] }> {
   const making = screen.step('Platform and disks');
   const imageFolder = join(folder, 'images');
   await mkdir(imageFolder);
@@ -63,12 +66,19 @@ async function prepare(
   making.done(`on ${started.value.endpoints.https}`);
   for (const { name, about, sizeBytes } of images)
     screen.line(`  ${screen.paint.bold(name.padEnd(7))} ${about}, ${sizeText(sizeBytes)}`);
+  return { platform: started.value, images };
+}
 
-  const writing = screen.step('Page blobs in two accounts');
-  const onProgress = (fraction: number): void => writing.progress(fraction);
-  const disks = await createDisks(images, started.value.endpoints, onProgress, signal);
-  writing.done(`${sizeText(disks.reduce((sum, { reference }) => sum + reference.usedBytes, 0))} in use`);
-  return { platform: started.value, disks };
+async function writeDisks(
+  images: readonly DiskImage[],
+  { endpoints }: DemoPlatform,
+  screen: Screen,
+  signal: AbortSignal,
+): Promise<DemoDisk[]> {
+  const step = screen.step('Page blobs in two accounts');
+  const disks = await createDisks(images, endpoints, (fraction) => step.progress(fraction), signal);
+  step.done(`${sizeText(disks.reduce((sum, { reference }) => sum + reference.usedBytes, 0))} in use`);
+  return disks;
 }
 
 async function protect(
@@ -154,7 +164,8 @@ function outcomeOf(
 ): Omit<DemoOutcome, 'totalSeconds'> {
   const { taken, labels, faults, vaultBlobs, mergeSeconds, merges } = run;
   const history = taken.map(({ version: _version, ...point }): PointHistory => {
-    const now = points.find(({ name }) => name === point.name);
+    const shown = points.find(({ name }) => name === point.name);
+    const now = shown && { label: shown.label, tier: shown.tier, storedBytes: shown.storedBytes };
     return { ...point, labels: labels.get(point.name) ?? [], now };
   });
   return {

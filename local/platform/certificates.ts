@@ -101,7 +101,6 @@ async function issue(options: {
 }): Promise<string> {
   const { name, publicKey, issuer, issuerKey, issuerPublicKey, days, isCa, now } = options;
   const subjectKey = await cryptoKey(publicKey);
-  const usage = isCa ? x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign : x509.KeyUsageFlags.digitalSignature;
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: `4${randomBytes(16).toString('hex').slice(1)}`, // positive
     subject: `CN=${name}`,
@@ -113,7 +112,7 @@ async function issue(options: {
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
     extensions: [
       new x509.BasicConstraintsExtension(isCa, undefined, true),
-      new x509.KeyUsagesExtension(usage, true),
+      new x509.KeyUsagesExtension(isCa ? x509.KeyUsageFlags.keyCertSign : x509.KeyUsageFlags.digitalSignature, true),
       await x509.SubjectKeyIdentifierExtension.create(subjectKey),
       await x509.AuthorityKeyIdentifierExtension.create(await cryptoKey(issuerPublicKey)),
       ...(isCa

@@ -19,7 +19,7 @@ import { choosePorts } from './ports.ts';
 import { createServices } from './services.ts';
 import type { JoinFile } from './worker.ts';
 
-export { startWorker, type Worker } from './worker.ts';
+export { startWorker } from './worker.ts';
 export type { Endpoints } from './endpoints.ts';
 
 export interface PlatformOptions {

@@ -1,6 +1,3 @@
-/** What a row's property may hold. Anything that is not a plain value is kept as JSON text by the adapter. */
-export type RowValue = string | number | boolean | undefined | readonly unknown[] | { readonly [key: string]: unknown };
-
 /** A row and the version it was read at. */
 export interface Versioned<Row> {
   readonly row: Row;

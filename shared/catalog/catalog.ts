@@ -48,14 +48,13 @@ export const policyRow = z.object({
 export type PolicyRow = z.infer<typeof policyRow>;
 
 /** A disk that an item has had, by lineage: the same URL created at the same moment is the same disk. */
-export const knownDisk = z.object({
+const knownDisk = z.object({
   disk,
   lun: z.number(),
   name: z.string(),
   url: z.string(),
   createdAt: z.string(),
 });
-export type KnownDisk = z.infer<typeof knownDisk>;
 
 /** A protected item. Partition: vault key. Key: `<resource group>;<vm>`, lower case. */
 export const itemRow = z.object({

@@ -3,7 +3,7 @@ import type { ByteRange } from '../domain/units.ts';
 import type { ChangedRange, DiskSnapshot, DiskSnapshots, TaggedSnapshot } from './disk-snapshots.ts';
 import { blobName, pageBlobClients, unsupported, type PageBlobAccess } from './page-blob-clients.ts';
 import { answerOf, asked, storageFailure } from './page-blob-failures.ts';
-import { beyondEnd, eachPiece, piecesOf, readInto } from './page-blob-pieces.ts';
+import { beyondEnd, eachPiece, piecesOf, READ_BYTES, readInto } from './page-blob-pieces.ts';
 import { changeTrackingProbe } from './page-blob-probe.ts';
 import { assertSectors, listedRanges, type ListedPage } from './page-blob-ranges.ts';
 
@@ -167,7 +167,7 @@ export function pageBlobSnapshots(options: PageBlobSnapshotsOptions): DiskSnapsh
     async read(snapshot, range) {
       const client = clientOf(snapshot);
       const bytes = new Uint8Array(range.end - range.start);
-      await eachPiece(piecesOf(range), readConcurrency, (piece) =>
+      await eachPiece(piecesOf(range, READ_BYTES), readConcurrency, (piece) =>
         asked(
           `read ${shown(snapshot)}`,
           async () => {

@@ -15,7 +15,7 @@ import { BackupError } from '../domain/errors.ts';
 import type { ByteRange } from '../domain/units.ts';
 import { pageBlobClients, type PageBlobAccess } from './page-blob-clients.ts';
 import { asked, storageFailure, type StorageFailure } from './page-blob-failures.ts';
-import { beyondEnd, eachPiece, piecesOf, readInto } from './page-blob-pieces.ts';
+import { beyondEnd, eachPiece, piecesOf, READ_BYTES, readInto, WRITE_BYTES } from './page-blob-pieces.ts';
 import { assertSectors, listedRanges, type ListedPage } from './page-blob-ranges.ts';
 import type { RestoreTarget, RestoreTargets } from './restore-targets.ts';
 
@@ -128,7 +128,7 @@ export function pageBlobTargets(options: PageBlobTargetsOptions): RestoreTargets
       const range = { start: offset, end: offset + body.byteLength };
       assertSectors(range);
       const client = clients.page(target.url);
-      await eachPiece(piecesOf(range), concurrency, async ({ start, end }) => {
+      await eachPiece(piecesOf(range, WRITE_BYTES), concurrency, async ({ start, end }) => {
         await asked(
           `write to ${target.url}`,
           () =>
@@ -171,7 +171,7 @@ export function pageBlobTargets(options: PageBlobTargetsOptions): RestoreTargets
     async readBack(url, range) {
       const client = readers.blob(url);
       const bytes = new Uint8Array(range.end - range.start);
-      await eachPiece(piecesOf(range), concurrency, ({ start, end }) =>
+      await eachPiece(piecesOf(range, READ_BYTES), concurrency, ({ start, end }) =>
         asked(
           `read ${url}`,
           async () => {

@@ -64,7 +64,6 @@ const manifestDisk = z.object({
   /** Own layers by ascending region; within a region the oldest first. */
   regions: z.array(z.object({ region: count, layers: z.array(countedLayer) })),
 });
-export type ManifestDisk = z.infer<typeof manifestDisk>;
 
 /** `points/<rp>.<attempt>.json`: what makes a point restorable, together with the points before it. */
 export const manifest = z.object({

@@ -31,14 +31,11 @@ export async function endJob(ports: Ports, address: JobAddress, outcome: Outcome
   );
   const row = await readJob(ports, address);
   if (row === undefined) return;
+  if (ENDED.has(row.status)) return release(ports, address, row);
   if (row.operation === 'Restore' && row.outcome === 'Completed') return; // its coordinator is handing the disks over
-  if (!ENDED.has(row.status)) {
-    const committed = hasChainPlan(row) && (await closeInChain(ports, address, row));
-    if (row.operation === 'Restore') await discardRestore(ports, address.vault, row);
-    await finishJob(ports, address, committed ? 'Completed' : (row.outcome ?? 'Failed'));
-  } else {
-    await release(ports, address, row);
-  }
+  const committed = hasChainPlan(row) && (await closeInChain(ports, address, row));
+  if (row.operation === 'Restore') await discardRestore(ports, address.vault, row);
+  await finishJob(ports, address, committed ? 'Completed' : (row.outcome ?? 'Failed'));
 }
 
 /** Sets a job's final status, then frees what it held. Repeats safely; the first final status stands. */

@@ -2,7 +2,7 @@ import type { ItemRow, JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { decideMerge } from '../domain/merge.ts';
-import { foldLayers } from '../domain/region-view.ts';
+import { foldLayers } from '../domain/fold.ts';
 import { decideRetention } from '../domain/retention.ts';
 import { type ChainRecord, type MergePlan, mergePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';

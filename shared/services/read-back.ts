@@ -6,7 +6,7 @@ import { readPieces } from './changed-blocks.ts';
 import { inOrder } from './pipeline.ts';
 import { hashBlock } from './region-bytes.ts';
 
-const READ_BYTES = 4 * 1024 * 1024;
+const READ_BYTES = 8 * 1024 * 1024;
 const READS_IN_FLIGHT = 4;
 const ZERO_HASH = hashBlock(Buffer.alloc(BLOCK_BYTES));
 

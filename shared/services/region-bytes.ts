@@ -7,14 +7,16 @@ import { decodeFrame } from '../format/frame.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { inOrder } from './pipeline.ts';
 
-/** Most bytes of a pack that are read at once. */
-const READ_BYTES = 4 * 1024 * 1024;
+/** Most bytes of a pack that are read at once: a pack is about as long. */
+const READ_BYTES = 9 * 1024 * 1024;
 /** Reads of one region under way. */
 const READS_IN_FLIGHT = 4;
 /** Dead bytes between two wanted frames that are read along rather than asked around: about what one more request costs. */
 const GAP_BYTES = 64 * 1024;
-/** Blocks that are put together before they are handed on (4 MiB): the most that one write of a page blob takes. */
-const SEGMENT_BLOCKS = 256;
+/** Blocks of the disk whose frames are read together (16 MiB): half as much in a pack, or less, comes with one or two reads. */
+const SEGMENT_BLOCKS = 1024;
+/** Blocks that are handed on together (4 MiB): the most that one write of a page blob takes. */
+const RUN_BLOCKS = 256;
 
 /** A run of adjacent blocks with their bytes. */
 export interface BlockBytes {
@@ -33,7 +35,7 @@ export function hashBlock(block: Uint8Array): Buffer {
 /**
  * Yields the stored blocks of a view with their bytes, each block checked against its hash: in ascending order, as few and as long
  * runs as 4 MiB at a time allow. Blocks that the view calls cleared or does not speak of are left out. Every frame is read and
- * unpacked once. Those that reach over the end of 4 MiB are kept until they are used up: of each layer at most one, since a
+ * unpacked once. Those that reach over the end of a segment are kept until they are used up: of each layer at most one, since a
  * layer's frames ascend as its blocks do.
  * @throws BackupError PackCorrupt, VaultObjectMissing: naming the pack and the blocks that it should give
  */
@@ -62,7 +64,7 @@ interface Piece {
   readonly frames: { number: number; frame: RegionView['frames'][number]; extents: readonly Extent[] }[];
 }
 
-/** Up to 4 MiB of the disk: what it has to show, and the reads of frames that it is the first to need. */
+/** A part of the region: what it has to show, and the reads of frames that it is the first to need. */
 interface Segment {
   readonly extents: readonly Extent[];
   readonly pieces: readonly Piece[];
@@ -81,7 +83,7 @@ function planSegments(view: RegionView): { segments: Segment[]; lastUse: Map<num
     const end = extent.start + extent.count;
     for (let at = extent.start; at < end;) {
       const number = Math.floor(at / SEGMENT_BLOCKS);
-      const stop = Math.min(end, (number + 1) * SEGMENT_BLOCKS);
+      const stop = Math.min(end, (Math.floor(at / RUN_BLOCKS) + 1) * RUN_BLOCKS);
       if (number !== segmentNumber) cuts.push([]);
       segmentNumber = number;
       cuts.at(-1)!.push(cut(extent, at, stop));
@@ -132,12 +134,12 @@ function unpack(piece: Piece, bytes: Uint8Array, unpacked: Map<number, Uint8Arra
   }
 }
 
-/** Extents in groups without a hole between. */
+/** Extents in groups without a hole between, up to each multiple of RUN_BLOCKS. */
 function adjoining(extents: readonly Extent[]): Extent[][] {
   const runs: Extent[][] = [];
   let end = -1;
   for (const extent of extents) {
-    if (extent.start === end) runs.at(-1)!.push(extent);
+    if (extent.start === end && extent.start % RUN_BLOCKS !== 0) runs.at(-1)!.push(extent);
     else runs.push([extent]);
     end = extent.start + extent.count;
   }

@@ -17,7 +17,7 @@ import { readBack, RegionHashes } from './read-back.ts';
 import { TargetWriter } from './target-writer.ts';
 import { openVault } from './vault-of.ts';
 
-const READ_BYTES = 4 * 1024 * 1024;
+const READ_BYTES = 8 * 1024 * 1024;
 const READS_IN_FLIGHT = 4;
 const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 

@@ -83,7 +83,7 @@ async function takeSet(
   const set: SnapshotSet = {
     attempt,
     takenAt: startedAt,
-    disks: whole.map(({ takenAtMs: _, ...disk }) => disk),
+    disks: whole.map(({ disk }) => disk),
     lacking: [],
     vm: { id: vm.id, vmId: vm.vmId, name: vm.name, resourceGroup: vm.resourceGroup, location: vm.location, size: vm.size, osType: vm.osType },
   };
@@ -95,12 +95,12 @@ async function takeOne(
   { attached, source }: DescribedDisk,
   disk: DiskId,
   tags: SnapshotTags,
-): Promise<SetDisk & { takenAtMs: number }> {
+): Promise<{ disk: SetDisk; takenAtMs: number }> {
   const { id, takenAtMs } = await ports.snapshots.take(source.url, { ...tags });
   const sizeBytes = await ports.snapshots.sizeOf({ url: source.url, id });
   if (sizeBytes === undefined) throw new BackupError('SnapshotSetIncomplete', `the snapshot of ${attached.name} vanished`);
   const { url, createdAt } = source;
-  return { disk, lun: attached.lun, name: attached.name, url, createdAt, sizeBytes, snapshot: id, takenAtMs };
+  return { disk: { disk, lun: attached.lun, name: attached.name, url, createdAt, sizeBytes, snapshot: id }, takenAtMs };
 }
 
 type DescribedDisk = { attached: AttachedDisk; source: SourceDisk };

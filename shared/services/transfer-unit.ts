@@ -19,8 +19,8 @@ import type { Ports } from './ports.ts';
 import { hashBlock } from './region-bytes.ts';
 import { openVault } from './vault-of.ts';
 
-/** Most bytes asked of a snapshot at once: the most that a page blob gives in one range with a checksum. */
-const READ_BYTES = 4 * 1024 * 1024;
+/** Most bytes asked of a snapshot at once. */
+const READ_BYTES = 8 * 1024 * 1024;
 /** Reads of one unit under way: more streams on one blob do not help past its cap. */
 const READS_IN_FLIGHT = 4;
 

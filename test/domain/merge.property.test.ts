@@ -4,7 +4,8 @@ import type { AttemptId, DiskId, PointId } from '../../shared/domain/ids.ts';
 import type { Layer } from '../../shared/domain/layer.ts';
 import { decideMerge } from '../../shared/domain/merge.ts';
 import { type DiskLayers, type LayerName, type LayeredPoint, stacksOf } from '../../shared/domain/point-stack.ts';
-import { foldLayers, regionView } from '../../shared/domain/region-view.ts';
+import { foldLayers } from '../../shared/domain/fold.ts';
+import { regionView } from '../../shared/domain/region-view.ts';
 import { BLOCKS, type Said, layerSaying, said, sayingOf, seen } from './arbitraries.ts';
 
 /*

@@ -2,7 +2,8 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CLEARED } from '../../shared/domain/extent.ts';
 import type { Layer } from '../../shared/domain/layer.ts';
-import { foldLayers, regionView } from '../../shared/domain/region-view.ts';
+import { foldLayers } from '../../shared/domain/fold.ts';
+import { regionView } from '../../shared/domain/region-view.ts';
 import { type Said, hashOfVersion, layerSaying, overlaid, said, sayingOf, seen } from './arbitraries.ts';
 
 const stack = fc.array(said, { minLength: 1, maxLength: 6 });

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Restores a disk of a recovery point from a copy of a vault's container. Written from docs/format.md, and from nothing else.
+"""Restores a disk of a recovery point from a copy of a vault's container. Follows docs/format.md and shares no code with Strata.
 
     reader.py CONTAINER                             lists items, points and disks as JSON
     reader.py CONTAINER ITEM POINT DISK OUTPUT      writes the disk to the file OUTPUT
 
-CONTAINER is a folder with one file for each blob, by name. Needs Python 3.11 and zstd: the package `zstandard`, or libzstd.
+CONTAINER is a folder with one file for each blob, by name. Needs Python 3.11 and libzstd.
 """
+import ctypes
+import ctypes.util
 import hashlib
 import json
 import struct
@@ -26,26 +28,22 @@ def check(holds, what):
         raise Refused(what)
 
 
+def load_zstd():
+    library = ctypes.CDLL(ctypes.util.find_library("zstd") or "libzstd.so.1")
+    library.ZSTD_decompress.restype = ctypes.c_size_t
+    library.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    return library
+
+
+ZSTD = load_zstd()
+
+
 def unzstd(data, size):
     """The `size` bytes that the zstd frame `data` gives."""
-    try:
-        import zstandard
-    except ImportError:
-        import ctypes
-
-        library = ctypes.CDLL("libzstd.so.1")
-        library.ZSTD_decompress.restype = ctypes.c_size_t
-        library.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-        raw = ctypes.create_string_buffer(max(size, 1))
-        got = library.ZSTD_decompress(raw, size, data, len(data))
-        check(got == size, f"zstd gives {got} bytes, expected {size}")
-        return raw.raw[:size]
-    try:
-        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
-    except zstandard.ZstdError as error:
-        raise Refused(f"zstd: {error}") from error
-    check(len(raw) == size, f"zstd gives {len(raw)} bytes, expected {size}")
-    return raw
+    raw = ctypes.create_string_buffer(max(size, 1))
+    got = ZSTD.ZSTD_decompress(raw, size, data, len(data))
+    check(got == size, f"zstd does not give {size} bytes")
+    return raw.raw[:size]
 
 
 def digest(name, *parts):

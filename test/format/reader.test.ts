@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { GOLDEN, GOLDEN_CONTAINER } from './golden-vault.ts';
 
 /*
- * reader.py was written from docs/format.md alone and shares no code with Strata: that it restores the golden vault shows that the page
+ * reader.py follows docs/format.md and shares no code with Strata, nor a language: that it restores the golden vault shows that the page
  * says enough.
  */
 
@@ -30,7 +30,7 @@ interface Listing {
 const list = async (container: string): Promise<Listing> =>
   JSON.parse((await run('python3', [READER, container])).stdout) as Listing;
 
-describe('a reader made from the format page alone', () => {
+describe('a reader that follows the format page and shares no code', () => {
   it('finds the live points of the golden vault', async () => {
     const points = (await list(GOLDEN_CONTAINER))[GOLDEN.item]!;
     expect(

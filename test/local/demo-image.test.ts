@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blocksIn, createExt4Image, hasE2fsprogs } from '../../cli/demo/ext4-image.ts';
 import { bytesOf, differences, type DiskImage, readRange, splitZeros } from '../../cli/demo/image.ts';
@@ -22,10 +24,10 @@ beforeAll(async () => {
   await mkdir(join(folder, 'source'));
   for (let i = 0; i < 60; i++) {
     const content = Buffer.alloc(60_000 + i * 999);
-    for (let at = 0; at < content.length; at++) content[at] = Math.floor(random() * 256);
+    for (let at = 0; at + 4 < content.length; at += 64) content.writeFloatLE(random() + 1, at);
     await writeFile(join(folder, 'source', `file-${i}.bin`), content);
   }
-  files = new RealFiles(await findRealFiles(4 * MIB, [join(folder, 'source')]));
+  files = new RealFiles(findRealFiles(4 * MIB, [join(folder, 'source')]));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -96,7 +98,7 @@ describe('the reference', () => {
 
 /** Plays days of work on an image: what it says has changed is all that has changed, and is at least 2 %. */
 async function playDays(image: DiskImage, days: number): Promise<void> {
-  const span = Math.min(image.sizeBytes, 64 * MIB);
+  const span = Math.min(image.sizeBytes, 40 * MIB);
   const whole = await readRange(image.file, { start: 0, end: span });
   const shadow = Buffer.alloc(span);
   const apply = async (ranges: DiskImage['initial']): Promise<void> => {
@@ -107,7 +109,7 @@ async function playDays(image: DiskImage, days: number): Promise<void> {
       expect(end).toBeGreaterThan(start);
       last = end;
       const bytes = await readRange(image.file, { start, end });
-      if (cleared) expect(bytes.every((byte) => byte === 0)).toBe(true);
+      if (cleared) expect(bytes.equals(Buffer.alloc(bytes.length))).toBe(true);
       if (start < span) bytes.copy(shadow, start, 0, Math.min(end, span) - start);
     }
   };
@@ -122,7 +124,7 @@ async function playDays(image: DiskImage, days: number): Promise<void> {
     expect(changed.some(({ cleared }) => cleared)).toBe(true);
     expect(changed.some(({ cleared }) => !cleared)).toBe(true);
   }
-  await image.file.close();
+  await image.close();
 }
 
 describe('a disk image', () => {
@@ -130,13 +132,15 @@ describe('a disk image', () => {
     const image = await createPackedImage(folder, files, 3 * MIB);
     const head = (await readRange(image.file, { start: 0, end: 100 })).toString();
     expect(head).toMatch(/^DEMOPACK\[{"name":"00000-file-0\.bin","offset":\d+/);
-    await playDays(image, 15);
+    await playDays(image, 8);
   });
 
   it('is an ext4 file system that its own checker finds clean', async ({ skip }) => {
     if (!(await hasE2fsprogs())) skip('e2fsprogs are not installed');
     const image = await createExt4Image(folder, files, 3 * MIB);
-    await playDays(image, 15);
+    await playDays(image, 8);
+    const env = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` };
+    await promisify(execFile)('e2fsck', ['-f', '-n', join(folder, 'ext4.img')], { env });
   });
 
   it('is a sparse fixed VHD with data in four regions and a footer that never changes', async () => {
@@ -146,7 +150,7 @@ describe('a disk image', () => {
     expect(isFooter(await readRange(image.file, footer))).toBe(true);
     const regions = new Set(image.initial.slice(0, -1).map(({ start }) => Math.floor(start / GIB)));
     expect(regions.size).toBeGreaterThanOrEqual(4);
-    await playDays(image, 5);
+    await playDays(image, 3);
   });
 
   it('is a copy of a given one, which stays as it is', async () => {
@@ -156,7 +160,7 @@ describe('a disk image', () => {
     const given = { path, sizeBytes: content.length, isVhd: false };
     const image = await copyGivenImage(folder, files, given, () => undefined);
     expect((await readRange(image.file, { start: 0, end: content.length })).equals(content)).toBe(true);
-    await playDays(image, 15);
+    await playDays(image, 5);
     expect((await readFile(path)).equals(content)).toBe(true);
   });
 
@@ -166,6 +170,6 @@ describe('a disk image', () => {
     const image = await copyGivenImage(folder, files, { path, sizeBytes: 512, isVhd: false }, () => undefined);
     expect(image.initial).toEqual([]);
     expect(await image.change(1)).toEqual([{ start: 0, end: 512, cleared: false }]);
-    await image.file.close();
+    await image.close();
   });
 });

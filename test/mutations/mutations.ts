@@ -13,7 +13,8 @@ export interface Mutation {
 }
 
 const CHANGES = 'services/changed-blocks.test.ts';
-const RACES = 'services/concurrency.test.ts';
+const RACES = 'services/commit-races.test.ts';
+const WORKERS = 'services/concurrency.test.ts';
 const MERGED = 'services/merge.test.ts';
 const WORKED = 'services/worked-cases.test.ts';
 const CHECKS = 'services/restore-checks.test.ts';
@@ -62,7 +63,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/transfer-unit.ts',
     find: 'await chain.manifests(record, base)).get(key.region)',
     replace: '(await chain.manifests(record, base)).slice(0, -1)).get(key.region)',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'blocks are dropped as equal to something that the base does not show',
   },
   {
@@ -172,7 +173,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a fold loses cleared extents everywhere',
-    file: 'shared/domain/region-view.ts',
+    file: 'shared/domain/fold.ts',
     find: 'const extents = bottom ? seen',
     replace: 'const extents = seen.extents.length >= 0 ? seen',
     tests: [FOLDS],
@@ -245,7 +246,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a fold calls packs dead that it still uses',
-    file: 'shared/domain/region-view.ts',
+    file: 'shared/domain/fold.ts',
     find: 'seen.packs.filter((_, pack) => !packNumber.has(pack))',
     replace: 'seen.packs.filter((_, pack) => pack < stack[0]!.packs.length)',
     tests: [FOLDS],
@@ -290,7 +291,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/commit.ts',
     find: 'plan === undefined || !standsOn(plan, newest)',
     replace: 'plan === undefined',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'differences from a point that is gone, or is not the last any more, are committed as if they were whole',
   },
   {
@@ -298,7 +299,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/commit.ts',
     find: ' && plan.disks.every(({ base }) => base === null || live.has(base));',
     replace: ' && live.size >= 0;',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'a disk that comes back is committed on a point that was merged away',
   },
   {
@@ -306,7 +307,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/commit.ts',
     find: 'return last === plan.base && plan',
     replace: 'return last !== undefined && plan',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'a point enters behind a later one, as a difference from an earlier',
   },
   {
@@ -314,7 +315,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/chain.ts',
     find: 'return { won: standing.attempt === next.attempt, record: standing };',
     replace: 'return { won: false, record: standing };',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: "the winner takes itself for the loser, and its record's names for leftovers",
   },
   {
@@ -322,7 +323,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/chain.ts',
     find: 'return { won: standing.attempt === next.attempt, record: standing };',
     replace: 'return { won: true, record: standing };',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'the loser deletes what it believes to have replaced',
   },
   {
@@ -330,7 +331,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/commit-merge.ts',
     find: 'chain.append(before, {',
     replace: 'chain.append(await chain.newest(), {',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'a point that was committed meanwhile is dropped from the chain',
   },
   {
@@ -338,7 +339,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/end-job.ts',
     find: "row.operation === 'Backup' || row.operation === 'Merge'",
     replace: "row.status === 'Completed'",
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'a handler that wakes up late commits names that a sweep takes for leftovers',
   },
   {
@@ -346,7 +347,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/restore.ts',
     find: 'if (item.leaving === point) {',
     replace: "if (item.leaving === ('' as PointId)) {",
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'a restore begins to read a point while it is taken away',
   },
   {
@@ -354,7 +355,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/merge.ts',
     find: 'if (pin.point === point && (await isRunning(ports, vault, pin.jobId))) return true;',
     replace: 'if (pin.point === point && (await isRunning(ports, vault, pin.jobId))) return false;',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'a point is taken away while a restore reads it',
   },
   {
@@ -362,7 +363,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/commit.ts',
     find: 'if (await chain.committed(attemptId(step.attempt), job.planSeq ?? 0, newest)) return settle(newest);',
     replace: '',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'a point is committed twice, its second layers empty',
   },
   {
@@ -370,7 +371,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/commit.ts',
     find: 'if ((await runningJob(ports, address, step.attempt)) === undefined) return;',
     replace: '',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: "a cancelled job's point enters the vault, its objects taken for leftovers",
   },
   {
@@ -403,7 +404,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/restore-unit.ts',
     find: 'chain.manifests(record, point)',
     replace: 'chain.manifests(record)',
-    tests: [RACES],
+    tests: [RACES, WORKERS],
     why: 'an old point is restored with new bytes',
   },
   {

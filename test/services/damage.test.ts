@@ -76,7 +76,7 @@ for (const [name, damage] of Object.entries(DAMAGES)) {
   it(`each object ${name}: restores are exact or name it`, async () => {
     const { world, images, blobs } = await smallVault();
     let failures = 0;
-    for (const [object, blob] of [...blobs]) {
+    for (const [object, blob] of Array.from(blobs)) {
       if (object.endsWith('/vault.json') || object.includes('/chain/')) continue;
       const body = damage(blob.body);
       if (body === undefined) blobs.delete(object);

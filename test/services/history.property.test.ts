@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { BLOCK_BYTES, SECTOR_BYTES } from '../../shared/domain/units.ts';
 import type { PointId } from '../../shared/domain/ids.ts';

@@ -237,7 +237,7 @@ export class History {
       let open = 0;
       for await (const _ of this.#world.ports.catalog.openJobs.listAll()) open++;
       if (open === 0 && rounds > 0) break;
-      if (rounds === 11) throw new Error(`${open} jobs do not end`);
+      if (rounds === 11) throw new Error(`${open} jobs do not end: ${JSON.stringify(await this.#openJobs())}`);
       this.#world.clock.advance(20 * 60_000);
       await watchJobs(this.#world.ports);
     }
@@ -258,6 +258,14 @@ export class History {
       await this.#scheduler.turn();
     }
     throw new Error('the work never ends');
+  }
+
+  async #openJobs(): Promise<unknown[]> {
+    const jobs: unknown[] = [];
+    for await (const { row } of this.#world.ports.catalog.jobs.list(VAULT)) {
+      if (!ENDED.has(row.status)) jobs.push({ ...row, set: undefined });
+    }
+    return jobs;
   }
 
   async #check(): Promise<void> {

@@ -1,0 +1,105 @@
+import { expect } from 'vitest';
+import type { JobId, PointId } from '../../shared/domain/ids.ts';
+import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import type { Step } from '../../shared/queue/steps.ts';
+import { startBackup } from '../../shared/services/backup.ts';
+import { itemKey } from '../../shared/services/keys.ts';
+import type { Ports } from '../../shared/services/ports.ts';
+import { runStep } from '../../shared/services/run-step.ts';
+import type { QueuedMessage } from '../support/memory-queue.ts';
+import { newestRecord } from '../support/vault-map.ts';
+import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
+
+/* One VM with one disk of six blocks, and the means to stop its handlers where a race is to be lost. */
+
+export const B = BLOCK_BYTES;
+export const block = (fill: number, blocks = 1): Buffer => Buffer.alloc(blocks * B, fill);
+export const KEY = itemKey('app', 'vm');
+
+export interface Stage {
+  readonly world: World;
+  readonly disk: string;
+  readonly images: Map<PointId, Uint8Array>;
+  /** Backs up; the point is kept for `days`. */
+  readonly backUp: (days: number) => Promise<PointId>;
+}
+
+export async function stage(options: Parameters<typeof createWorld>[0] = {}): Promise<Stage> {
+  const world = await createWorld(options);
+  const disk = (await world.createVm('vm', [6 * B]))[0]!;
+  await world.protect('vm');
+  const images = new Map<PointId, Uint8Array>();
+  return {
+    world,
+    disk,
+    images,
+    async backUp(days) {
+      const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
+      const job = await world.backup('vm', world.clock.now() + days * DAY_MS);
+      expect(job).toMatchObject({ status: 'Completed', errors: [] });
+      images.set(job.point!, image);
+      world.clock.advance(60_000);
+      return job.point!;
+    },
+  };
+}
+
+export const container = (world: World) => world.vaults.blobs(world.vaults.containerNames()[0]!);
+export const live = (world: World): string[] => newestRecord(container(world)).points.map(({ point }) => point);
+
+/** Handles messages until one of this kind is next, and takes that one. */
+export async function until(world: World, wanted: Step['step']): Promise<QueuedMessage> {
+  for (let taken = 0; taken < 1000; taken++) {
+    const message = world.queue.take();
+    if (message?.step.step === wanted) return message;
+    if (message !== undefined) await runStep(world.ports, message.step);
+    else world.clock.advance(Math.max(0, world.queue.waiting()[0]!.dueMs - world.clock.now()));
+  }
+  throw new Error(`no message ${wanted} comes`);
+}
+
+export const start = (world: World, days = 30): Promise<JobId> =>
+  startBackup(world.ports, VAULT, KEY, { kind: 'onDemand', retainUntil: world.clock.now() + days * DAY_MS });
+
+export async function vaultOnly(world: World): Promise<void> {
+  for (const { set } of await world.points('vm')) {
+    for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+  }
+}
+
+export async function restoresExactly(world: World, images: ReadonlyMap<PointId, Uint8Array>): Promise<void> {
+  await vaultOnly(world);
+  for (const { point } of await world.points('vm')) {
+    const { job, disks } = await world.restore('vm', point);
+    expect(job.errors).toEqual([]);
+    expect(Buffer.compare(disks[0]!, images.get(point)!), `point ${point}`).toBe(0);
+  }
+}
+
+/** Ports whose vault holds every write of a name like `pattern` back until it is let go. */
+export function holding(ports: Ports, pattern: RegExp): { ports: Ports; reached: Promise<void>; letGo: () => void } {
+  let letGo = (): void => undefined;
+  let arrived = (): void => undefined;
+  const released = new Promise<void>((resolve) => (letGo = resolve));
+  const reached = new Promise<void>((resolve) => (arrived = resolve));
+  const held: Ports = {
+    ...ports,
+    vaults: {
+      ...ports.vaults,
+      async open(name) {
+        const real = await ports.vaults.open(name);
+        return {
+          ...real,
+          async put(blob, body, summary) {
+            if (pattern.test(blob)) {
+              arrived();
+              await released;
+            }
+            return real.put(blob, body, summary);
+          },
+        };
+      },
+    },
+  };
+  return { ports: held, reached, letGo };
+}
