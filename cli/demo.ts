@@ -38,7 +38,12 @@ async function main(args: readonly string[]): Promise<number> {
 /** Undefined when it was interrupted. Nothing is left of it, however it ends. */
 async function runDemo(task: DemoTask, screen: Screen): Promise<DemoOutcome | undefined> {
   const stopping = new AbortController();
-  const interrupt = (): void => stopping.abort();
+  const interrupt = (): void => {
+    if (stopping.signal.aborted) return;
+    stopping.abort();
+    screen.clear();
+    screen.line('stopping');
+  };
   process.on('SIGINT', interrupt);
   process.on('SIGTERM', interrupt);
   const startedMs = performance.now();
@@ -67,7 +72,6 @@ async function runDemo(task: DemoTask, screen: Screen): Promise<DemoOutcome | un
       for (const line of platform?.output() ?? []) screen.line(screen.paint.dim(`  platform: ${line}`));
       throw error;
     }
-    screen.line('stopping');
     return undefined;
   } finally {
     await platform?.stop();

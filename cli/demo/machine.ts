@@ -62,9 +62,10 @@ export async function createDisks(
     const container: ContainerClient = openAccount(endpoints, ACCOUNTS[index] as string).getContainerClient(CONTAINER);
     const blob = await createDiskBlob(container, image);
     const reference = new Reference(image.sizeBytes);
-    const record = reference.record(image.file, image.initial);
-    await upload(blob, image, image.initial, (bytes) => onProgress((done += bytes) / total), signal);
-    await record;
+    await Promise.all([
+      reference.record(image.file, image.initial),
+      upload(blob, image, image.initial, (bytes) => onProgress((done += bytes) / total), signal),
+    ]);
     disks.push({ image, reference, blob });
   }
   return disks;

@@ -85,6 +85,8 @@ function stateOf({ now }: PointHistory, colours: Paint): string {
   return now.label === 'Snapshot' ? colours.yellow(now.label) : colours.cyan(now.label);
 }
 
+/** As many digits as show the price of a small point. */
 function priceText(bytes: number, pricePerGib: number): string {
-  return ((bytes / 2 ** 30) * pricePerGib).toFixed(4);
+  const price = (bytes / 2 ** 30) * pricePerGib;
+  return price.toFixed(price > 0 && price < 0.001 ? 6 : 4);
 }

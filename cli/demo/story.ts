@@ -37,7 +37,7 @@ export async function play(
   signal: AbortSignal,
 ): Promise<Omit<DemoOutcome, 'totalSeconds'>> {
   await using files = new AsyncDisposableStack();
-  const { platform, images } = await prepare(task, folder, startPlatform, screen);
+  const { platform, images } = await prepare(task, folder, startPlatform, screen, signal);
   for (const image of images) files.defer(() => image.close());
   const disks = await writeDisks(images, platform, screen, signal);
   const run = await protect(platform, disks, screen, signal);
@@ -51,6 +51,7 @@ async function prepare(
   folder: string,
   startPlatform: (dataDir: string) => Promise<DemoPlatform>,
   screen: Screen,
+  signal: AbortSignal,
 ): Promise<{ platform: DemoPlatform; images: DiskImage[] }> {
   const making = screen.step('Platform and disks');
   const imageFolder = join(folder, 'images');
@@ -58,7 +59,10 @@ async function prepare(
   // Both end before a failure of one is told, so that nothing is left running.
   const [started, made] = await Promise.allSettled([
     startPlatform(join(folder, 'platform')),
-    makeImages(imageFolder, task, task.given, (fraction, note) => making.progress(fraction, note)),
+    makeImages(imageFolder, task, task.given, (fraction, note) => {
+      signal.throwIfAborted();
+      making.progress(fraction, note);
+    }),
   ]);
   if (started.status === 'rejected') throw started.reason;
   if (made.status === 'rejected') throw made.reason;

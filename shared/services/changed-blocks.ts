@@ -1,18 +1,21 @@
 import { bytesOf, storedRuns, touchedBlocks, without } from '../domain/changes.ts';
-import { type BlockRun, normalise } from '../domain/extent.ts';
+import { type BlockRun, blockCount, normalise } from '../domain/extent.ts';
 import type { RegionView } from '../domain/region-view.ts';
 import { BLOCK_BYTES, type ByteRange, type Geometry, blocksIn, regionRange } from '../domain/units.ts';
 import type { DiskSnapshots } from '../disk/disk-snapshots.ts';
 import type { PlanDisk } from '../format/documents.ts';
 
-/** Blocks between two runs that are read along rather than asked around: at 500 requests and 60 MiB a second a request is worth 123 KiB. */
-const GAP_BLOCKS = 7;
+/**
+ * What a request costs in blocks: a standard page blob gives 60 MiB and 500 requests a second.
+ * https://learn.microsoft.com/azure/storage/blobs/scalability-targets
+ */
+const REQUEST_BLOCKS = (60 * 1024 * 1024) / 500 / BLOCK_BYTES;
 
 /** Which blocks of a region a transfer has to look at. */
 export interface ChangedBlocks {
   /** The region's bytes on the disk as it is now; block numbers count from its start. */
   readonly window: ByteRange;
-  /** To be read: they may turn out to be equal to what the base has, or to be zero. Gaps worth less than a request are in them. */
+  /** To be read: they may turn out to be equal to what the base has, or to be zero. Gaps that are cheaper read than asked around are in them. */
   readonly read: readonly BlockRun[];
   /** Known to be zero without reading. */
   readonly cleared: readonly BlockRun[];
@@ -40,24 +43,31 @@ export async function changedBlocks(
 }
 
 /**
- * `runs`, with those joined that lie less than a request's worth of bytes apart. What is read in between turns out to be what the
- * base has, and is dropped by its hash; where blocks are known to be cleared nothing is joined.
+ * `runs`, joined across the smallest gaps between them for as long as the reads are bound by the number of requests rather than by
+ * bytes. What is read in a gap turns out to be what the base has, and is dropped by its hash; where blocks are known to be
+ * cleared nothing is joined.
  */
 function acrossGaps(runs: readonly BlockRun[], cleared: readonly BlockRun[]): BlockRun[] {
-  const joined: BlockRun[] = [];
-  let next = 0;
-  for (const run of runs) {
-    const last = joined.at(-1);
-    const end = last === undefined ? 0 : last.start + last.count;
-    while (next < cleared.length && cleared[next]!.start < end) next++;
-    const clear = next < cleared.length && cleared[next]!.start < run.start;
-    if (last !== undefined && run.start - end <= GAP_BLOCKS && !clear) {
-      joined[joined.length - 1] = { start: last.start, count: run.start + run.count - last.start };
-    } else {
-      joined.push(run);
-    }
+  const gaps = runs.slice(1).map((run, i) => gapBetween(runs[i]!, run));
+  const clear = without(gaps, cleared);
+  // A gap with something cleared in it is not among what is left, or only in part.
+  const whole = new Map(clear.map(({ start, count }) => [start, count]));
+  const open = gaps.filter(({ start, count }) => whole.get(start) === count).sort((x, y) => x.count - y.count);
+  const joined = new Set<number>();
+  let requests = runs.length;
+  let blocks = blockCount(runs);
+  for (const { start, count } of open) {
+    if (requests * REQUEST_BLOCKS < blocks + count) break;
+    joined.add(start);
+    requests -= 1;
+    blocks += count;
   }
-  return joined;
+  return normalise([...runs, ...gaps.filter(({ start }) => joined.has(start))]);
+}
+
+function gapBetween(run: BlockRun, next: BlockRun): BlockRun {
+  const start = run.start + run.count;
+  return { start, count: next.start - start };
 }
 
 async function ask(

@@ -42,6 +42,7 @@ export async function protect(ports: Ports, vault: string, vm: VmAddress, policy
         { target: 'properties.sourceResourceId' },
       );
     }
+    await refuseElsewhere(ports, vault, found.id);
     const item = newItem(ports, found, policy.name, scheduledUntil);
     await startChain(ports, container, item.itemId);
     try {
@@ -73,6 +74,19 @@ export async function stopProtection(ports: Ports, vault: string, key: string): 
   await setState(ports, container, found.row.itemId, 'stopped');
   await changeItem(ports, vault, key, (item) => ({ ...item, policyName: '', protectionState: 'ProtectionStopped' }));
   return recordChange(ports, vault, key, 'DisableBackup', {});
+}
+
+/** A VM has one vault: two chains of snapshots of one disk would get in each other's way. */
+async function refuseElsewhere(ports: Ports, vault: string, vmId: string): Promise<void> {
+  for await (const { partition, row } of ports.catalog.items.listAll()) {
+    if (partition === vault || row.vmResourceId.toLowerCase() !== vmId.toLowerCase()) continue;
+    const [, resourceGroup, name] = partition.split('|');
+    throw new BackupError(
+      'BMSUserErrorInvalidConfigureProtectionRequest',
+      `the VM ${row.vmName} is protected by vault ${name} in resource group ${resourceGroup}: stop its protection there first`,
+      { target: 'properties.sourceResourceId' },
+    );
+  }
 }
 
 function newItem(
