@@ -8,7 +8,8 @@ let serve: ReturnType<typeof armApi> | undefined;
 /** Every path that no other function has → the ARM API. Bearer tokens are checked in code, so the platform asks for no key. */
 app.http('arm', {
   route: '{*path}',
-  methods: ['GET', 'PUT', 'POST', 'PATCH', 'DELETE'],
+  // The last two are allowed nowhere, and are told so.
+  methods: ['GET', 'PUT', 'POST', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'],
   authLevel: 'anonymous',
   handler: async (request) => {
     serve ??= armApi(theApp());

@@ -11,6 +11,8 @@ export interface DataFolder {
   readonly endpointsFile: string;
   readonly clockFile: string;
   readonly timerStatusFile: string;
+  /** The ports of the last run: disks and snapshots are known by URLs that hold the one of storage. */
+  readonly portsFile: string;
   readonly tlsFolder: string;
   readonly storageFolder: string;
   /** The environment of host processes, for workers that join. Holds keys: readable by its owner alone. */
@@ -39,6 +41,7 @@ export function dataFolder(path: string): DataFolder {
     endpointsFile: join(root, 'endpoints.json'),
     clockFile: join(root, 'clock.json'),
     timerStatusFile: join(root, 'timers.json'),
+    portsFile: join(root, 'ports.json'),
     tlsFolder: join(root, 'tls'),
     storageFolder: join(root, 'storage'),
     hostEnvFile: join(root, 'host-env.json'),

@@ -15,7 +15,7 @@ import { startHostChild, superviseHost, type SupervisedHost } from './host-child
 import { DEFAULT_LOCATION, hostEnvironment } from './host-env.ts';
 import { clockHandler } from './local-clock.ts';
 import { guardLocalPaths, noSuchLocalPath } from './local-paths.ts';
-import { choosePorts } from './ports.ts';
+import { choosePorts, keepPorts, lastPorts } from './ports.ts';
 import { createServices } from './services.ts';
 import type { JoinFile } from './worker.ts';
 
@@ -25,7 +25,7 @@ export type { Endpoints } from './endpoints.ts';
 export interface PlatformOptions {
   /** Made if absent; everything that survives a restart is in it. */
   readonly dataDir: string;
-  /** 0 for free ports, n for n to n+4; the well-known ones without it. */
+  /** 0 for those of the last run or free ones, n for n to n+4; the well-known ones without it. */
   readonly portBase?: number | undefined;
   /** `stock` runs Azurite exactly as published. Default `completed`. */
   readonly storage?: 'completed' | 'stock';
@@ -74,7 +74,8 @@ async function start(options: PlatformOptions, started: AsyncDisposableStack): P
   const folder = dataFolder(options.dataDir);
   started.defer(lockFolder(folder));
   rmSync(folder.endpointsFile, { force: true });
-  const ports = await choosePorts(options.portBase);
+  const portsBefore = lastPorts(folder.portsFile);
+  const ports = await choosePorts(options.portBase, portsBefore);
   const ids = ensureIds(folder);
   const tls = await ensureCertificates(folder.tlsFolder);
   const clock = openClock(folder.clockFile);
@@ -95,10 +96,28 @@ async function start(options: PlatformOptions, started: AsyncDisposableStack): P
     hostPort: () => host?.current?.port,
   });
   started.defer(() => front.close());
+  const { blobPort, queuePort, tablePort } = storage;
+  if (portsBefore !== undefined && portsBefore.blob !== blobPort)
+    say(
+      `warning: storage was on port ${portsBefore.blob} before and is on ${blobPort} now; VMs and points whose disks have the old port in their URL cannot be reached`,
+    );
+  keepPorts(folder.portsFile, {
+    http: front.httpPort,
+    https: front.httpsPort,
+    blob: blobPort,
+    queue: queuePort,
+    table: tablePort,
+  });
 
   const endpoints = endpointsOf(front, tls.caFile, ids, accounts, storage);
   const location = env['STRATA_LOCATION'] ?? process.env['STRATA_LOCATION'] ?? DEFAULT_LOCATION;
-  const services = await createServices({ dataDir: folder.path, endpoints, location, clock, serverCopies: mode === 'completed' });
+  const services = await createServices({
+    dataDir: folder.path,
+    endpoints,
+    location,
+    clock,
+    serverCopies: mode === 'completed',
+  });
   const advance = async (targetMs: number): Promise<number> => {
     if (host?.current === undefined) throw new PlatformError('the Functions host is starting');
     return host.current.advanceClock(targetMs);
