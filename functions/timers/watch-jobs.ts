@@ -3,9 +3,9 @@ import { theApp } from '../../shared/app/services.ts';
 import { settle } from '../../shared/app/settle.ts';
 import { watchJobs } from '../../shared/services/watch.ts';
 
-/** Every ten minutes → jobs that lost their messages get them again, jobs that can never end are failed. */
+/** Every quarter of an hour → jobs that lost their messages get them again, jobs that can never end are failed. */
 app.timer('watch-jobs', {
-  schedule: '0 */10 * * * *',
+  schedule: '0 */15 * * * *',
   handler: (_timer, context) =>
     settle(context.error.bind(context), async () => {
       context.log(`${await watchJobs(theApp().ports)} jobs woken`);

@@ -65,8 +65,10 @@ export function startTimers(options: {
       lastUpdated: new Date(clock.now()).toISOString(),
     };
     saved[state.fn.functionName] = state.status;
-    writeFileAtomic(statusFile, JSON.stringify(saved, undefined, 1));
+    // While the clock moves they are kept till its end: a host that dies on the way makes up for each timer once, as for any pause.
+    if (advancing === 0) store();
   };
+  const store = (): void => writeFileAtomic(statusFile, JSON.stringify(saved, undefined, 1));
 
   /** Resolves false when the host went away under the run. */
   const run = async (state: TimerState, dueMs: number, isPastDue: boolean): Promise<boolean> => {
@@ -141,6 +143,7 @@ export function startTimers(options: {
       return fired;
     } finally {
       advancing--;
+      store();
       tick();
     }
   };

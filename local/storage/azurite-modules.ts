@@ -137,8 +137,17 @@ export interface Azurite {
   BlobStorageContext: Class<[RequestContext], BlobContext>;
   LokiBlobMetadataStore: { prototype: CopyStore };
   PageBlobHandler: { prototype: { getPageRanges: PageListMethod; getPageRangesDiff: PageListMethod } };
+  checksums: { computeAndValidateTransactionalChecksums: ChecksumFunction };
   accountInfoHandlers: { prototype: { getAccountInfo: AccountInfoMethod } }[];
 }
+
+/** Checks a request's body against the checksums that came with it; `force` asks for one that did not come. */
+export type ChecksumFunction = (
+  stream: NodeJS.ReadableStream,
+  expected: { md5?: unknown; crc64?: unknown },
+  contextId: string,
+  force?: { md5?: boolean; crc64?: boolean },
+) => Promise<{ md5?: Uint8Array; crc64?: Uint8Array }>;
 
 type AccountInfoMethod = (context: RequestContext) => Promise<{ skuName?: string }>;
 
@@ -182,6 +191,7 @@ export function loadAzurite(): Azurite {
     BlobStorageContext: loadDefault('blob/context/BlobStorageContext.js') as Azurite['BlobStorageContext'],
     LokiBlobMetadataStore: loadDefault('blob/persistence/LokiBlobMetadataStore.js') as Azurite['LokiBlobMetadataStore'],
     PageBlobHandler: loadDefault('blob/handlers/PageBlobHandler.js') as Azurite['PageBlobHandler'],
+    checksums: load('blob/utils/utils.js') as Azurite['checksums'],
     accountInfoHandlers: ['ServiceHandler', 'ContainerHandler', 'BlobHandler'].map((name) =>
       loadDefault(`blob/handlers/${name}.js`),
     ) as Azurite['accountInfoHandlers'],

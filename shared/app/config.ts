@@ -60,6 +60,7 @@ export function parseConfig(env: Env): Config {
   return {
     geometry: PRODUCTION_GEOMETRY,
     deleteGraceSeconds: wholeNumber(env, 'STRATA_DELETE_GRACE_SECONDS', 3600, 0, 604_800),
+    onTheSpotBytes: wholeNumber(env, 'STRATA_ON_THE_SPOT_MIB', 64, 0, 1024) * 1_048_576,
     sweepGraceSeconds: wholeNumber(env, 'STRATA_SWEEP_GRACE_SECONDS', 86_400, 0, 2_592_000),
     appStorage: storageSetting(env, 'AzureWebJobsStorage', 'AzureWebJobsStorage__accountName'),
     vaultStorage: storageSetting(env, 'STRATA_VAULT_STORAGE', 'STRATA_VAULT_STORAGE__accountName'),

@@ -181,7 +181,7 @@ export const jobRow = z.object({
   attempt: attempt.optional(),
   /** All plans that were ever noted: a paused handler may still write in the name of an old one. */
   attempts: z.array(attempt),
-  /** The record that the current plan was made on. */
+  /** The record that the first plan was made on: none of the job's plans was committed before it. */
   planSeq: z.number().optional(),
   tasks: z.array(jobTask),
   doneBytes: z.number(),

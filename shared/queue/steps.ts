@@ -9,8 +9,8 @@ const job = { v: z.literal(1), vault: z.string().min(1), jobId: guid };
 const step = z.discriminatedUnion('step', [
   /** Snapshot all disks of the job's VM as one set. */
   z.strictObject({ step: z.literal('take-snapshot'), ...job }),
-  /** Plan the transfer of the job's recovery point and send its units. */
-  z.strictObject({ step: z.literal('plan-transfer'), ...job }),
+  /** Plan the transfer of the job's recovery point and send its units; `instead` names a plan that has turned out to be stale. */
+  z.strictObject({ step: z.literal('plan-transfer'), ...job, instead: attempt.optional() }),
   /** One region of one disk becomes one layer. */
   z.strictObject({ step: z.literal('transfer-unit'), ...job, attempt, unit: z.int().nonnegative() }),
   /** Plan the merge of an expired point. */

@@ -64,11 +64,11 @@ export class Chain {
     }
   }
 
-  /** The record in which `attempt` committed, among those after `seq`; undefined when it has not. */
-  async committed(attempt: AttemptId, afterSeq: number, newest: ChainRecord): Promise<ChainRecord | undefined> {
+  /** The record in which one of `attempts` committed, among those after `afterSeq`; undefined when none has. */
+  async committed(attempts: readonly AttemptId[], afterSeq: number, newest: ChainRecord): Promise<ChainRecord | undefined> {
     for (let seq = newest.seq; seq > afterSeq; seq--) {
       const record = seq === newest.seq ? newest : await this.#read(seq);
-      if (record.attempt === attempt) return record;
+      if (attempts.includes(record.attempt)) return record;
     }
     return undefined;
   }

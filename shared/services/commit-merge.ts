@@ -39,7 +39,7 @@ export async function commitMerge(
   const newest = await chain.newest();
   const plan = await readPlan(container, job.itemId, attempt, mergePlan);
   const before = newest.seq === plan.seq ? newest : undefined;
-  const committed = await chain.committed(attempt, plan.seq, newest);
+  const committed = await chain.committed([attempt], plan.seq, newest);
   if (committed !== undefined) return settle(ports, address, chain, container, partition, plan, newest);
   if (before === undefined) return giveWay(ports, address, job);
 
@@ -141,5 +141,5 @@ function merged(old: Manifest, plan: MergePlan, folded: ReadonlyMap<string, Coun
 
 async function deleteSnapshots(ports: Ports, partition: string, point: PointId): Promise<void> {
   const row = await readPoint(ports, partition, point);
-  for (const { url, snapshot } of row?.instant === 'Valid' ? row.set.disks : []) await ports.snapshots.remove({ url, id: snapshot });
+  for (const { url, snapshot } of row === undefined || row.instant === 'Deleted' ? [] : row.set.disks) await ports.snapshots.remove({ url, id: snapshot });
 }

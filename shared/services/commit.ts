@@ -44,10 +44,10 @@ export async function commitTransfer(
       await finishJob(ports, address, 'Completed');
       await container.delete(planName(job.itemId, attemptId(step.attempt)));
     };
-    if (await chain.committed(attemptId(step.attempt), job.planSeq ?? 0, newest)) return settle(newest);
+    if (await chain.committed(job.attempts, job.planSeq ?? 0, newest)) return settle(newest);
 
     const plan = await planOf(container, job.itemId, attemptId(step.attempt));
-    if (plan === undefined || !standsOn(plan, newest)) return planTransfer(ports, step, step.attempt);
+    if (plan === undefined || !standsOn(plan, newest)) return planTransfer(ports, { ...step, instead: step.attempt });
     if ((await runningJob(ports, address, step.attempt)) === undefined) return;
     const layers = await finishedLayers(container, plan);
     const missing = plan.units.filter((unit) => !layers.has(unitKey(plan, unit)));

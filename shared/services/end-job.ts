@@ -3,7 +3,7 @@ import { attemptId } from '../domain/ids.ts';
 import type { ChainRecord } from '../format/documents.ts';
 import { Chain } from './chain.ts';
 import { changeItem } from './items.ts';
-import { ENDED, type JobAddress, changeJob, readJob } from './jobs.ts';
+import { ENDED, type JobAddress, changeJob, isRunning, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
 import { project } from './projection.ts';
@@ -83,6 +83,26 @@ async function release(ports: Ports, address: JobAddress, row: JobRow): Promise<
   await ports.catalog.openJobs.remove(address.vault, row.jobId);
 }
 
+/**
+ * Frees what an item's row holds for jobs that run no more: a handler that slept may have written it after its job's end. A merge that
+ * has ended takes nothing away, so the point that was leaving may be read again.
+ */
+export async function releaseEnded(ports: Ports, vault: string, key: string): Promise<void> {
+  const item = (await ports.catalog.items.get(vault, key))?.row;
+  if (item === undefined) return;
+  const holders = new Set([item.activeJob, item.mergeJob, ...item.pins.map(({ jobId }) => jobId)]);
+  const ended = new Set<JobRow['jobId']>();
+  for (const holder of holders) if (holder !== undefined && !(await isRunning(ports, vault, holder))) ended.add(holder);
+  const has = (holder: JobRow['jobId'] | undefined): boolean => holder !== undefined && ended.has(holder);
+  if (ended.size === 0) return;
+  await changeItem(ports, vault, key, (now) => ({
+    ...now,
+    pins: now.pins.filter(({ jobId }) => !has(jobId)),
+    ...(has(now.activeJob) ? { activeJob: undefined } : {}),
+    ...(has(now.mergeJob) ? { mergeJob: undefined, leaving: undefined } : {}),
+  }));
+}
+
 function hasChainPlan(row: JobRow): boolean {
   return row.attempt !== undefined && (row.operation === 'Backup' || row.operation === 'Merge');
 }
@@ -92,7 +112,7 @@ async function closeInChain(ports: Ports, address: JobAddress, row: JobRow): Pro
   const { container, row: vault } = await openVault(ports, address.vault);
   const chain = new Chain(container, row.itemId);
   const committedIn = async (newest: ChainRecord): Promise<boolean> => {
-    if ((await chain.committed(row.attempt!, row.planSeq ?? 0, newest)) === undefined) return false;
+    if ((await chain.committed(row.attempts, row.planSeq ?? 0, newest)) === undefined) return false;
     await project(ports, pointsPartition(vault.containerName, row.itemId), chain, newest);
     return true;
   };

@@ -1,6 +1,6 @@
 import type { ItemRow, JobError, JobRow, JobTask } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { type AttemptId, type JobId, jobId } from '../domain/ids.ts';
+import { type AttemptId, type JobId, type PointId, jobId } from '../domain/ids.ts';
 import { adviceFor } from './advice.ts';
 import type { Ports } from './ports.ts';
 
@@ -23,6 +23,14 @@ export async function isRunning(ports: Ports, vault: string, jobId: JobId | unde
   if (jobId === undefined) return false;
   const row = await readJob(ports, { vault, jobId });
   return row !== undefined && !ENDED.has(row.status);
+}
+
+/** Whether a running job reads from the point. */
+export async function isPinned(ports: Ports, vault: string, item: ItemRow, point: PointId): Promise<boolean> {
+  for (const pin of item.pins) {
+    if (pin.point === point && (await isRunning(ports, vault, pin.jobId))) return true;
+  }
+  return false;
 }
 
 /** Takes back a job that never got hold of its item: it has done nothing and nobody has been told of it. */
@@ -59,10 +67,14 @@ export function newJob(
   };
 }
 
-/** Makes a job known: first to the watch, then to everybody. */
+/**
+ * Makes a job known: first to the watch and the sweep, then to everybody. The watch takes away a mark that no job has followed; so
+ * the mark is made once more when the job is there, and has another ETag than one that the watch has found without a job.
+ */
 export async function insertJob(ports: Ports, vault: string, row: JobRow): Promise<void> {
   await ports.catalog.openJobs.upsert(vault, row.jobId, { startedAt: row.startedAt });
   await ports.catalog.jobs.insert(vault, row.jobId, row);
+  await ports.catalog.openJobs.upsert(vault, row.jobId, { startedAt: row.startedAt });
 }
 
 /**
@@ -97,7 +109,7 @@ export async function noteAttempt(
 ): Promise<boolean> {
   const noted = await changeJob(ports, job, (row) =>
     row.status === 'InProgress' && row.attempt === instead
-      ? { ...row, attempt, planSeq, attempts: [...row.attempts, attempt] }
+      ? { ...row, attempt, planSeq: row.planSeq ?? planSeq, attempts: [...row.attempts, attempt] }
       : undefined,
   );
   return noted !== undefined;

@@ -1,15 +1,16 @@
-import type { ItemRow, JobRow } from '../catalog/catalog.ts';
+import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { decideMerge } from '../domain/merge.ts';
 import { foldLayers } from '../domain/fold.ts';
 import { decideRetention } from '../domain/retention.ts';
 import { type ChainRecord, type MergePlan, mergePlan } from '../format/documents.ts';
+import { layerName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { commitMerge } from './commit-merge.ts';
 import { endJob } from './end-job.ts';
-import { type JobAddress, insertJob, isRunning, newJob, noteAttempt, readJob, runningJob, withdrawJob } from './jobs.ts';
+import { type JobAddress, insertJob, isPinned, isRunning, newJob, noteAttempt, readJob, runningJob, withdrawJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { storeLayer } from './layer-writer.ts';
 import { readLayers } from './layers.ts';
@@ -50,14 +51,6 @@ export async function startMerge(ports: Ports, vault: string, key: string, point
   }
   await ports.queue.send({ step: 'plan-merge', v: 1, vault, jobId: id });
   return true;
-}
-
-/** Whether a running job reads from the point. */
-async function isPinned(ports: Ports, vault: string, item: ItemRow, point: PointId): Promise<boolean> {
-  for (const pin of item.pins) {
-    if (pin.point === point && (await isRunning(ports, vault, pin.jobId))) return true;
-  }
-  return false;
 }
 
 /** Plans the merge on the newest record and begins its folds. */
@@ -134,6 +127,8 @@ export async function mergeUnit(
 
 async function foldUnit(container: VaultContainer, plan: MergePlan, unit: MergePlan['units'][number]): Promise<void> {
   const at = { item: plan.item, disk: unit.disk, region: unit.region };
+  const key = { ...at, point: unit.into, attempt: plan.attempt };
+  if ((await container.stat(layerName(key))) !== undefined) return;
   const { layer } = foldLayers(await readLayers(container, at, unit.layers), unit.bottom);
-  await storeLayer(container, { ...at, point: unit.into, attempt: plan.attempt }, layer);
+  await storeLayer(container, key, layer);
 }

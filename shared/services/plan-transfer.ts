@@ -14,8 +14,12 @@ import { forEachAtOnce } from './pipeline.ts';
 import { readPlan, storePlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { changePoint } from './projection.ts';
+import { transferUnit } from './transfer-unit.ts';
 import { openVault } from './vault-of.ts';
 
+/** Plans of more units than this are never done by the handler that makes them. */
+const MOST_ON_THE_SPOT = 16;
+const UNITS_ON_THE_SPOT = 4;
 /** Messages sent at once. */
 const SENDS_IN_FLIGHT = 8;
 
@@ -25,18 +29,21 @@ const SENDS_IN_FLIGHT = 8;
  */
 export async function planTransfer(
   ports: Ports,
-  step: { vault: string; jobId: string },
-  instead?: string,
+  step: { vault: string; jobId: string; instead?: string | undefined },
 ): Promise<void> {
   const address = { vault: step.vault, jobId: step.jobId as JobId };
   const job = await readJob(ports, address);
   if (job?.status !== 'InProgress' || job.set === undefined || job.point === undefined) return;
   const { container, row: vault } = await openVault(ports, step.vault);
-  if (job.attempt !== undefined && job.attempt !== instead) {
+  if (job.attempt !== undefined && job.attempt !== step.instead) {
     return sendUnits(ports, step, await readNotedPlan(container, job));
   }
   const chain = new Chain(container, job.itemId);
   const record = await chain.newest();
+  // The plan that is to be replaced may have been committed by now, by a handler that was past its checks.
+  if (job.attempt !== undefined && (await chain.committed(job.attempts, job.planSeq ?? 0, record)) !== undefined) {
+    return sendCommit(ports, step, job.attempt);
+  }
   if (isOvertaken(record, job.point)) {
     await overtake(ports, step.vault, pointsPartition(vault.containerName, job.itemId), job, record);
     return;
@@ -53,7 +60,16 @@ export async function planTransfer(
         }
       : undefined,
   );
-  await sendUnits(ports, step, plan);
+  if (isSmall(plan, ports.settings.onTheSpotBytes)) {
+    const units = plan.units.keys();
+    await forEachAtOnce(units, UNITS_ON_THE_SPOT, (unit) => transferUnit(ports, { vault: step.vault, jobId: step.jobId, attempt: plan.attempt, unit }));
+    await sendCommit(ports, step, plan.attempt);
+  } else await sendUnits(ports, step, plan);
+}
+
+/** Whether the plan is done faster than its messages travel: a night in which little has changed. */
+function isSmall({ units }: TransferPlan, mostBytes: number): boolean {
+  return mostBytes > 0 && units.length <= MOST_ON_THE_SPOT && units.reduce((sum, { bytes }) => sum + bytes, 0) <= mostBytes;
 }
 
 /** A plan that was noted but, after a crash, not stored cannot have been begun: the coordinator finds it missing and plans again. */
@@ -75,7 +91,11 @@ async function sendUnits(
   await forEachAtOnce(plan.units.keys(), SENDS_IN_FLIGHT, (unit) =>
     ports.queue.send({ step: 'transfer-unit', v: 1, vault, jobId, attempt, unit }),
   );
-  await ports.queue.send({ step: 'commit', v: 1, vault, jobId, attempt, round: 0 });
+  await sendCommit(ports, { vault, jobId }, attempt);
+}
+
+function sendCommit(ports: Ports, { vault, jobId }: { vault: string; jobId: string }, attempt: string): Promise<void> {
+  return ports.queue.send({ step: 'commit', v: 1, vault, jobId, attempt, round: 0 });
 }
 
 /** Transfers of an item commit in snapshot order: a point behind a later one can never enter the vault. */
@@ -87,10 +107,11 @@ export function isOvertaken(record: ChainRecord, point: PointId): boolean {
 async function overtake(ports: Ports, vault: string, partition: string, job: JobRow, record: ChainRecord): Promise<void> {
   const note = `recovery point ${record.points.at(-1)!.point} entered the vault first; this one stays in the snapshot tier and ends with its snapshots`;
   await changePoint(ports, partition, job.point!, (row) => ({ ...row, note }));
-  await changeJob(ports, { vault, jobId: job.jobId }, (row) => ({
-    ...row,
-    errors: [...row.errors, { code: 'RecoveryPointOvertaken', message: note, recommendations: [] }],
-  }));
+  await changeJob(ports, { vault, jobId: job.jobId }, (row) =>
+    row.status !== 'InProgress' || row.errors.some(({ code }) => code === 'RecoveryPointOvertaken')
+      ? undefined
+      : { ...row, errors: [...row.errors, { code: 'RecoveryPointOvertaken', message: note, recommendations: [] }] },
+  );
   await finishJob(ports, { vault, jobId: job.jobId }, 'CompletedWithWarnings');
 }
 

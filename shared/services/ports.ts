@@ -18,6 +18,8 @@ export interface Settings {
   readonly geometry: Geometry;
   /** Seconds between a commit and the deletes that it allows: longer than any message may run. */
   readonly deleteGraceSeconds: number;
+  /** Transfers of up to this many bytes, in few regions, are done by the handler that plans them; 0: none. */
+  readonly onTheSpotBytes: number;
   /** Seconds that a leftover of a crash is left alone after it was first seen and its job had ended. */
   readonly sweepGraceSeconds: number;
 }

@@ -22,9 +22,19 @@ export async function discardRestore(ports: Ports, vault: string, job: JobRow): 
   await discardTargets(ports, plan);
 }
 
-/** Deletes the targets of a restore that are not complete, and the marks of its units. Completed disks stay. */
+/**
+ * Deletes the targets of a restore that are not complete, and the marks of its units. Completed disks stay, and so do those that
+ * somebody else has taken a lease on: they keep the mark that says that they are not complete.
+ */
 export async function discardTargets(ports: Ports, plan: RestorePlan): Promise<void> {
-  for (const { url, leaseId } of plan.targets) await ports.targets.discard({ url, leaseId }, plan.job);
+  for (const { url, leaseId } of plan.targets) {
+    try {
+      await ports.targets.discard({ url, leaseId }, plan.job);
+    } catch (error) {
+      if (!isBackupError(error, 'ResourceIsLeased')) throw error;
+      ports.log(`restore target ${url} is not complete and stays: ${error.message}`);
+    }
+  }
   await forgetUnits(ports, plan);
 }
 

@@ -13,7 +13,6 @@ import { runningJob } from './jobs.ts';
 import { LayerWriter } from './layer-writer.ts';
 import { readView } from './layers.ts';
 import { inOrder } from './pipeline.ts';
-import { planTransfer } from './plan-transfer.ts';
 import { readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { hashBlock } from './region-bytes.ts';
@@ -50,7 +49,9 @@ export async function transferUnit(
     await writeLayer(ports, container, disk, key, unit.stack, run);
   } catch (error) {
     // The base snapshot went after the plan was made: the job plans again, without it.
-    if (isBackupError(error, 'ChangeTrackingUnusable')) return planTransfer(ports, step, step.attempt);
+    if (isBackupError(error, 'ChangeTrackingUnusable')) {
+      return ports.queue.send({ step: 'plan-transfer', v: 1, ...address, instead: step.attempt });
+    }
     if (!isBackupError(error, 'VaultObjectMissing')) throw error;
     const stack = await stackAtBase(container, plan, key);
     if (stack === undefined) return; // the base was merged away: the coordinator plans again

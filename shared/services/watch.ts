@@ -1,7 +1,7 @@
 import type { JobRow } from '../catalog/catalog.ts';
-import { BackupError } from '../domain/errors.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { Step } from '../queue/steps.ts';
-import { endJob } from './end-job.ts';
+import { endJob, finishJob } from './end-job.ts';
 import { ENDED, type JobAddress, changeJob, describeError, readJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
 
@@ -16,24 +16,51 @@ const MOST_MS = 14 * 86_400_000;
  */
 export async function watchJobs(ports: Ports): Promise<number> {
   let woken = 0;
-  for await (const { partition: vault, key, row: open } of ports.catalog.openJobs.listAll()) {
-    const address: JobAddress = { vault, jobId: key as JobAddress['jobId'] };
-    const job = await readJob(ports, address);
-    const now = ports.clock.now();
-    if (job === undefined) {
-      // Its row comes right after this one; a job that never got it has done nothing.
-      if (now - open.startedAt > QUIET_MS) await ports.catalog.openJobs.remove(vault, key);
-    } else if (ENDED.has(job.status) || job.status === 'Ending' || job.status === 'Cancelling') {
-      await endJob(ports, address, job.outcome ?? 'Failed');
-    } else if (now - job.startedAt > MOST_MS) {
-      await failJob(ports, address, new BackupError('JobTimedOut', `the job has run for more than ${MOST_MS / 86_400_000} days`));
-    } else if (now - job.updatedAt > QUIET_MS) {
-      for (const step of nextSteps(vault, job)) await ports.queue.send(step);
-      await changeJob(ports, address, (row) => (ENDED.has(row.status) ? undefined : { ...row }));
-      woken++;
+  for await (const { partition: vault, key, row: open, etag } of ports.catalog.openJobs.listAll()) {
+    try {
+      if (await lookAfter(ports, { vault, jobId: key as JobAddress['jobId'] }, open.startedAt, etag)) woken++;
+    } catch (error) {
+      // What stands in the way of one job must not keep the others waiting.
+      if (!isBackupError(error)) throw error;
+      ports.log(`job ${key} could not be looked after: ${error.code}: ${error.message}`);
     }
   }
   return woken;
+}
+
+/** True when the job has been given its messages again. `etag` is that of the mark under which it was found. */
+async function lookAfter(ports: Ports, address: JobAddress, begunAt: number, etag: string): Promise<boolean> {
+  const { vault, jobId } = address;
+  const job = await readJob(ports, address);
+  const now = ports.clock.now();
+  if (job === undefined) {
+    // Its row comes right after this one; a job that never got it has done nothing.
+    if (now - begunAt > QUIET_MS) await ports.catalog.openJobs.remove(vault, jobId, etag);
+  } else if (ENDED.has(job.status)) {
+    await endJob(ports, address, 'Failed');
+  } else if (now - job.startedAt > MOST_MS && job.operation === 'Restore' && job.outcome !== undefined) {
+    await giveUpRestore(ports, address);
+  } else if (job.status === 'Ending' || job.status === 'Cancelling') {
+    await endJob(ports, address, job.outcome ?? 'Failed');
+  } else if (now - job.startedAt > MOST_MS) {
+    await failJob(ports, address, timedOut());
+  } else if (now - job.updatedAt > QUIET_MS) {
+    for (const step of nextSteps(vault, job)) await ports.queue.send(step);
+    await changeJob(ports, address, (row) => (ENDED.has(row.status) ? undefined : { ...row }));
+    return true;
+  }
+  return false;
+}
+
+const timedOut = (): BackupError => new BackupError('JobTimedOut', `the job has run for more than ${MOST_MS / 86_400_000} days`);
+
+/**
+ * A restore that can neither hand its disks over nor take them away, because they or their account are not what they were: it ends
+ * as it is. Disks that were handed over stay; the others keep the mark that says that they are not complete.
+ */
+async function giveUpRestore(ports: Ports, address: JobAddress): Promise<void> {
+  await changeJob(ports, address, (job) => (ENDED.has(job.status) ? undefined : { ...job, errors: [...job.errors, describeError(timedOut(), ports)] }));
+  await finishJob(ports, address, 'Failed');
 }
 
 /** The message that takes a running job on from where its row says it is. */

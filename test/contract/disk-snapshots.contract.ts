@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ByteRange } from '../../shared/domain/units.ts';
-import type { ChangedRange, DiskSnapshot, DiskSnapshots } from '../../shared/disk/disk-snapshots.ts';
+import type { ChangedRange, DiskSnapshot, TakenSnapshot, DiskSnapshots } from '../../shared/disk/disk-snapshots.ts';
 import type { DiskOwner } from '../support/disk-owner.ts';
 
 export interface DiskSnapshotsSubject {
@@ -97,15 +97,16 @@ export function diskSnapshotsContract(
         const url = await newDisk(MIB, 'tagged.vhd');
         await owner.create(`${url}.bak`, 512);
         await snapshots.take(`${url}.bak`, { job: 'other' });
-        const taken: DiskSnapshot[] = [];
+        const taken: TakenSnapshot[] = [];
         for (let n = 0; n < 4; n++) {
           taken.push(await snapshots.take(url, { job: `job-${n}`, vault: `/a;b/<c> & "d"=${n}` }));
           await new Promise((resolve) => setTimeout(resolve, 2));
         }
         for (const { id } of taken) expect(id).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z$/);
+        for (const { id, takenAtMs } of taken) expect(takenAtMs).toBe(Date.parse(id));
         expect(taken.map(({ id }) => id)).toEqual([...new Set(taken.map(({ id }) => id))].sort());
         expect(await collected(snapshots.list(url))).toEqual(
-          taken.map((snapshot, n) => ({ ...snapshot, tags: { job: `job-${n}`, vault: `/a;b/<c> & "d"=${n}` } })),
+          taken.map(({ id }, n) => ({ url, id, tags: { job: `job-${n}`, vault: `/a;b/<c> & "d"=${n}` } })),
         );
       });
 

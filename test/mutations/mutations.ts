@@ -93,8 +93,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a base snapshot that goes meanwhile fails the backup',
     file: 'shared/services/transfer-unit.ts',
-    find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planTransfer(ports, step, step.attempt);",
-    replace: '',
+    find: "if (isBackupError(error, 'ChangeTrackingUnusable')) {",
+    replace: "if (isBackupError(error, 'MessageInvalid')) {",
     tests: [CHANGES],
     why: 'a night without a backup, though hashes could have told the changes',
   },

@@ -69,6 +69,7 @@ export class History {
     const images = new Map<string, Uint8Array>();
     const world: World = await createWorld({
       diff: random.chance(0.3) ? 'lying' : 'exact',
+      onTheSpotBytes: random.chance(0.3) ? BLOCK_BYTES * MOST_BLOCKS : 0,
       wrap: (ports) => ({ ...ports, snapshots: remembering(ports.snapshots, (url) => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) }), images) }),
     });
     const sizes = Array.from({ length: random.between(1, 2) }, () => random.between(2, MOST_BLOCKS) * BLOCK_BYTES);

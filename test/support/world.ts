@@ -86,6 +86,8 @@ export interface World {
 export interface WorldOptions {
   readonly regionBytes?: number;
   readonly diff?: MemoryDisksOptions['diff'];
+  /** As the setting; default 0, so that every unit is a message. */
+  readonly onTheSpotBytes?: number;
   /** Stands between the services and their ports. */
   readonly wrap?: (ports: Ports) => Ports;
   /** Stands between the handlers of messages and their ports, besides. */
@@ -100,7 +102,7 @@ const MOST_DELIVERIES = 5;
 const same = (ports: Ports): Ports => ports;
 
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
-  const { regionBytes = 4 * BLOCK_BYTES, diff = 'exact', wrap = same, wrapHandlers = same, onFailure } = options;
+  const { regionBytes = 4 * BLOCK_BYTES, diff = 'exact', wrap = same, wrapHandlers = same, onFailure, onTheSpotBytes = 0 } = options;
   const clock = new ManualClock();
   const queue = memoryQueue(clock);
   const disks = memoryDisks({ clock, diff });
@@ -130,7 +132,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     accounts: { blobEndpoint: (name) => `https://${name}.example` },
     clock,
     ids: { hex, guid: () => hex(32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') },
-    settings: { geometry: { regionBytes }, deleteGraceSeconds: 60, sweepGraceSeconds: 3600 },
+    settings: { geometry: { regionBytes }, deleteGraceSeconds: 60, sweepGraceSeconds: 3600, onTheSpotBytes },
     log: () => undefined,
   });
   const handlerPorts = wrapHandlers(ports);
