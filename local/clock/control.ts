@@ -7,10 +7,13 @@ export class ClockRequestError extends Error {
 
 const EXPECTED = 'send {"advance": "P1D"} (an ISO-8601 duration) or {"now": "2026-12-01T03:00:00Z"} (an ISO-8601 time)';
 
+/** Every timer due on the way runs, some two hundred a day: a longer way would take hours. */
+const MOST_MS = 400 * 86_400_000;
+
 /**
  * The time, in milliseconds since the epoch, that the body of a `POST /local/clock` asks for.
  *
- * @throws ClockRequestError when the body is something else or asks for a time before `nowMs`
+ * @throws ClockRequestError when the body is something else or asks for a time before `nowMs` or far after it
  */
 export function parseClockRequest(body: string, nowMs: number): number {
   const request = parseObject(body);
@@ -24,6 +27,10 @@ export function parseClockRequest(body: string, nowMs: number): number {
   if (targetMs < nowMs)
     throw new ClockRequestError(
       `the clock only goes forward: it is ${new Date(nowMs).toISOString()}, and ${value} asks for ${new Date(targetMs).toISOString()}`,
+    );
+  if (targetMs - nowMs > MOST_MS)
+    throw new ClockRequestError(
+      `${value} is more than ${MOST_MS / 86_400_000} days away: move the clock in smaller steps`,
     );
   return targetMs;
 }

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { PlatformError } from './errors.ts';
 import { readFileIfAny, writeFileAtomic } from './files.ts';
@@ -11,7 +11,7 @@ export interface DataFolder {
   readonly endpointsFile: string;
   readonly clockFile: string;
   readonly timerStatusFile: string;
-  /** The ports of the last run: disks and snapshots are known by URLs that hold the one of storage. */
+  /** The ports of the first run: disks and snapshots are known by URLs that hold the one of storage. */
   readonly portsFile: string;
   readonly tlsFolder: string;
   readonly storageFolder: string;
@@ -71,10 +71,10 @@ interface Lock {
 /**
  * Makes the folders and takes them for this process until the returned function is called. The lock of a process that has died is
  * taken over.
- * @throws PlatformError when another platform has it
+ * @throws PlatformError when another platform has it, or it cannot be made
  */
 export function lockFolder(folder: DataFolder): () => void {
-  mkdirSync(folder.storageFolder, { recursive: true });
+  makeFolder(folder.storageFolder);
   const path = lockFile(folder);
   const mine: Lock = { pid: process.pid, startedTicks: startTicks(process.pid) };
   for (let attempt = 0; attempt < 3; attempt++) {
@@ -92,6 +92,23 @@ export function lockFolder(folder: DataFolder): () => void {
     rmSync(path, { force: true });
   }
   throw new PlatformError(`another platform is starting on ${folder.path}`);
+}
+
+/** mkdir's own `recursive` never ends where a file system has no such folders, as below /proc. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
+    if (code !== 'ENOENT' || existsSync(dirname(path)))
+      throw new PlatformError(
+        `the data folder cannot be used: ${message}; set STRATA_DATA to a folder that can be written`,
+        { cause: error },
+      );
+    makeFolder(dirname(path));
+    makeFolder(path);
+  }
 }
 
 /** The pid of the process that runs a platform on this folder; undefined when none does. */

@@ -24,9 +24,20 @@ const endpoints = z.object({
 /** What `endpoints.json` says: where everything is, for tools and tests. */
 export type Endpoints = z.output<typeof endpoints>;
 
-/** @throws PlatformError when no platform runs on the folder */
+/** @throws PlatformError when no platform runs on the folder, or the file is not what a platform writes */
 export function readEndpoints(path: string): Endpoints {
   const text = readFileIfAny(path);
   if (text === undefined) throw new PlatformError(`no platform is running: ${path} is missing (npm start makes it)`);
-  return endpoints.parse(JSON.parse(text));
+  return parseJoined(path, text, endpoints);
+}
+
+/** What a running platform has left in `path` for others. @throws PlatformError when it is something else */
+export function parseJoined<Schema extends z.ZodType>(path: string, text: string, schema: Schema): z.output<Schema> {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new PlatformError(`${path} is damaged: stop the platform and start it again, it writes the file anew`, {
+      cause,
+    });
+  }
 }

@@ -16,7 +16,7 @@ const WELL_KNOWN: Ports = { http: 7071, https: 7443, blob: 10000, queue: 10001, 
 const FREE: Ports = { http: 0, https: 0, blob: 0, queue: 0, table: 0 };
 
 /**
- * The ports of a platform: the well-known ones without `base`, else five from `base` on. For base 0 those of the run before, as far
+ * The ports of a platform: the well-known ones without `base`, else five from `base` on. For base 0 those of the first run, as far
  * as they are free, and free ones in place of the others (0: who listens finds one).
  * @throws PlatformError when `base` is no port or one of the ports is taken
  */
@@ -43,8 +43,8 @@ const portsFile = z.object({
   table: z.int(),
 });
 
-/** The ports of the folder's last run; undefined when there was none, or its note cannot be read. */
-export function lastPorts(path: string): Ports | undefined {
+/** The ports of the folder's first run; undefined when there was none, or its note cannot be read. */
+export function firstPorts(path: string): Ports | undefined {
   try {
     return portsFile.parse(JSON.parse(readFileIfAny(path) ?? ''));
   } catch {

@@ -15,7 +15,7 @@ import { startHostChild, superviseHost, type SupervisedHost } from './host-child
 import { DEFAULT_LOCATION, hostEnvironment } from './host-env.ts';
 import { clockHandler } from './local-clock.ts';
 import { guardLocalPaths, noSuchLocalPath } from './local-paths.ts';
-import { choosePorts, keepPorts, lastPorts } from './ports.ts';
+import { choosePorts, keepPorts, firstPorts } from './ports.ts';
 import { createServices } from './services.ts';
 import type { JoinFile } from './worker.ts';
 
@@ -25,7 +25,7 @@ export type { Endpoints } from './endpoints.ts';
 export interface PlatformOptions {
   /** Made if absent; everything that survives a restart is in it. */
   readonly dataDir: string;
-  /** 0 for those of the last run or free ones, n for n to n+4; the well-known ones without it. */
+  /** 0 for those of the first run or free ones, n for n to n+4; the well-known ones without it. */
   readonly portBase?: number | undefined;
   /** `stock` runs Azurite exactly as published. Default `completed`. */
   readonly storage?: 'completed' | 'stock';
@@ -74,8 +74,8 @@ async function start(options: PlatformOptions, started: AsyncDisposableStack): P
   const folder = dataFolder(options.dataDir);
   started.defer(lockFolder(folder));
   rmSync(folder.endpointsFile, { force: true });
-  const portsBefore = lastPorts(folder.portsFile);
-  const ports = await choosePorts(options.portBase, portsBefore);
+  const known = firstPorts(folder.portsFile);
+  const ports = await choosePorts(options.portBase, known);
   const ids = ensureIds(folder);
   const tls = await ensureCertificates(folder.tlsFolder);
   const clock = openClock(folder.clockFile);
@@ -97,17 +97,18 @@ async function start(options: PlatformOptions, started: AsyncDisposableStack): P
   });
   started.defer(() => front.close());
   const { blobPort, queuePort, tablePort } = storage;
-  if (portsBefore !== undefined && portsBefore.blob !== blobPort)
+  if (known === undefined)
+    keepPorts(folder.portsFile, {
+      http: front.httpPort,
+      https: front.httpsPort,
+      blob: blobPort,
+      queue: queuePort,
+      table: tablePort,
+    });
+  else if (known.blob !== blobPort)
     say(
-      `warning: storage was on port ${portsBefore.blob} before and is on ${blobPort} now; VMs and points whose disks have the old port in their URL cannot be reached`,
+      `warning: storage is on port ${blobPort}, and was on ${known.blob} when the folder was made: disks known by URLs with that port cannot be reached until it is free and the platform starts on it again`,
     );
-  keepPorts(folder.portsFile, {
-    http: front.httpPort,
-    https: front.httpsPort,
-    blob: blobPort,
-    queue: queuePort,
-    table: tablePort,
-  });
 
   const endpoints = endpointsOf(front, tls.caFile, ids, accounts, storage);
   const location = env['STRATA_LOCATION'] ?? process.env['STRATA_LOCATION'] ?? DEFAULT_LOCATION;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { HostOptions } from '../host/host.ts';
 import { dataFolder, folderHolder } from './data-folder.ts';
-import { readEndpoints } from './endpoints.ts';
+import { parseJoined, readEndpoints } from './endpoints.ts';
 import { PlatformError } from './errors.ts';
 import { readFileIfAny } from './files.ts';
 import { startHostChild, superviseHost, type SupervisedHost } from './host-child.ts';
@@ -77,7 +77,7 @@ function startWorkerHost({ dataDir, env = {} }: WorkerOptions) {
   const text = readFileIfAny(folder.hostEnvFile);
   if (text === undefined || folderHolder(folder) === undefined)
     throw new PlatformError(`the platform on ${folder.path} is not running any more: start it again`);
-  const joined = joinFile.parse(JSON.parse(text));
+  const joined = parseJoined(folder.hostEnvFile, text, joinFile);
   const own = process.env['STRATA_LOG'];
   const log = own === undefined ? {} : { STRATA_LOG: own };
   return startHostChild(joined.hostOptions, { ...process.env, ...joined.env, ...log, ...env });

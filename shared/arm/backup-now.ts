@@ -26,6 +26,8 @@ export function backupNow({ config, ports }: ArmApp, request: ArmRequest): Promi
     checkName('vault', address.vault);
     const vm = parseVirtualMachineId(vmId);
     checkSubscription(vm.subscriptionId, config.subscriptionId);
+    checkName('group', vm.resourceGroup);
+    checkName('virtual machine', vm.name);
     const row = await findVault(ports, address);
     if (row === undefined) throw resourceNotFound(VAULT_TYPE, address.vault, address.resourceGroup);
     const vault = vaultKey(address);

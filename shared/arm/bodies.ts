@@ -19,9 +19,16 @@ const utcTime = z.iso
   .datetime({ offset: true, local: true, error: 'expected a time in ISO 8601 such as 2026-12-31T00:00:00Z' })
   .transform((text) => Date.parse(/(?:Z|[+-]\d{2}:?\d{2})$/i.test(text) ? text : `${text}Z`));
 
+/** What one property of a table's row holds. */
+const MOST_TAG_CHARS = 32_000;
+
 const tags = z
   .record(z.string().min(1).max(512), z.string().max(256))
-  .refine((value) => Object.keys(value).length <= 50, 'expected at most 50 tags');
+  .refine((value) => Object.keys(value).length <= 50, 'expected at most 50 tags')
+  .refine(
+    (value) => JSON.stringify(value).length <= MOST_TAG_CHARS,
+    `expected at most ${MOST_TAG_CHARS} characters as JSON`,
+  );
 
 const onOff = oneOf('Enabled', 'Disabled');
 

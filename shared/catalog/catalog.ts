@@ -74,6 +74,8 @@ export const itemRow = z.object({
   mergeJob: job.optional(),
   lastPoint: point.optional(),
   disks: z.array(knownDisk),
+  /** URLs of the disks that last went from `disks`: a dead run may have left snapshots there, and the sweep looks. */
+  formerUrls: z.array(z.string()).optional(),
   /** Points that a job reads from. */
   pins: z.array(z.object({ jobId: job, point })),
   /** The point that a merge is taking away: it can no longer be pinned. */

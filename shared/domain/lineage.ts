@@ -14,10 +14,14 @@ export interface KnownLineage extends PresentDisk {
   readonly disk: DiskId;
 }
 
+/** Lineages that an item remembers: more than a VM can have, and few enough for a property of a table row. */
+const MOST_KNOWN = 80;
+
 /**
  * Gives each present disk its id. The same lineage keeps its id; else a disk in the LUN (or the OS role) of a known disk that
  * is gone continues that one, by hashes; else it is new and takes the next of `fresh`.
- * `known` in the answer is what the item has had after this: continued disks with their newest lineage, others unchanged.
+ * `known` in the answer is what the item has had after this: continued disks with their newest lineage, others unchanged. Of those
+ * that are gone the ones seen last are kept; one that was forgotten is new when it comes back.
  */
 export function assignDisks(
   known: readonly KnownLineage[],
@@ -36,5 +40,6 @@ export function assignDisks(
     return id;
   });
   const now = present.map(({ lun, name, url, createdAt }, i) => ({ disk: disks[i]!, lun, name, url, createdAt }));
-  return { disks, known: [...known.filter((old) => !taken.has(old.disk)), ...now] };
+  const gone = known.filter((old) => !taken.has(old.disk));
+  return { disks, known: [...gone.slice(Math.max(0, gone.length + now.length - MOST_KNOWN)), ...now] };
 }

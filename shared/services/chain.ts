@@ -4,6 +4,10 @@ import { decodeDocument, documentDigest, encodeDocument } from '../format/docume
 import { type ChainRecord, type Manifest, type RecordPoint, chainRecord, manifest } from '../format/documents.ts';
 import { chainPrefix, manifestName, recordName, recordSeq } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
+import { inOrder } from './pipeline.ts';
+
+/** Manifests read at once. */
+const READS_IN_FLIGHT = 16;
 
 /*
  * The chain of an item is its truth: record <seq> names every live point with the manifest that the point has now, and an item
@@ -86,7 +90,9 @@ export class Chain {
   /** The manifests of the record's points, oldest first; with `upTo`, those up to that point. */
   async manifests(record: ChainRecord, upTo?: PointId): Promise<Manifest[]> {
     const wanted = record.points.filter(({ point }) => upTo === undefined || point <= upTo);
-    return Promise.all(wanted.map((entry) => this.manifest(entry)));
+    const manifests: Manifest[] = [];
+    for await (const { result } of inOrder(wanted, READS_IN_FLIGHT, (entry) => this.manifest(entry))) manifests.push(result);
+    return manifests;
   }
 
   /** Stores a manifest; answers how a record names it. A twin of the same attempt may have stored it: the first one stands. */

@@ -51,7 +51,7 @@ export async function finishJob(ports: Ports, address: JobAddress, status: Outco
           errors: status === 'Completed' ? [] : job.errors,
           doneBytes: status === 'Completed' ? job.totalBytes : job.doneBytes,
           tasks: job.tasks.map((task) =>
-            task.status === 'InProgress' || task.status === 'NotStarted'
+            task.status === 'InProgress' || (task.status === 'NotStarted' && status === 'Completed')
               ? { ...task, status: endOfTask(status), startedAt: task.startedAt ?? now, endedAt: now }
               : task,
           ),

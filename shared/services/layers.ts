@@ -7,6 +7,10 @@ import { type RegionView, regionView } from '../domain/region-view.ts';
 import { decodeLayer } from '../format/layer-file.ts';
 import { layerName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
+import { inOrder } from './pipeline.ts';
+
+/** Layers of one stack read at once. */
+const READS_IN_FLIGHT = 16;
 
 /** A region of a disk of an item: what a stack of layers belongs to. */
 export interface RegionOf {
@@ -20,17 +24,19 @@ export interface RegionOf {
  * @throws BackupError VaultObjectMissing naming the layer, LayerCorrupt
  */
 export async function readLayers(container: VaultContainer, at: RegionOf, stack: readonly LayerName[]): Promise<Layer[]> {
-  return Promise.all(
-    stack.map(async ({ point, attempt }) => {
-      const name = layerName({ ...at, point, attempt });
-      try {
-        return decodeLayer(name, await container.readWhole(name));
-      } catch (error) {
-        if (!isBackupError(error, 'BlobNotFound')) throw error;
-        throw new BackupError('VaultObjectMissing', `layer ${name} is gone`, { cause: error, target: name });
-      }
-    }),
-  );
+  const layers: Layer[] = [];
+  for await (const { result } of inOrder(stack, READS_IN_FLIGHT, (name) => readLayer(container, at, name))) layers.push(result);
+  return layers;
+}
+
+async function readLayer(container: VaultContainer, at: RegionOf, { point, attempt }: LayerName): Promise<Layer> {
+  const name = layerName({ ...at, point, attempt });
+  try {
+    return decodeLayer(name, await container.readWhole(name));
+  } catch (error) {
+    if (!isBackupError(error, 'BlobNotFound')) throw error;
+    throw new BackupError('VaultObjectMissing', `layer ${name} is gone`, { cause: error, target: name });
+  }
 }
 
 /** The view above a stack. */

@@ -7,20 +7,21 @@ import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import type { Chain } from './chain.ts';
 import { readLayers } from './layers.ts';
+import { forEachAtOnce } from './pipeline.ts';
 import { readPlan } from './plans.ts';
+
+/** Regions whose layers are read at once. */
+const REGIONS_IN_FLIGHT = 8;
 
 /** Everything that a record leads to: its manifests, their layers, and the layers' packs. */
 export async function namedBy(container: VaultContainer, chain: Chain, record: ChainRecord): Promise<Set<string>> {
   const named = new Set(record.points.map(({ manifest }) => manifest));
   for (const { item, disks } of await chain.manifests(record)) {
     for (const { disk, regions } of disks) {
-      for (const { region, layers } of regions) {
-        const read = await readLayers(container, { item, disk, region }, layers);
-        for (const [i, ref] of layers.entries()) {
-          named.add(layerName({ item, disk, region, point: ref.point, attempt: ref.attempt }));
-          for (const { name } of read[i]!.packs) named.add(name);
-        }
-      }
+      await forEachAtOnce(regions, REGIONS_IN_FLIGHT, async ({ region, layers }) => {
+        for (const name of namesOf(item, disk, region, layers)) named.add(name);
+        for (const { packs } of await readLayers(container, { item, disk, region }, layers)) for (const { name } of packs) named.add(name);
+      });
     }
   }
   return named;

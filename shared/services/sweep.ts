@@ -100,9 +100,9 @@ async function sweepSnapshots(
   marks: ReadonlyMap<string, number>,
 ): Promise<void> {
   const found = new Map<string, { snapshot: DiskSnapshot; job: string }>();
-  // Disks that were replaced are among the item's no more, but points may have been taken of them.
-  const disks = [...item.disks, ...(await readPoints(ports, partition)).flatMap(({ set }) => set.disks)];
-  for (const url of new Set(disks.map((disk) => disk.url))) {
+  // A dead run may have left snapshots on disks that are among the item's no more.
+  const disks = [...item.disks, ...(await readPoints(ports, partition)).flatMap(({ set }) => set.disks)].map(({ url }) => url);
+  for (const url of new Set([...disks, ...(item.formerUrls ?? [])])) {
     for await (const { tags, ...snapshot } of ports.snapshots.list(url)) {
       if (tags['vault'] !== containerName || tags['item'] !== item.itemId) continue;
       found.set(`${url}?snapshot=${snapshot.id}`, { snapshot, job: tags['job'] ?? '' });

@@ -14,6 +14,9 @@ import { openVault, readItem } from './vault-of.ts';
 /** All snapshots of a set are taken within this by the storage's clock, or the set is not one moment. */
 const SET_MS = 60_000;
 
+/** Former disks that an item remembers: a property of its row holds them. */
+const MOST_FORMER = 40;
+
 /** The tags that a snapshot carries, so that a rerun finds it and a sweep knows whose it is. */
 export interface SnapshotTags {
   readonly vault: string;
@@ -130,7 +133,9 @@ async function identify(ports: Ports, vault: string, key: string, disks: readonl
   await changeItem(ports, vault, key, (item) => {
     const answer = assignDisks(item.disks, present, () => diskId(ports.ids.hex(8)));
     assigned = answer.disks;
-    return JSON.stringify(answer.known) === JSON.stringify(item.disks) ? undefined : { ...item, disks: answer.known };
+    if (JSON.stringify(answer.known) === JSON.stringify(item.disks)) return undefined;
+    const gone = item.disks.map(({ url }) => url).filter((url) => !answer.known.some((known) => known.url === url));
+    return { ...item, disks: answer.known, formerUrls: [...new Set([...(item.formerUrls ?? []), ...gone])].slice(-MOST_FORMER) };
   });
   return assigned;
 }

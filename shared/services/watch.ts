@@ -2,6 +2,7 @@ import type { JobRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { Step } from '../queue/steps.ts';
 import { endJob, finishJob } from './end-job.ts';
+import { finishRestore } from './finish-restore.ts';
 import { ENDED, type JobAddress, changeJob, describeError, readJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
 
@@ -39,28 +40,36 @@ async function lookAfter(ports: Ports, address: JobAddress, begunAt: number, eta
   } else if (ENDED.has(job.status)) {
     await endJob(ports, address, 'Failed');
   } else if (now - job.startedAt > MOST_MS && job.operation === 'Restore' && job.outcome !== undefined) {
-    await giveUpRestore(ports, address);
+    await endOldRestore(ports, address, job);
   } else if (job.status === 'Ending' || job.status === 'Cancelling') {
     await endJob(ports, address, job.outcome ?? 'Failed');
   } else if (now - job.startedAt > MOST_MS) {
-    await failJob(ports, address, timedOut());
+    await failJob(ports, address, new BackupError('JobTimedOut', `the job has run for more than ${MOST_MS / 86_400_000} days`));
   } else if (now - job.updatedAt > QUIET_MS) {
-    for (const step of nextSteps(vault, job)) await ports.queue.send(step);
+    const steps = nextSteps(vault, job);
+    // It tells of something that had been done before the job was made: only its end is missing.
+    if (steps.length === 0) await finishJob(ports, address, 'Completed');
+    for (const step of steps) await ports.queue.send(step);
     await changeJob(ports, address, (row) => (ENDED.has(row.status) ? undefined : { ...row }));
     return true;
   }
   return false;
 }
 
-const timedOut = (): BackupError => new BackupError('JobTimedOut', `the job has run for more than ${MOST_MS / 86_400_000} days`);
-
 /**
- * A restore that can neither hand its disks over nor take them away, because they or their account are not what they were: it ends
- * as it is. Disks that were handed over stay; the others keep the mark that says that they are not complete.
+ * Hands a restore's disks over or takes them away, as was decided, once more. Where neither can be done, because they or their account
+ * are not what they were, it ends as it is: disks that were handed over stay, the others keep the mark that says that they are
+ * not complete.
  */
-async function giveUpRestore(ports: Ports, address: JobAddress): Promise<void> {
-  await changeJob(ports, address, (job) => (ENDED.has(job.status) ? undefined : { ...job, errors: [...job.errors, describeError(timedOut(), ports)] }));
-  await finishJob(ports, address, 'Failed');
+async function endOldRestore(ports: Ports, address: JobAddress, { outcome, attempt }: JobRow): Promise<void> {
+  try {
+    if (outcome === 'Completed' && attempt !== undefined) await finishRestore(ports, { ...address, attempt, round: 0 });
+    else await endJob(ports, address, outcome ?? 'Failed');
+  } catch (error) {
+    const reason = describeError(error, ports);
+    await changeJob(ports, address, (job) => (ENDED.has(job.status) ? undefined : { ...job, errors: [...job.errors, reason] }));
+    await finishJob(ports, address, 'Failed');
+  }
 }
 
 /** The message that takes a running job on from where its row says it is. */
@@ -75,7 +84,7 @@ function nextSteps(vault: string, job: JobRow): Step[] {
       return [{ step: 'plan-restore', ...at }];
     case 'ConfigureBackup':
     case 'DisableBackup':
-      return []; // done when it was answered
+      return [];
     default:
       return job.operation satisfies never;
   }

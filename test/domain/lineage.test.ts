@@ -38,6 +38,14 @@ describe('a disk of a VM', () => {
     expect(assignDisks(had, [os], counter()).known.map((each) => each.disk)).toEqual(['d', 'o']);
   });
 
+  it('is forgotten when very many have come and gone since', () => {
+    let had = [known('o', os)];
+    for (let i = 0; i < 100; i++) had = [...assignDisks(had, [disk(i, `data${i}`)], () => `d${i}` as DiskId).known];
+    expect(had.length).toBe(80);
+    expect(had.at(-1)!.url).toBe('data99');
+    expect(had.some(({ url }) => url === 'os')).toBe(false);
+  });
+
   it('that continues another is known by its own lineage from then on', () => {
     const replaced = disk(0, 'replaced');
     const after = assignDisks(had, [os, replaced], counter());

@@ -172,6 +172,13 @@ describe('what cannot be done is refused with its reason', () => {
       'MethodNotAllowed',
       /allowed are GET/,
     ],
+    [
+      'a method that no path has',
+      () => ['OPTIONS', `${vaultPath()}?${API}`],
+      405,
+      'MethodNotAllowed',
+      /allowed are GET/,
+    ],
 
     ['no api-version', () => ['GET', vaultPath()], 400, 'MissingApiVersionParameter', /api-version/],
     [

@@ -352,7 +352,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a pinned point can leave',
-    file: 'shared/services/merge.ts',
+    file: 'shared/services/jobs.ts',
     find: 'if (pin.point === point && (await isRunning(ports, vault, pin.jobId))) return true;',
     replace: 'if (pin.point === point && (await isRunning(ports, vault, pin.jobId))) return false;',
     tests: [RACES, WORKERS],
@@ -361,7 +361,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a record that stands is not recognised as the attempt's own",
     file: 'shared/services/commit.ts',
-    find: 'if (await chain.committed(attemptId(step.attempt), job.planSeq ?? 0, newest)) return settle(newest);',
+    find: 'if (await chain.committed(job.attempts, job.planSeq ?? 0, newest)) return settle(newest);',
     replace: '',
     tests: [RACES, WORKERS],
     why: 'a point is committed twice, its second layers empty',

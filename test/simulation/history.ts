@@ -1,4 +1,5 @@
-import type { JobRow, SnapshotSet } from '../../shared/catalog/catalog.ts';
+import type { ItemRow, JobRow, SnapshotSet } from '../../shared/catalog/catalog.ts';
+import type { VirtualMachine } from '../../shared/compute/compute.ts';
 import { isBackupError } from '../../shared/domain/errors.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
 import { BLOCK_BYTES, SECTOR_BYTES } from '../../shared/domain/units.ts';
@@ -6,36 +7,51 @@ import { startBackup } from '../../shared/services/backup.ts';
 import { cleanUp } from '../../shared/services/clean-up.ts';
 import { ENDED } from '../../shared/services/jobs.ts';
 import { itemKey } from '../../shared/services/keys.ts';
+import { protect, stopProtection } from '../../shared/services/protection.ts';
 import { startRestore } from '../../shared/services/restore.ts';
 import { giveUp, runStep } from '../../shared/services/run-step.ts';
 import { sweep } from '../../shared/services/sweep.ts';
-import { watchJobs } from '../../shared/services/watch.ts';
+import { takeDue } from '../../shared/services/take-due.ts';
+import { cancelJob, watchJobs } from '../../shared/services/watch.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { gatedPorts } from '../support/gated-ports.ts';
 import type { QueuedMessage } from '../support/memory-queue.ts';
-import { leftovers, liveManifests } from '../support/vault-map.ts';
+import { leftovers, liveManifests, namedIn, newestRecord } from '../support/vault-map.ts';
 import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
-import { storedBlocks } from './model.ts';
+import { type DiskImage, storedBlocks } from './model.ts';
 import { Random } from './random.ts';
 import { Scheduler, type Task } from './scheduler.ts';
 
 /*
- * One random history of one VM under the real services: its disks are written, cleared and resized, points are taken, expire and
- * merge, restores run, while two workers interleave call by call, are killed, lose answers, get messages twice, and wake up long
- * after their message was given to a twin. The model is plain: the disks' bytes at each backup.
+ * One random history of one or two VMs under the real services: disks are written, cleared, resized, attached, detached, re-created and
+ * swapped, points are taken by hand and by schedule, expire and merge, restores run, jobs are cancelled, policies change, protection
+ * stops and goes on, while requests, timers and workers interleave call by call, are killed, lose answers, get messages twice, and
+ * wake up long after their message was given to a twin. The model is plain: the disks' bytes at each snapshot.
  *
- * Then the faults stop, everything that was begun is let to its end, and the rules are checked: every job has ended, every point
- * that is left restores to its bytes, nothing is left over, and what is billed is what is there.
+ * Whenever nothing moves, all that the newest records lead to must be there. At the end the faults stop, everything that was begun is
+ * let to its end, and the rules are checked: every job has ended, no item is held, every point that is left restores to its bytes, no
+ * object and no snapshot is left over, and what is billed is what is there.
  */
 
-const VM = 'vm';
-const KEY = itemKey('app', VM);
 const MOST_BLOCKS = 10;
+const MOST_DISKS = 4;
 const WORKERS = 2;
 const MOST_DELIVERIES = 5;
 
+/** What a request may be answered at any time: the simulation asks without looking first. */
+const REFUSALS = [
+  'BMSUserErrorObjectLocked',
+  'UserErrorProtectionStopped',
+  'UserErrorRecoveryPointLeaving',
+  'UserErrorInstantRpNotFound',
+  'UserErrorJobNotCancellable',
+  'ResourceNotFound',
+  'StorageUnavailable',
+] as const;
+
 interface Running {
   readonly task: Task;
+  /** Absent for requests and timers. */
   readonly message: QueuedMessage | undefined;
 }
 
@@ -46,9 +62,16 @@ export interface HistoryReport {
   backups: number;
   merges: number;
   restores: number;
+  cancels: number;
+  stops: number;
   kills: number;
   lost: number;
   twins: number;
+}
+
+interface Machine {
+  readonly name: string;
+  readonly key: string;
 }
 
 export class History {
@@ -56,28 +79,34 @@ export class History {
   readonly #scheduler: Scheduler;
   readonly #world: World;
   readonly #ports: Ports;
-  readonly #disks: string[];
+  readonly #machines: readonly Machine[];
   /** The model: each disk's bytes at the moment of each snapshot. */
   readonly #images: Map<string, Uint8Array>;
   #running: Running[] = [];
   #zombies: Task[] = [];
-  readonly report: HistoryReport = { backups: 0, merges: 0, restores: 0, kills: 0, lost: 0, twins: 0 };
+  #disksMade = 0;
+  readonly report: HistoryReport = { backups: 0, merges: 0, restores: 0, cancels: 0, stops: 0, kills: 0, lost: 0, twins: 0 };
 
-  static async run(seed: number, actions = 60): Promise<HistoryReport> {
+  static async run(seed: number, actions = 120): Promise<HistoryReport> {
     const random = new Random(seed);
     const scheduler = new Scheduler(random);
     const images = new Map<string, Uint8Array>();
     const world: World = await createWorld({
       diff: random.chance(0.3) ? 'lying' : 'exact',
-      onTheSpotBytes: random.chance(0.3) ? BLOCK_BYTES * MOST_BLOCKS : 0,
       wrap: (ports) => ({ ...ports, snapshots: remembering(ports.snapshots, (url) => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) }), images) }),
     });
-    const sizes = Array.from({ length: random.between(1, 2) }, () => random.between(2, MOST_BLOCKS) * BLOCK_BYTES);
-    const disks = await world.createVm(VM, sizes);
-    await world.protect(VM);
-    const history = new History(random, scheduler, world, disks, images);
+    const machines: Machine[] = [];
+    for (const name of random.chance(0.3) ? ['vm', 'other'] : ['vm']) {
+      await world.createVm(name, Array.from({ length: random.between(1, 3) }, () => random.between(2, MOST_BLOCKS) * BLOCK_BYTES));
+      await world.protect(name);
+      machines.push({ name, key: itemKey('app', name) });
+    }
+    const history = new History(random, scheduler, world, machines, images);
     try {
-      for (let i = 0; i < actions; i++) await history.#act();
+      for (let i = 0; i < actions; i++) {
+        await history.#act();
+        if (random.chance(0.2)) await history.#checkNamed();
+      }
       await history.#quiet();
       await history.#check();
     } catch (cause) {
@@ -87,31 +116,53 @@ export class History {
     return history.report;
   }
 
-  private constructor(random: Random, scheduler: Scheduler, world: World, disks: string[], images: Map<string, Uint8Array>) {
+  private constructor(random: Random, scheduler: Scheduler, world: World, machines: readonly Machine[], images: Map<string, Uint8Array>) {
     this.#random = random;
     this.#scheduler = scheduler;
     this.#world = world;
     this.#ports = gatedPorts(world.ports, scheduler);
-    this.#disks = disks;
+    this.#machines = machines;
     this.#images = images;
   }
 
   async #act(): Promise<void> {
     const random = this.#random;
+    const vm = random.pick(this.#machines);
     const roll = random.next();
-    if (roll < 0.25) await this.#changeDisk();
-    else if (roll < 0.4) await this.#backUp();
-    else if (roll < 0.5) await this.#time();
-    else if (roll < 0.56) await this.#restore();
-    else if (roll < 0.59) await this.#loseSnapshot();
-    else if (roll < 0.62) await sweep(this.#world.ports);
-    else if (roll < 0.64) await watchJobs(this.#world.ports);
+    if (roll < 0.2) await this.#changeDisk(vm);
+    else if (roll < 0.26) await this.#changeDisks(vm);
+    else if (roll < 0.38) await this.#backUp(vm);
+    else if (roll < 0.48) await this.#time();
+    else if (roll < 0.53) await this.#restore(vm);
+    else if (roll < 0.55) await this.#loseSnapshot(vm);
+    else if (roll < 0.57) await this.#request('sweep', () => sweep(this.#ports));
+    else if (roll < 0.59) await this.#request('watch', () => watchJobs(this.#ports));
+    else if (roll < 0.61) await this.#world.setPolicy({ dailyRetentionDays: random.between(1, 9), instantRetentionDays: random.between(1, 4), minuteOfDay: random.between(0, 1439) });
+    else if (roll < 0.63) await this.#cancel();
+    else if (roll < 0.65) await this.#stopOrGoOn(vm);
     else await this.#work(random.between(5, 120));
   }
 
-  async #changeDisk(): Promise<void> {
+  /** A request or a timer: half of them run beside the workers, call by call, and may be killed or fall asleep as any of them. */
+  async #request(name: string, work: () => Promise<unknown>): Promise<void> {
+    const task = await this.#scheduler.begin(name, work);
+    this.#running.push({ task, message: undefined });
+    if (this.#random.chance(0.5)) return;
+    while (task.state === 'running') await this.#scheduler.turn(task);
+    await this.#reap();
+  }
+
+  async #machine(vm: Machine): Promise<VirtualMachine> {
+    return (await this.#world.compute.virtualMachine((await this.#item(vm)).vmResourceId))!;
+  }
+
+  async #item({ key }: Machine): Promise<ItemRow> {
+    return (await this.#world.ports.catalog.items.get(VAULT, key))!.row;
+  }
+
+  async #changeDisk(vm: Machine): Promise<void> {
     const random = this.#random;
-    const url = random.pick(this.#disks);
+    const url = random.pick((await this.#machine(vm)).disks).vhdUrl!;
     const size = this.#world.disks.sizeBytes(url);
     const start = random.between(0, size / SECTOR_BYTES - 1) * SECTOR_BYTES;
     const end = Math.min(size, start + random.between(1, 100) * SECTOR_BYTES);
@@ -121,39 +172,86 @@ export class History {
     else await this.#world.disks.resize(url, random.between(1, (MOST_BLOCKS * BLOCK_BYTES) / SECTOR_BYTES) * SECTOR_BYTES);
   }
 
-  async #backUp(): Promise<void> {
-    const retainUntil = this.#world.clock.now() + this.#random.between(1, 8) * DAY_MS;
-    try {
-      await startBackup(this.#world.ports, VAULT, KEY, { kind: 'onDemand', retainUntil });
-      this.report.backups++;
-    } catch (error) {
-      if (!isBackupError(error, 'BMSUserErrorObjectLocked')) throw error;
+  /** Disks come, go, come back, are re-created and change their places. */
+  async #changeDisks(vm: Machine): Promise<void> {
+    const random = this.#random;
+    const machine = await this.#machine(vm);
+    const disks = [...machine.disks];
+    const freeLun = [0, 1, 2, 3, 4].find((lun) => disks.every((disk) => disk.lun !== lun))!;
+    const roll = random.next();
+    if (roll < 0.25 && disks.length < MOST_DISKS) {
+      const name = `${vm.name}-more${this.#disksMade++}`;
+      const vhdUrl = `https://disks0.example/vhds/${name}.vhd`;
+      await this.#world.disks.create(vhdUrl, random.between(1, MOST_BLOCKS) * BLOCK_BYTES);
+      await this.#world.disks.write(vhdUrl, 0, Buffer.alloc(BLOCK_BYTES, random.between(1, 5)));
+      disks.push({ lun: freeLun, name, vhdUrl, managedDiskId: undefined });
+    } else if (roll < 0.45 && disks.length > 1) {
+      disks.splice(random.between(1, disks.length - 1), 1);
+    } else if (roll < 0.65 && disks.length < MOST_DISKS) {
+      const away = (await this.#item(vm)).disks.filter(({ url }) => disks.every(({ vhdUrl }) => vhdUrl !== url));
+      if (away.length > 0) {
+        const { name, url } = random.pick(away);
+        disks.push({ lun: freeLun, name, vhdUrl: url, managedDiskId: undefined });
+      }
+    } else if (roll < 0.8) {
+      const url = random.pick(disks).vhdUrl!;
+      if (random.chance(0.5)) await this.#world.disks.delete(url);
+      this.#world.clock.advance(1000);
+      await this.#world.disks.create(url, random.between(1, MOST_BLOCKS) * BLOCK_BYTES);
+      await this.#world.disks.write(url, 0, Buffer.alloc(BLOCK_BYTES, random.between(1, 5)));
+    } else if (disks.length > 1) {
+      const [a, b] = [random.between(0, disks.length - 1), random.between(0, disks.length - 1)];
+      const luns = [disks[a]!.lun, disks[b]!.lun] as const;
+      disks[a] = { ...disks[a]!, lun: luns[1] };
+      if (a !== b) disks[b] = { ...disks[b]!, lun: luns[0] };
     }
+    this.#world.compute.put({ ...machine, disks });
+  }
+
+  async #backUp({ key }: Machine): Promise<void> {
+    const retainUntil = this.#world.clock.now() + this.#random.between(1, 8) * DAY_MS;
+    await this.#request('backup', () => startBackup(this.#ports, VAULT, key, { kind: 'onDemand', retainUntil }).then(() => this.report.backups++));
   }
 
   async #time(): Promise<void> {
     const random = this.#random;
     this.#world.clock.advance(random.chance(0.1) ? 400 * DAY_MS : random.between(1, 3 * DAY_MS));
-    if (random.chance(0.7)) await cleanUp(this.#world.ports);
+    if (random.chance(0.5)) await this.#request('take-due', () => takeDue(this.#ports));
+    if (random.chance(0.7)) await this.#request('clean-up', () => cleanUp(this.#ports));
   }
 
-  async #restore(): Promise<void> {
-    const points = await this.#world.points(VM);
+  async #restore({ name, key }: Machine): Promise<void> {
+    const points = await this.#world.points(name);
     if (points.length === 0) return;
     const { point } = this.#random.pick(points);
-    try {
-      await startRestore(this.#world.ports, VAULT, KEY, point, { accountId: '/x/restored' });
-      this.report.restores++;
-    } catch (error) {
-      if (!isBackupError(error, 'UserErrorRecoveryPointLeaving', 'UserErrorInstantRpNotFound', 'ResourceNotFound')) throw error;
-    }
+    await this.#request('restore', () => startRestore(this.#ports, VAULT, key, point, { accountId: '/x/restored' }).then(() => this.report.restores++));
   }
 
-  async #loseSnapshot(): Promise<void> {
-    const url = this.#random.pick(this.#disks);
+  async #cancel(): Promise<void> {
+    const running = (await this.#jobs()).filter(({ status, operation }) => status === 'InProgress' && operation !== 'Merge');
+    if (running.length === 0) return;
+    const { jobId } = this.#random.pick(running);
+    await this.#request('cancel', () => cancelJob(this.#ports, { vault: VAULT, jobId }).then(() => this.report.cancels++));
+  }
+
+  async #stopOrGoOn(vm: Machine): Promise<void> {
+    const { protectionState, vmResourceId: resourceId } = await this.#item(vm);
+    if (protectionState === 'ProtectionStopped') {
+      await this.#request('resume', () => protect(this.#ports, VAULT, { resourceId, resourceGroup: 'app', vmName: vm.name }, 'nightly'));
+    } else await this.#request('stop', () => stopProtection(this.#ports, VAULT, vm.key).then(() => this.report.stops++));
+  }
+
+  async #loseSnapshot(vm: Machine): Promise<void> {
+    const url = this.#random.pick((await this.#machine(vm)).disks).vhdUrl!;
     for await (const snapshot of this.#world.ports.snapshots.list(url)) {
       if (this.#random.chance(0.5)) await this.#world.ports.snapshots.remove(snapshot);
     }
+  }
+
+  async #jobs(): Promise<JobRow[]> {
+    const jobs: JobRow[] = [];
+    for await (const { row } of this.#world.ports.catalog.jobs.list(VAULT)) jobs.push(row);
+    return jobs;
   }
 
   /** Lets workers do some calls, with faults. */
@@ -161,7 +259,7 @@ export class History {
     for (let i = 0; i < turns; i++) {
       await this.#reap();
       const random = this.#random;
-      if (this.#running.length < WORKERS && random.chance(0.4)) await this.#take();
+      if (this.#working() < WORKERS && random.chance(0.4)) await this.#take();
       const roll = random.next();
       if (roll < 0.004) await this.#kill();
       else if (roll < 0.01) await this.#forget();
@@ -172,6 +270,11 @@ export class History {
         await this.#scheduler.turn(undefined, lose);
       }
     }
+  }
+
+  /** How many handlers of messages run. */
+  #working(): number {
+    return this.#running.filter(({ message }) => message !== undefined).length;
   }
 
   async #take(): Promise<void> {
@@ -196,10 +299,10 @@ export class History {
   /** Handlers that have ended; what failed comes again. */
   async #reap(): Promise<void> {
     for (const { task, message } of this.#running.filter((each) => each.task.state !== 'running')) {
-      if (task.error !== undefined && message !== undefined) {
-        if (task.state === 'done' && !isBackupError(task.error)) throw task.error;
-        this.#world.queue.putBack(message, 1);
-      }
+      if (task.error === undefined) continue;
+      const refused = message === undefined ? isBackupError(task.error, ...REFUSALS) : isBackupError(task.error);
+      if (task.state === 'done' && !refused) throw task.error;
+      if (message !== undefined) this.#world.queue.putBack(message, 1);
     }
     for (const zombie of this.#zombies) {
       if (zombie.state === 'done' && zombie.error !== undefined && !isBackupError(zombie.error)) throw zombie.error;
@@ -246,12 +349,13 @@ export class History {
     await cleanUp(this.#world.ports);
     await this.#drain();
     await this.#world.sweep();
+    await this.#checkNamed();
   }
 
   async #drain(): Promise<void> {
     for (let turns = 0; turns < 200_000; turns++) {
       await this.#reap();
-      if (this.#running.length < WORKERS) await this.#take();
+      if (this.#working() < WORKERS) await this.#take();
       if (this.#scheduler.waiting().length === 0) {
         await this.#reap();
         if (this.#running.length === 0 && this.#world.queue.waiting().length === 0) return;
@@ -262,29 +366,55 @@ export class History {
   }
 
   async #openJobs(): Promise<unknown[]> {
-    const jobs: unknown[] = [];
-    for await (const { row } of this.#world.ports.catalog.jobs.list(VAULT)) {
-      if (!ENDED.has(row.status)) jobs.push({ ...row, set: undefined });
+    return (await this.#jobs()).filter(({ status }) => !ENDED.has(status)).map((row) => ({ ...row, set: undefined }));
+  }
+
+  /** Whatever is under way: all that the newest records lead to is there, and no point stands in a record twice. */
+  async #checkNamed(): Promise<void> {
+    for (const vm of this.#machines) {
+      const { itemId } = await this.#item(vm);
+      const points = newestRecord(this.#blobs(), itemId).points.map(({ point }) => point);
+      if (points.some((point, i) => i > 0 && point <= points[i - 1]!)) throw new Error(`record with points ${points.join(', ')}`);
+      namedIn(this.#blobs(), itemId);
     }
-    return jobs;
+  }
+
+  #blobs(): ReturnType<World['vaults']['blobs']> {
+    return this.#world.vaults.blobs(this.#world.vaults.containerNames()[0]!);
   }
 
   async #check(): Promise<void> {
-    const world = this.#world;
-    const sets = new Map<PointId, SnapshotSet>();
-    for await (const { row } of world.ports.catalog.jobs.list(VAULT)) {
+    const jobs = await this.#jobs();
+    for (const row of jobs) {
       if (!ENDED.has(row.status)) throw new Error(`job ${row.operation} is ${row.status}`);
       if (row.errors.some(({ code }) => code === 'InternalError')) throw new Error(`job failed: ${JSON.stringify(row.errors)}`);
-      if (row.operation === 'Backup' && row.set !== undefined) sets.set(row.point!, row.set);
     }
-    for await (const { row } of world.ports.catalog.jobs.list(VAULT)) {
-      if (row.operation === 'Restore') await this.#checkRestore(row, sets.get(row.point!)!);
+    for (const vm of this.#machines) {
+      const { itemId, ...item } = await this.#item(vm);
+      const held = [item.activeJob, item.mergeJob, item.leaving, ...item.pins.map(({ point }) => point)].filter((each) => each !== undefined);
+      if (held.length > 0) throw new Error(`item ${itemId} is held by ${held.join(', ')}`);
+      const sets = new Map<PointId, SnapshotSet>();
+      for (const job of jobs) if (job.itemId === itemId && job.operation === 'Backup' && job.set !== undefined) sets.set(job.point!, job.set);
+      for (const job of jobs) if (job.itemId === itemId && job.operation === 'Restore') await this.#checkRestore(job, sets.get(job.point!)!);
+      const left = leftovers(this.#blobs(), itemId);
+      if (left.length > 0) throw new Error(`left over: ${left.join(', ')}`);
+      await this.#checkSnapshots(vm, itemId);
+      this.#checkBill(itemId, sets);
+      await this.#checkPoints(vm, sets);
     }
-    const container = world.vaults.blobs(world.vaults.containerNames()[0]!);
-    const left = leftovers(container);
-    if (left.length > 0) throw new Error(`left over: ${left.join(', ')}`);
-    await this.#checkBill(sets);
-    await this.#checkPoints(sets);
+  }
+
+  /** Every snapshot belongs to a point. */
+  async #checkSnapshots({ name }: Machine, itemId: string): Promise<void> {
+    const owned = new Set<string>();
+    for (const { set, instant } of await this.#world.points(name)) {
+      if (instant === 'Valid') for (const { url, snapshot } of set.disks) owned.add(`${url}?${snapshot}`);
+    }
+    for (const disk of this.#world.disks.urls().filter((each) => each.includes('/vhds/'))) {
+      for await (const { url, id, tags } of this.#world.ports.snapshots.list(disk)) {
+        if (tags['item'] === itemId && !owned.has(`${url}?${id}`)) throw new Error(`snapshot ${id} of ${url} is left over: ${JSON.stringify(tags)}`);
+      }
+    }
   }
 
   /** What a restore of the history has made: every byte, or nothing. */
@@ -308,33 +438,39 @@ export class History {
   }
 
   /** What the manifests say is stored is what the model says is still visible, to the block. */
-  async #checkBill(sets: ReadonlyMap<PointId, SnapshotSet>): Promise<void> {
-    const world = this.#world;
-    const container = world.vaults.blobs(world.vaults.containerNames()[0]!);
-    const manifests = liveManifests(container);
+  #checkBill(itemId: string, sets: ReadonlyMap<PointId, SnapshotSet>): void {
+    const manifests = liveManifests(this.#blobs(), itemId);
     const billed = manifests
       .flatMap(({ disks }) => disks.flatMap(({ regions }) => regions.flatMap(({ layers }) => layers)))
       .reduce((sum, { dataBlocks }) => sum + dataBlocks, 0);
-    const committed = [...container]
-      .filter(([name]) => name.includes('/chain/'))
-      .map(([, { body }]) => JSON.parse(Buffer.from(body).toString()) as { kind: string; points: { point: PointId }[] })
-      .filter(({ kind }) => kind === 'backup')
-      .map(({ points }) => points.at(-1)!.point);
-    const images = committed.map((point) =>
-      sets.get(point)!.disks.map(({ url, snapshot }) => this.#images.get(`${url}?${snapshot}`)!),
-    );
     const live = new Set(manifests.map(({ point }) => point));
-    const expected = storedBlocks(images, committed.map((point) => live.has(point)));
+    const chains = new Map<string, (DiskImage & { point: PointId })[]>();
+    const records = [...this.#blobs()]
+      .filter(([name]) => name.startsWith(`v1/items/${itemId}/chain/`))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, { body }]) => JSON.parse(Buffer.from(body).toString()) as { kind: string; points: { point: PointId }[] });
+    for (const { kind, points } of records) {
+      if (kind !== 'backup') continue;
+      const point = points.at(-1)!.point;
+      const before = new Set(points.slice(0, -1).map((each) => each.point));
+      for (const { disk, url, snapshot } of sets.get(point)!.disks) {
+        const chain = chains.get(disk) ?? [];
+        chains.set(disk, chain);
+        const base = chain.findLastIndex((image) => before.has(image.point));
+        chain.push({ point, bytes: this.#images.get(`${url}?${snapshot}`)!, base: base < 0 ? undefined : base, live: live.has(point) });
+      }
+    }
+    const expected = [...chains.values()].reduce((sum, chain) => sum + storedBlocks(chain), 0);
     if (billed !== expected) throw new Error(`${billed} blocks are billed, the model has ${expected}`);
   }
 
   /** Every point that is left restores to its bytes from the vault. */
-  async #checkPoints(sets: ReadonlyMap<PointId, SnapshotSet>): Promise<void> {
+  async #checkPoints({ name }: Machine, sets: ReadonlyMap<PointId, SnapshotSet>): Promise<void> {
     const world = this.#world;
-    for (const { point, set, instant, vault } of await world.points(VM)) {
+    for (const { point, set, instant, vault } of await world.points(name)) {
       if (vault !== 'Valid') continue;
       if (instant === 'Valid') for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
-      const { job } = await world.restore(VM, point);
+      const { job } = await world.restore(name, point);
       if (job.status !== 'Completed') throw new Error(`point ${point} does not restore: ${JSON.stringify(job.errors)}`);
       await this.#checkRestore(job, sets.get(point)!);
     }

@@ -11,29 +11,31 @@ function blockOf(image: Uint8Array | undefined, index: number): Buffer {
   return whole;
 }
 
+/** A disk as it was at a point that was committed. */
+export interface DiskImage {
+  readonly bytes: Uint8Array;
+  /** Where in the list the last point stands that had the disk and was live when this one was committed; undefined: there was none. */
+  readonly base: number | undefined;
+  readonly live: boolean;
+}
+
 /**
- * How many blocks must be stored: of all points ever committed, in order, each as its disks' bytes, those that still `live`. A block
- * gets a new version at a point where its bytes differ from those at the point before; a version is stored once while any
- * living point shows it, and costs nothing where it is zero.
+ * How many blocks of one disk must be stored. A block gets a new version at a point where its bytes differ from those at the
+ * point's base; a version is stored once while any living point shows it, and costs nothing where it is zero.
  */
-export function storedBlocks(points: readonly (readonly Uint8Array[])[], live: readonly boolean[]): number {
+export function storedBlocks(images: readonly DiskImage[]): number {
+  const blocks = Math.max(0, ...images.map(({ bytes }) => Math.ceil(bytes.length / BLOCK_BYTES)));
   let stored = 0;
-  for (let disk = 0; disk < (points[0]?.length ?? 0); disk++) {
-    const blocks = Math.max(...points.map((images) => Math.ceil(images[disk]!.length / BLOCK_BYTES)));
-    for (let block = 0; block < blocks; block++) {
-      let bytes: Buffer = ZERO;
-      let version = -1;
-      const shown = new Set<number>();
-      for (const [i, images] of points.entries()) {
-        const now = blockOf(images[disk], block);
-        if (!now.equals(bytes)) {
-          version = i;
-          bytes = now;
-        }
-        if (live[i] === true && !bytes.equals(ZERO)) shown.add(version);
-      }
-      stored += shown.size;
+  for (let block = 0; block < blocks; block++) {
+    const versions: number[] = [];
+    const shown = new Set<number>();
+    for (const [i, { bytes, base, live }] of images.entries()) {
+      const now = blockOf(bytes, block);
+      const before = base === undefined ? ZERO : blockOf(images[base]!.bytes, block);
+      versions.push(now.equals(before) ? (base === undefined ? -1 : versions[base]!) : i);
+      if (live && !now.equals(ZERO)) shown.add(versions[i]!);
     }
+    stored += shown.size;
   }
   return stored;
 }

@@ -11,15 +11,15 @@ import type { StoredBlob } from './memory-vault.ts';
 
 type Blobs = ReadonlyMap<string, Pick<StoredBlob, 'body'>>;
 
-/** The newest chain record of the only item in the container. */
-export function newestRecord(blobs: Blobs): ChainRecord {
-  const name = [...blobs.keys()].filter((each) => each.includes('/chain/')).sort().at(-1)!;
+/** The newest chain record of an item, by default of the only one in the container. */
+export function newestRecord(blobs: Blobs, item = ''): ChainRecord {
+  const name = [...blobs.keys()].filter((each) => each.includes(`${item}/chain/`)).sort().at(-1)!;
   return decodeDocument(name, blobs.get(name)!.body, chainRecord);
 }
 
 /** The manifests that the newest record names, in snapshot order. */
-export function liveManifests(blobs: Blobs): Manifest[] {
-  return newestRecord(blobs).points.map((entry) => decodeDocument(entry.manifest, blobs.get(entry.manifest)!.body, manifest, entry.sha256));
+export function liveManifests(blobs: Blobs, item?: string): Manifest[] {
+  return newestRecord(blobs, item).points.map((entry) => decodeDocument(entry.manifest, blobs.get(entry.manifest)!.body, manifest, entry.sha256));
 }
 
 /** A stored block: its number on the disk and its hash. */
@@ -57,11 +57,11 @@ function layerOf(point: Manifest, disk: string, region: number, by: string, atte
   return `v1/items/${point.item}/disks/${disk}/${by}/${String(region).padStart(6, '0')}.${attempt}.layer`;
 }
 
-/** The names in the container that nothing leads to: besides vault.json and the chain, all that the newest record does not name. */
-export function leftovers(blobs: Blobs): string[] {
-  const named = new Set<string>(['v1/vault.json']);
-  for (const { manifest: name } of newestRecord(blobs).points) named.add(name);
-  for (const point of liveManifests(blobs)) {
+/** Everything that the newest record of an item leads to. Throws where something of it is missing or damaged. */
+export function namedIn(blobs: Blobs, item?: string): Set<string> {
+  const named = new Set<string>();
+  for (const { manifest: name } of newestRecord(blobs, item).points) named.add(name);
+  for (const point of liveManifests(blobs, item)) {
     for (const disk of point.disks) {
       for (const { region, layers } of disk.regions) {
         for (const { point: by, attempt } of layers) {
@@ -72,7 +72,15 @@ export function leftovers(blobs: Blobs): string[] {
       }
     }
   }
-  return [...blobs.keys()].filter((name) => !named.has(name) && !name.includes('/chain/'));
+  for (const name of named) if (!blobs.has(name)) throw new Error(`${name} is named, but not there`);
+  return named;
+}
+
+/** The names in the folder of an item (by default the only one) that nothing leads to: besides the chain, all that the newest record does not name. */
+export function leftovers(blobs: Blobs, item?: string): string[] {
+  const named = namedIn(blobs, item);
+  const folder = item === undefined ? 'v1/items/' : `v1/items/${item}/`;
+  return [...blobs.keys()].filter((name) => name.startsWith(folder) && !named.has(name) && !name.includes('/chain/'));
 }
 
 /** The SHA-256 of a block, as the map tells blocks apart. */
