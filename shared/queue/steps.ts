@@ -18,11 +18,19 @@ const step = z.discriminatedUnion('step', [
   /** Two layers of one region become one. */
   z.strictObject({ step: z.literal('merge-unit'), ...job, attempt, unit: z.int().nonnegative() }),
   /** Compare what a transfer or merge plan wants with what is there; report, and commit when all is there. `round` counts looks. */
-  z.strictObject({ step: z.literal('commit'), ...job, attempt, round: z.int().nonnegative() }),
+  z.strictObject({
+    step: z.literal('commit'),
+    ...job,
+    attempt,
+    round: z.int().nonnegative(),
+    /** How many units were there at the last look, and for how many looks there have been no more. */
+    done: z.int().nonnegative().optional(),
+    stalled: z.int().nonnegative().optional(),
+  }),
   /** Delete what a commit no longer names, after the grace. */
   z.strictObject({ step: z.literal('reclaim'), ...job, attempt }),
-  /** Create the targets of a restore and send its units. */
-  z.strictObject({ step: z.literal('plan-restore'), ...job }),
+  /** Create the targets of a restore and send its units; `instead` names a plan whose snapshots have gone. */
+  z.strictObject({ step: z.literal('plan-restore'), ...job, instead: attempt.optional() }),
   /** One region of one disk is written to its target and read back. */
   z.strictObject({ step: z.literal('restore-unit'), ...job, attempt, unit: z.int().nonnegative() }),
   /** Compare a restore's finished units with its plan; hand the disks over when all are done. */

@@ -17,6 +17,10 @@ import type { Ports } from './ports.ts';
 import { project } from './projection.ts';
 import { openVault } from './vault-of.ts';
 
+/** After so many looks, about ten minutes, without one more layer, units get their messages again. */
+const LOOKS_WITHOUT_PROGRESS = 40;
+const MOST_RESENT = 64;
+
 /**
  * The coordinator of a transfer: compares the plan's units with the layers that are there, reports progress on the job, and
  * commits when all are. What is in the container is the truth; there are no counters. Safe to run beside itself.
@@ -27,7 +31,7 @@ import { openVault } from './vault-of.ts';
  */
 export async function commitTransfer(
   ports: Ports,
-  step: { vault: string; jobId: string; attempt: string; round: number },
+  step: { vault: string; jobId: string; attempt: string; round: number; done?: number | undefined; stalled?: number | undefined },
 ): Promise<void> {
   const address = { vault: step.vault, jobId: step.jobId as JobId };
   const { container, row: vault } = await openVault(ports, step.vault);
@@ -53,7 +57,14 @@ export async function commitTransfer(
     const missing = plan.units.filter((unit) => !layers.has(unitKey(plan, unit)));
     await report(ports, address, plan, layers);
     if (missing.length > 0) {
-      return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
+      const done = plan.units.length - missing.length;
+      let stalled = done === step.done ? (step.stalled ?? 0) + 1 : 0;
+      if (stalled === LOOKS_WITHOUT_PROGRESS) {
+        await resend(ports, step, plan, missing);
+        stalled = 0;
+      }
+      const next = { ...step, step: 'commit', v: 1, round: step.round + 1, done, stalled } as const;
+      return ports.queue.send(next, backOffSeconds(step.round));
     }
     const entry = await chain.putManifest(manifestOf(plan, job, job.set, layers));
     const { won, record } = await chain.append(newest, {
@@ -67,6 +78,18 @@ export async function commitTransfer(
       await deleteEmptyLayers(container, plan, layers);
       return settle(record);
     }
+  }
+}
+
+/** A unit whose message was lost would be waited for in vain: some of those that are missing get another. */
+async function resend(
+  ports: Ports,
+  { vault, jobId, attempt }: { vault: string; jobId: string; attempt: string },
+  plan: TransferPlan,
+  missing: readonly TransferPlan['units'][number][],
+): Promise<void> {
+  for (const unit of missing.slice(0, MOST_RESENT)) {
+    await ports.queue.send({ step: 'transfer-unit', v: 1, vault, jobId, attempt, unit: plan.units.indexOf(unit) });
   }
 }
 

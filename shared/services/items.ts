@@ -21,7 +21,7 @@ export async function changeItem(
       await ports.catalog.items.replace(vault, key, next, found.etag);
       return next;
     } catch (error) {
-      if (!isBackupError(error, 'EtagMismatch')) throw error;
+      if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error;
     }
   }
 }

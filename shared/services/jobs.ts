@@ -94,7 +94,7 @@ export async function changeJob(
       await ports.catalog.jobs.replace(vault, jobId, { ...next, updatedAt: ports.clock.now() }, found.etag);
       return next;
     } catch (error) {
-      if (!isBackupError(error, 'EtagMismatch')) throw error;
+      if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error;
     }
   }
 }

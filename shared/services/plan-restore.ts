@@ -20,15 +20,21 @@ import { openVault } from './vault-of.ts';
 const SENDS_IN_FLIGHT = 8;
 
 /** Plans a restore from the tier that the point has now, creates its targets, and sends a message for each region. */
-export async function planRestore(ports: Ports, step: { vault: string; jobId: string }): Promise<void> {
+export async function planRestore(
+  ports: Ports,
+  step: { vault: string; jobId: string; instead?: string | undefined },
+): Promise<void> {
   const address: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
   const job = await readJob(ports, address);
   if (job?.status !== 'InProgress' || job.point === undefined || job.restore === undefined) return;
   if (job.outcome === 'Completed') return sendFinish(ports, address, job.attempt!); // only the handing over is left
   const { container, row: vault } = await openVault(ports, step.vault);
   await pin(ports, address, job.itemKey, job.point);
-  const noted = job.attempt && (await notedPlan(container, job));
-  if (noted !== undefined) return begin(ports, address, noted);
+  if (job.attempt !== undefined && job.attempt !== step.instead) {
+    if (step.instead !== undefined) return; // another has planned again already
+    const noted = await notedPlan(container, job);
+    if (noted !== undefined) return begin(ports, address, noted);
+  }
 
   const partition = pointsPartition(vault.containerName, job.itemId);
   const row = await readPoint(ports, partition, job.point);

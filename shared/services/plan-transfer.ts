@@ -36,6 +36,7 @@ export async function planTransfer(
   if (job?.status !== 'InProgress' || job.set === undefined || job.point === undefined) return;
   const { container, row: vault } = await openVault(ports, step.vault);
   if (job.attempt !== undefined && job.attempt !== step.instead) {
+    if (step.instead !== undefined) return; // another has planned again already, and sends its own messages
     return sendUnits(ports, step, await readNotedPlan(container, job));
   }
   const chain = new Chain(container, job.itemId);

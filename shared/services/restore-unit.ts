@@ -44,10 +44,17 @@ export async function restoreUnit(
   if ((await ports.catalog.units.get(plan.attempt, key)) !== undefined) return;
 
   const window = regionRange(unit.region, target.sizeBytes, ports.settings.geometry);
-  const hashes =
-    target.source === null
-      ? await fromVault(ports, container, plan, target, unit, window)
-      : await copy(ports, target, window, snapshotBlocks(ports, target.source, window));
+  let hashes: RegionHashes;
+  try {
+    hashes =
+      target.source === null
+        ? await fromVault(ports, container, plan, target, unit, window)
+        : await copy(ports, target, window, snapshotBlocks(ports, target.source, window));
+  } catch (error) {
+    if (!isBackupError(error, 'UserErrorInstantRpNotFound')) throw error;
+    // The snapshots went after the plan was made: the job plans again, from the vault if the point is there.
+    return ports.queue.send({ step: 'plan-restore', v: 1, ...address, instead: step.attempt });
+  }
   await readBack(ports.targets, target, window, hashes);
   await ports.catalog.units.upsert(plan.attempt, key, { bytes: unit.bytes });
 }

@@ -29,7 +29,13 @@ export async function runStep(ports: Ports, step: Step): Promise<void> {
   }
 }
 
-/** A step that has failed every time: its job ends with the reason. */
+/** How long a step waits for a service that does not answer, once the queue has given it up. */
+const OUTAGE_SECONDS = 300;
+
+/**
+ * A step that has failed every time: its job ends with the reason. While storage or Compute do not answer it waits instead: an
+ * outage of an hour must not cost a first backup that has run for days. What never comes back is ended by the watch.
+ */
 export async function giveUp(ports: Ports, step: Step): Promise<void> {
   ports.log(`step ${step.step} was given up: ${JSON.stringify(step)}`);
   if (!isJobStep(step)) return;
@@ -37,6 +43,7 @@ export async function giveUp(ports: Ports, step: Step): Promise<void> {
     // Once more, so that the job can say what went wrong rather than that something did.
     await perform(ports, step);
   } catch (error) {
+    if (isBackupError(error, 'StorageUnavailable', 'ComputeUnavailable')) return ports.queue.send(step, OUTAGE_SECONDS);
     await failJob(ports, addressOf(step), error);
   }
 }

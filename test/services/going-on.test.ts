@@ -1,0 +1,65 @@
+import { expect, it } from 'vitest';
+import { BackupError } from '../../shared/domain/errors.ts';
+import { startRestore } from '../../shared/services/restore.ts';
+import { giveUp } from '../../shared/services/run-step.ts';
+import { VAULT, createWorld } from '../support/world.ts';
+import { KEY, block, restoresExactly, stage, start, until, vaultOnly } from './stage.ts';
+
+/* What goes wrong under a job without being its end. */
+
+it('a restore goes on from the vault when its snapshots go while units are under way', async () => {
+  const { world, images, backUp, disk } = await stage();
+  await world.disks.write(disk, 0, block(3, 6));
+  const point = await backUp(30);
+  const id = await startRestore(world.ports, VAULT, KEY, point, { accountId: '/x/restored' });
+  const unit = await until(world, 'restore-unit');
+  await vaultOnly(world);
+  world.queue.putBack(unit);
+  await world.drain();
+  const job = await world.job(id);
+  expect(job).toMatchObject({ status: 'Completed', errors: [], sources: [{ source: 'vault' }] });
+  const made = world.disks.urls().find((url) => url.startsWith(job.restore!.containerUrl) && url.endsWith('.vhd'))!;
+  const bytes = await world.disks.read(made, { start: 0, end: world.disks.sizeBytes(made) });
+  expect(Buffer.compare(bytes, images.get(point)!)).toBe(0);
+});
+
+it('a unit whose message was lost gets another', async () => {
+  const { world, images, disk } = await stage();
+  await world.disks.write(disk, 0, block(3, 6));
+  const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
+  const id = await start(world);
+  await until(world, 'transfer-unit'); // taken, and never seen again
+  await world.drain();
+  const job = await world.job(id);
+  expect(job).toMatchObject({ status: 'Completed', errors: [] });
+  images.set(job.point!, image);
+  await restoresExactly(world, images);
+});
+
+it('a step that the queue has given up waits while storage is away, and goes on when it is back', async () => {
+  let away = false;
+  const world = await createWorld({
+    wrap: (ports) => ({
+      ...ports,
+      snapshots: new Proxy(ports.snapshots, {
+        get(target, method, receiver): unknown {
+          if (!away) return Reflect.get(target, method, receiver);
+          return () => {
+            throw new BackupError('StorageUnavailable', 'storage does not answer');
+          };
+        },
+      }),
+    }),
+  });
+  const [disk] = await world.createVm('vm', [6 * 16_384]);
+  await world.disks.write(disk!, 0, block(3, 6));
+  await world.protect('vm');
+  const id = await start(world);
+  const unit = await until(world, 'transfer-unit');
+  away = true;
+  await giveUp(world.ports, unit.step);
+  expect((await world.job(id)).status).toBe('InProgress');
+  away = false;
+  await world.drain();
+  expect(await world.job(id)).toMatchObject({ status: 'Completed', errors: [] });
+});
