@@ -55,7 +55,7 @@ export async function startLab(inFlight: number): Promise<Lab> {
     {
       geometry: PRODUCTION_GEOMETRY,
       sweepGraceSeconds: 86_400,
-    onTheSpotBytes: 64 * 1024 * 1024,
+      onTheSpotBytes: 64 * 1024 * 1024,
       deleteGraceSeconds: 60,
       appStorage: { connection: app },
       vaultStorage: { connection: app },

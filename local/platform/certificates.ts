@@ -1,4 +1,11 @@
-import { createPrivateKey, generateKeyPairSync, randomBytes, webcrypto, X509Certificate, type KeyObject } from 'node:crypto';
+import {
+  createPrivateKey,
+  generateKeyPairSync,
+  randomBytes,
+  webcrypto,
+  X509Certificate,
+  type KeyObject,
+} from 'node:crypto';
 import { join } from 'node:path';
 import 'reflect-metadata'; // what @peculiar/x509 is built on
 import * as x509 from '@peculiar/x509';

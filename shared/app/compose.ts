@@ -42,7 +42,13 @@ export function compose(config: Config, log: (line: string) => void): Ports {
     compute: azureCompute({ endpoint: config.armEndpoint, credential }),
     accounts,
     clock: config.clockFile === undefined ? systemClock : fileClock(config.clockFile),
-    ids: { guid: () => randomUUID(), hex: (digits) => randomBytes(Math.ceil(digits / 2)).toString('hex').slice(0, digits) },
+    ids: {
+      guid: () => randomUUID(),
+      hex: (digits) =>
+        randomBytes(Math.ceil(digits / 2))
+          .toString('hex')
+          .slice(0, digits),
+    },
     settings: config,
     log,
   };
@@ -79,11 +85,16 @@ function vaultContainers(setting: StorageSetting, credential: TokenCredential): 
     return azureVaultContainers({ blobServiceUrl: `https://${setting.account}.blob.core.windows.net`, credential });
   }
   const parts = new Map(
-    setting.connection.split(';').map((part): [string, string] => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)]),
+    setting.connection
+      .split(';')
+      .map((part): [string, string] => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)]),
   );
   const [url, name, key] = [parts.get('BlobEndpoint'), parts.get('AccountName'), parts.get('AccountKey')];
   if (url === undefined || name === undefined || key === undefined) {
-    throw new BackupError('SettingInvalid', 'the connection string of the vault account needs BlobEndpoint, AccountName and AccountKey');
+    throw new BackupError(
+      'SettingInvalid',
+      'the connection string of the vault account needs BlobEndpoint, AccountName and AccountKey',
+    );
   }
   return azureVaultContainers({ blobServiceUrl: url, credential: new StorageSharedKeyCredential(name, key) });
 }

@@ -49,9 +49,13 @@ function wholeNumber(env: Env, name: string, fallback: number, least: number, mo
   if (text === undefined || text === '') return fallback;
   const value = Number(text);
   if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new BackupError('SettingInvalid', `setting ${name} is ${JSON.stringify(text)}: expected a whole number from ${least} to ${most}`, {
-    target: name,
-  });
+  throw new BackupError(
+    'SettingInvalid',
+    `setting ${name} is ${JSON.stringify(text)}: expected a whole number from ${least} to ${most}`,
+    {
+      target: name,
+    },
+  );
 }
 
 /** Reads the settings of a process. @throws BackupError SettingInvalid naming setting, value and bound */
@@ -69,7 +73,9 @@ export function parseConfig(env: Env): Config {
     armEndpoint: env['STRATA_ARM_ENDPOINT'] ?? 'https://management.azure.com',
     tokens: {
       issuer: env['STRATA_TOKEN_ISSUER'] ?? `https://login.microsoftonline.com/${tenant}/v2.0`,
-      audiences: required(env, 'STRATA_TOKEN_AUDIENCE', 'the audience that callers ask their tokens for').split(',').map((text) => text.trim()),
+      audiences: required(env, 'STRATA_TOKEN_AUDIENCE', 'the audience that callers ask their tokens for')
+        .split(',')
+        .map((text) => text.trim()),
       jwksUrl: env['STRATA_TOKEN_JWKS'] ?? `https://login.microsoftonline.com/${tenant}/discovery/v2.0/keys`,
     },
     publicUrl: env['STRATA_PUBLIC_URL'],

@@ -8,7 +8,13 @@ export async function settle(log: (line: string) => void, work: () => Promise<un
   try {
     await work();
   } catch (error) {
-    log(isBackupError(error) ? `${error.code}: ${error.message}` : error instanceof Error ? (error.stack ?? error.message) : String(error));
+    log(
+      isBackupError(error)
+        ? `${error.code}: ${error.message}`
+        : error instanceof Error
+          ? (error.stack ?? error.message)
+          : String(error),
+    );
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { type BlockRun, type ExtentMap, CLEARED, normalise } from './extent.ts';
-import { BLOCK_BYTES, type ByteRange } from './units.ts';
+import { BLOCK_BYTES, type ByteRange, type Geometry } from './units.ts';
 
 /**
  * The blocks of a region that byte ranges of the disk touch, in whole or in part: a write of 1 KiB carries its whole block.
@@ -15,6 +15,16 @@ export function touchedBlocks(ranges: readonly ByteRange[], window: ByteRange): 
     runs.push({ start: first, count: Math.ceil(end / BLOCK_BYTES) - first });
   }
   return normalise(runs);
+}
+
+/** Adds the bytes of `range` to the totals of the regions that it lies in. */
+export function addByRegion(totals: Map<number, number>, range: ByteRange, { regionBytes }: Geometry): void {
+  for (let at = range.start; at < range.end;) {
+    const region = Math.floor(at / regionBytes);
+    const stop = Math.min(range.end, (region + 1) * regionBytes);
+    totals.set(region, (totals.get(region) ?? 0) + stop - at);
+    at = stop;
+  }
 }
 
 /** The runs of blocks whose bytes `map` stores, cleared ones left out. */

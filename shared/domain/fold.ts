@@ -20,7 +20,8 @@ export function foldLayers(stack: readonly Layer[], bottom: boolean): { layer: L
   const hashes = Buffer.alloc(stored.reduce((sum, extent) => sum + extent.count, 0) * HASH_BYTES);
   let at = 0;
   for (const extent of stored) {
-    for (let block = extent.start; block < extent.start + extent.count; block++, at += HASH_BYTES) hashes.set(seen.hashOf(block), at);
+    for (let block = extent.start; block < extent.start + extent.count; block++, at += HASH_BYTES)
+      hashes.set(seen.hashOf(block), at);
   }
   return {
     layer: {

@@ -25,8 +25,16 @@ function parser(what: string, form: RegExp, expected: string): Parser<never> {
   };
 }
 
-export const itemId: Parser<ItemId> = parser('an item id', /^[a-z0-9][a-z0-9_.-]{0,79}$/, 'lower-case letters, digits, _ . -');
-export const diskId: Parser<DiskId> = parser('a disk id', /^[a-z0-9][a-z0-9-]{0,39}$/, 'lower-case letters, digits and hyphens');
+export const itemId: Parser<ItemId> = parser(
+  'an item id',
+  /^[a-z0-9][a-z0-9_.-]{0,79}$/,
+  'lower-case letters, digits, _ . -',
+);
+export const diskId: Parser<DiskId> = parser(
+  'a disk id',
+  /^[a-z0-9][a-z0-9-]{0,39}$/,
+  'lower-case letters, digits and hyphens',
+);
 export const pointId: Parser<PointId> = parser('a recovery point id', /^\d{17}$/, '17 digits');
 export const attemptId: Parser<AttemptId> = parser('an attempt id', /^[0-9a-f]{16}$/, '16 hexadecimal digits');
 export const runId: Parser<RunId> = parser('a run id', /^[0-9a-f]{8}$/, '8 hexadecimal digits');

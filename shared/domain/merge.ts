@@ -38,7 +38,9 @@ export function decideMerge<Ref extends LayerName>(
   const orphans: { disk: DiskId; region: number; layer: Ref }[] = [];
   for (const { disk, regions } of gone.disks) {
     const next = points.slice(at + 1).find((later) => later.disks.some((own) => own.disk === disk));
-    const nextRegions = new Map(next?.disks.find((own) => own.disk === disk)?.regions.map((own) => [own.region, own.layers]));
+    const nextRegions = new Map(
+      next?.disks.find((own) => own.disk === disk)?.regions.map((own) => [own.region, own.layers]),
+    );
     const below = regionsOf(disk, points.slice(0, at));
     for (const { region, layers } of regions) {
       const newer = nextRegions.get(region);
@@ -51,5 +53,9 @@ export function decideMerge<Ref extends LayerName>(
 }
 
 function regionsOf(disk: DiskId, points: readonly LayeredPoint[]): Set<number> {
-  return new Set(points.flatMap(({ disks }) => disks.filter((own) => own.disk === disk).flatMap((own) => own.regions.map(({ region }) => region))));
+  return new Set(
+    points.flatMap(({ disks }) =>
+      disks.filter((own) => own.disk === disk).flatMap((own) => own.regions.map(({ region }) => region)),
+    ),
+  );
 }

@@ -24,7 +24,9 @@ export function chainOf<Disk extends DiskLayers>(
   disk: DiskId,
   points: readonly LayeredPoint<Disk>[],
 ): { point: PointId; disk: Disk }[] {
-  return points.flatMap(({ point, disks }) => disks.filter((own) => own.disk === disk).map((own) => ({ point, disk: own })));
+  return points.flatMap(({ point, disks }) =>
+    disks.filter((own) => own.disk === disk).map((own) => ({ point, disk: own })),
+  );
 }
 
 /**

@@ -21,7 +21,11 @@ function joinTables(stack: readonly Layer[]): { maps: Extent[][]; frames: Frame[
   for (const layer of stack) {
     const frameBase = frames.length;
     const packBase = packs.length;
-    maps.push(layer.extents.map((extent) => (extent.frame === CLEARED ? extent : { ...extent, frame: extent.frame + frameBase })));
+    maps.push(
+      layer.extents.map((extent) =>
+        extent.frame === CLEARED ? extent : { ...extent, frame: extent.frame + frameBase },
+      ),
+    );
     for (const frame of layer.frames) frames.push({ ...frame, pack: frame.pack + packBase });
     packs.push(...layer.packs);
   }
@@ -31,7 +35,10 @@ function joinTables(stack: readonly Layer[]): { maps: Extent[][]; frames: Frame[
 /** The hashes of a stack by block number: the newest stored version of each block. At most 2 MiB for a production region. */
 function denseHashes(stack: readonly Layer[]): Buffer | undefined {
   if (stack.some((layer) => layer.hashes === undefined)) return undefined;
-  const end = Math.max(0, ...stack.map((layer) => layer.extents.at(-1)).map((last) => (last ? last.start + last.count : 0)));
+  const end = Math.max(
+    0,
+    ...stack.map((layer) => layer.extents.at(-1)).map((last) => (last ? last.start + last.count : 0)),
+  );
   const dense = Buffer.alloc(end * HASH_BYTES);
   for (const layer of stack) {
     let at = 0;

@@ -44,8 +44,10 @@ export function decideRetention(
   return points.map((point) => {
     const expiry = expiryOf(point, policy);
     if (expiry === undefined) return { point: point.point, expiry, verdict: 'keep', reason: 'no policy is in force' };
-    if (expiry.at > nowMs) return { point: point.point, expiry, verdict: 'keep', reason: `kept by rule ${expiry.rule}` };
-    if (point.point === newest) return { point: point.point, expiry, verdict: 'keep', reason: 'the newest point of its item' };
+    if (expiry.at > nowMs)
+      return { point: point.point, expiry, verdict: 'keep', reason: `kept by rule ${expiry.rule}` };
+    if (point.point === newest)
+      return { point: point.point, expiry, verdict: 'keep', reason: 'the newest point of its item' };
     return { point: point.point, expiry, verdict: 'expire', reason: `rule ${expiry.rule} has ended` };
   });
 }

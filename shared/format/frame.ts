@@ -36,7 +36,10 @@ export function decodeFrame(stored: Uint8Array, codec: number, blocks: number, w
   };
   let raw: Uint8Array;
   try {
-    raw = codec === CODEC.zstd ? zstdDecompressSync(stored, { maxOutputLength: expected, chunkSize: expected + SPARE_BYTES }) : stored;
+    raw =
+      codec === CODEC.zstd
+        ? zstdDecompressSync(stored, { maxOutputLength: expected, chunkSize: expected + SPARE_BYTES })
+        : stored;
   } catch (cause) {
     throw corrupt('does not decompress', cause);
   }

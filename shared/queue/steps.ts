@@ -36,9 +36,19 @@ const step = z.discriminatedUnion('step', [
   /** Compare a restore's finished units with its plan; hand the disks over when all are done. */
   z.strictObject({ step: z.literal('finish-restore'), ...job, attempt, round: z.int().nonnegative() }),
   /** Apply instant retention and expiry to one item. */
-  z.strictObject({ step: z.literal('clean-item'), v: z.literal(1), vault: z.string().min(1), itemId: z.string().min(1) }),
+  z.strictObject({
+    step: z.literal('clean-item'),
+    v: z.literal(1),
+    vault: z.string().min(1),
+    itemId: z.string().min(1),
+  }),
   /** Find and delete what crashed or lost runs have left of one item. */
-  z.strictObject({ step: z.literal('sweep-item'), v: z.literal(1), vault: z.string().min(1), itemId: z.string().min(1) }),
+  z.strictObject({
+    step: z.literal('sweep-item'),
+    v: z.literal(1),
+    vault: z.string().min(1),
+    itemId: z.string().min(1),
+  }),
 ]);
 
 export type Step = z.infer<typeof step>;

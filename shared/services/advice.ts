@@ -7,7 +7,9 @@ const ADVICE: Partial<Record<ErrorCode, readonly string[]>> = {
     'stop protection of the item, retaining or deleting its data.',
   ],
   UserErrorVmWithoutDisks: ['Attach an OS disk or a data disk to the VM.'],
-  UserErrorUnsupportedDisk: ['Strata backs up page blobs. Detach the disk, or convert it to a page blob whose account Strata can read.'],
+  UserErrorUnsupportedDisk: [
+    'Strata backs up page blobs. Detach the disk, or convert it to a page blob whose account Strata can read.',
+  ],
   UserErrorInstantRpNotFound: ['Choose a recovery point that has reached the vault, or take a new backup.'],
   UserErrorRestoreTargetExists: ['Restore to another container, or delete or rename the blob that is in the way.'],
   SnapshotSetIncomplete: ['Start the backup again; the snapshots of one point must be taken within a minute.'],

@@ -20,7 +20,8 @@ const READS_IN_FLIGHT = 16;
  */
 
 /** What a new record says differently from the one before. */
-export type NextRecord = Pick<ChainRecord, 'kind' | 'attempt' | 'job' | 'writtenAt'> & Partial<Pick<ChainRecord, 'state' | 'points'>>;
+export type NextRecord = Pick<ChainRecord, 'kind' | 'attempt' | 'job' | 'writtenAt'> &
+  Partial<Pick<ChainRecord, 'state' | 'points'>>;
 
 /** The chain of one protected item. */
 export class Chain {
@@ -45,7 +46,8 @@ export class Chain {
   /** The newest record. @throws BackupError VaultObjectMissing when the item has none, DocumentCorrupt */
   async newest(): Promise<ChainRecord> {
     let newest = 0;
-    for await (const { name } of this.#container.list(chainPrefix(this.item))) newest = Math.max(newest, recordSeq(name));
+    for await (const { name } of this.#container.list(chainPrefix(this.item)))
+      newest = Math.max(newest, recordSeq(name));
     if (newest === 0) throw new BackupError('VaultObjectMissing', `item ${this.item} has no chain record in its vault`);
     return this.#read(newest);
   }
@@ -69,7 +71,11 @@ export class Chain {
   }
 
   /** The record in which one of `attempts` committed, among those after `afterSeq`; undefined when none has. */
-  async committed(attempts: readonly AttemptId[], afterSeq: number, newest: ChainRecord): Promise<ChainRecord | undefined> {
+  async committed(
+    attempts: readonly AttemptId[],
+    afterSeq: number,
+    newest: ChainRecord,
+  ): Promise<ChainRecord | undefined> {
     for (let seq = newest.seq; seq > afterSeq; seq--) {
       const record = seq === newest.seq ? newest : await this.#read(seq);
       if (attempts.includes(record.attempt)) return record;
@@ -83,7 +89,10 @@ export class Chain {
       return decodeDocument(entry.manifest, await this.#container.readWhole(entry.manifest), manifest, entry.sha256);
     } catch (error) {
       if (!isBackupError(error, 'BlobNotFound')) throw error;
-      throw new BackupError('VaultObjectMissing', `manifest ${entry.manifest} is gone`, { cause: error, target: entry.manifest });
+      throw new BackupError('VaultObjectMissing', `manifest ${entry.manifest} is gone`, {
+        cause: error,
+        target: entry.manifest,
+      });
     }
   }
 
@@ -91,7 +100,8 @@ export class Chain {
   async manifests(record: ChainRecord, upTo?: PointId): Promise<Manifest[]> {
     const wanted = record.points.filter(({ point }) => upTo === undefined || point <= upTo);
     const manifests: Manifest[] = [];
-    for await (const { result } of inOrder(wanted, READS_IN_FLIGHT, (entry) => this.manifest(entry))) manifests.push(result);
+    for await (const { result } of inOrder(wanted, READS_IN_FLIGHT, (entry) => this.manifest(entry)))
+      manifests.push(result);
     return manifests;
   }
 

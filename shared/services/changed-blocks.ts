@@ -99,7 +99,10 @@ function coveredBlocks(ranges: readonly ByteRange[], window: ByteRange): BlockRu
   return normalise(
     ranges.map((range) => {
       const start = Math.ceil((range.start - window.start) / BLOCK_BYTES);
-      const end = range.end === window.end ? blocksIn(window.end - window.start) : Math.floor((range.end - window.start) / BLOCK_BYTES);
+      const end =
+        range.end === window.end
+          ? blocksIn(window.end - window.start)
+          : Math.floor((range.end - window.start) / BLOCK_BYTES);
       return { start, count: end - start };
     }),
   );
@@ -114,7 +117,11 @@ function cutBlock(disk: PlanDisk, window: ByteRange): BlockRun[] {
 }
 
 /** `runs` as byte ranges of the disk of at most `mostBytes` each. */
-export function readPieces(runs: readonly BlockRun[], window: ByteRange, mostBytes: number): { block: number; range: ByteRange }[] {
+export function readPieces(
+  runs: readonly BlockRun[],
+  window: ByteRange,
+  mostBytes: number,
+): { block: number; range: ByteRange }[] {
   const step = Math.floor(mostBytes / BLOCK_BYTES);
   return runs.flatMap((run) =>
     Array.from({ length: Math.ceil(run.count / step) }, (_, i) => {

@@ -44,7 +44,11 @@ export async function cleanItem(ports: Ports, step: { vault: string; itemId: str
   await endInstantTier(ports, step.vault, partition, item, policy, rows, record.points.at(-1)?.point);
 
   const live = new Set(record.points.map(({ point }) => point));
-  const verdicts = decideRetention(rows.filter(({ point }) => live.has(point)), policy, ports.clock.now());
+  const verdicts = decideRetention(
+    rows.filter(({ point }) => live.has(point)),
+    policy,
+    ports.clock.now(),
+  );
   for (const { point, verdict } of verdicts) {
     if (verdict === 'expire' && (await startMerge(ports, step.vault, step.itemId, point))) return;
   }

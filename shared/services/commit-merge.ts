@@ -83,7 +83,8 @@ async function settle(
   );
   const job = await readJob(ports, address);
   await finishJob(ports, address, 'Completed');
-  if (job !== undefined) await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
+  if (job !== undefined)
+    await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
 }
 
 /** The same for every run that finds the merge committed, so that what is to be deleted is written down once. */
@@ -125,21 +126,27 @@ function merged(old: Manifest, plan: MergePlan, folded: ReadonlyMap<string, Coun
     ...old,
     attempt: plan.attempt,
     disks: old.disks.map((own) => {
-      const mine = ({ disk, into }: { disk: string; into: PointId }): boolean => disk === own.disk && into === old.point;
+      const mine = ({ disk, into }: { disk: string; into: PointId }): boolean =>
+        disk === own.disk && into === old.point;
       const regions = new Map(own.regions.map(({ region, layers }) => [region, layers]));
       for (const { region, layers } of plan.adoptions.filter(mine)) regions.set(region, layers);
       for (const { disk, region } of plan.units.filter(mine)) {
         const layer = folded.get(`${disk}/${region}`);
-        if (layer === undefined) throw new BackupError('VaultObjectMissing', `the fold of region ${region} of disk ${disk} is gone`);
+        if (layer === undefined)
+          throw new BackupError('VaultObjectMissing', `the fold of region ${region} of disk ${disk} is gone`);
         if (layer.dataBlocks === 0 && layer.clearedBlocks === 0) regions.delete(region);
         else regions.set(region, [layer]);
       }
-      return { ...own, regions: [...regions].sort(([a], [b]) => a - b).map(([region, layers]) => ({ region, layers })) };
+      return {
+        ...own,
+        regions: [...regions].sort(([a], [b]) => a - b).map(([region, layers]) => ({ region, layers })),
+      };
     }),
   };
 }
 
 async function deleteSnapshots(ports: Ports, partition: string, point: PointId): Promise<void> {
   const row = await readPoint(ports, partition, point);
-  for (const { url, snapshot } of row === undefined || row.instant === 'Deleted' ? [] : row.set.disks) await ports.snapshots.remove({ url, id: snapshot });
+  for (const { url, snapshot } of row === undefined || row.instant === 'Deleted' ? [] : row.set.disks)
+    await ports.snapshots.remove({ url, id: snapshot });
 }

@@ -1,7 +1,13 @@
 import type { JobRow, SnapshotSet } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
-import { type ChainRecord, type CountedLayer, type Manifest, type TransferPlan, transferPlan } from '../format/documents.ts';
+import {
+  type ChainRecord,
+  type CountedLayer,
+  type Manifest,
+  type TransferPlan,
+  transferPlan,
+} from '../format/documents.ts';
 import { layersPrefix, parseLayerName, planName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
@@ -31,7 +37,14 @@ const MOST_RESENT = 64;
  */
 export async function commitTransfer(
   ports: Ports,
-  step: { vault: string; jobId: string; attempt: string; round: number; done?: number | undefined; stalled?: number | undefined },
+  step: {
+    vault: string;
+    jobId: string;
+    attempt: string;
+    round: number;
+    done?: number | undefined;
+    stalled?: number | undefined;
+  },
 ): Promise<void> {
   const address = { vault: step.vault, jobId: step.jobId as JobId };
   const { container, row: vault } = await openVault(ports, step.vault);
@@ -93,7 +106,11 @@ async function resend(
   }
 }
 
-async function planOf(container: VaultContainer, item: TransferPlan['item'], attempt: AttemptId): Promise<TransferPlan | undefined> {
+async function planOf(
+  container: VaultContainer,
+  item: TransferPlan['item'],
+  attempt: AttemptId,
+): Promise<TransferPlan | undefined> {
   try {
     return await readPlan(container, item, attempt, transferPlan);
   } catch (error) {
@@ -109,10 +126,14 @@ function standsOn(plan: TransferPlan, record: ChainRecord): boolean {
   return last === plan.base && plan.disks.every(({ base }) => base === null || live.has(base));
 }
 
-const unitKey = (plan: TransferPlan, unit: TransferPlan['units'][number]): string => `${plan.disks[unit.disk]!.disk}/${unit.region}`;
+const unitKey = (plan: TransferPlan, unit: TransferPlan['units'][number]): string =>
+  `${plan.disks[unit.disk]!.disk}/${unit.region}`;
 
 /** The layers that this plan's units have written, with their counts. */
-async function finishedLayers(container: VaultContainer, plan: TransferPlan): Promise<Map<string, CountedLayer & { name: string }>> {
+async function finishedLayers(
+  container: VaultContainer,
+  plan: TransferPlan,
+): Promise<Map<string, CountedLayer & { name: string }>> {
   const layers = new Map<string, CountedLayer & { name: string }>();
   for (const { disk } of plan.disks) {
     for await (const { name, summary } of container.list(layersPrefix(plan.item, disk, plan.point))) {
@@ -131,7 +152,9 @@ async function report(
   layers: ReadonlyMap<string, unknown>,
 ): Promise<void> {
   const doneBytes = plan.units.reduce((sum, unit) => sum + (layers.has(unitKey(plan, unit)) ? unit.bytes : 0), 0);
-  await changeJob(ports, address, (row) => (row.attempt === plan.attempt && row.status === 'InProgress' ? { ...row, doneBytes } : undefined));
+  await changeJob(ports, address, (row) =>
+    row.attempt === plan.attempt && row.status === 'InProgress' ? { ...row, doneBytes } : undefined,
+  );
 }
 
 function manifestOf(

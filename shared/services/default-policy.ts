@@ -26,6 +26,11 @@ export function defaultPolicy(): { properties: Record<string, unknown>; rules: B
         dailySchedule: { retentionTimes: [AT], retentionDuration: { count: RETENTION_DAYS, durationType: 'Days' } },
       },
     },
-    rules: { minuteOfDay: 21 * 60, zone: 'UTC', dailyRetentionDays: RETENTION_DAYS, instantRetentionDays: INSTANT_DAYS },
+    rules: {
+      minuteOfDay: 21 * 60,
+      zone: 'UTC',
+      dailyRetentionDays: RETENTION_DAYS,
+      instantRetentionDays: INSTANT_DAYS,
+    },
   };
 }

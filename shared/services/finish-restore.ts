@@ -1,14 +1,12 @@
-import { type JobId, attemptId } from '../domain/ids.ts';
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import { planName } from '../format/names.ts';
 import { backOffSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
-import { changeJob, runningJob } from './jobs.ts';
-import { readPlan } from './plans.ts';
+import { changeJob } from './jobs.ts';
+import { openPlan } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { unitRowKey } from './restore-unit.ts';
 import { forgetUnits } from './restore-leftovers.ts';
-import { openVault } from './vault-of.ts';
 
 /**
  * The coordinator of a restore: reports progress, and hands the disks over when every unit has left its mark. The outcome is set
@@ -18,18 +16,19 @@ export async function finishRestore(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; round: number },
 ): Promise<void> {
-  const address = { vault: step.vault, jobId: step.jobId as JobId };
-  const job = await runningJob(ports, address, step.attempt);
-  if (job === undefined) return;
-  const { container } = await openVault(ports, step.vault);
-  const plan = await readPlan(container, job.itemId, attemptId(step.attempt), restorePlan);
+  const open = await openPlan(ports, step, restorePlan);
+  if (open === undefined) return;
+  const { address, container, plan } = open;
   const done = new Set<string>();
   for await (const { key } of ports.catalog.units.list(plan.attempt)) done.add(key);
   const missing = plan.units.filter((_, unit) => !done.has(unitRowKey(unit)));
   const doneBytes = plan.units.reduce((sum, unit, i) => sum + (done.has(unitRowKey(i)) ? unit.bytes : 0), 0);
   if (missing.length > 0) {
     await changeJob(ports, address, (row) => (row.status === 'InProgress' ? { ...row, doneBytes } : undefined));
-    return ports.queue.send({ ...step, step: 'finish-restore', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
+    return ports.queue.send(
+      { ...step, step: 'finish-restore', v: 1, round: step.round + 1 },
+      backOffSeconds(step.round),
+    );
   }
   const decided = await changeJob(ports, address, (row) =>
     row.status === 'InProgress' && (row.outcome === undefined || row.outcome === 'Completed')

@@ -5,7 +5,12 @@ import { adviceFor } from './advice.ts';
 import type { Ports } from './ports.ts';
 
 /** Statuses that a job does not leave again. */
-export const ENDED: ReadonlySet<JobRow['status']> = new Set(['Completed', 'CompletedWithWarnings', 'Failed', 'Cancelled']);
+export const ENDED: ReadonlySet<JobRow['status']> = new Set([
+  'Completed',
+  'CompletedWithWarnings',
+  'Failed',
+  'Cancelled',
+]);
 
 /** Where a job's row is: its vault's key and its id. */
 export interface JobAddress {
@@ -128,7 +133,8 @@ export function withTask(tasks: readonly JobTask[], taskId: string, change: Part
 
 /** What a job says of a failure: a BackupError in its own words, anything else by an id only. */
 export function describeError(error: unknown, ports: Pick<Ports, 'ids' | 'log'>): JobError {
-  if (error instanceof BackupError) return { code: error.code, message: error.message, recommendations: adviceFor(error.code) };
+  if (error instanceof BackupError)
+    return { code: error.code, message: error.message, recommendations: adviceFor(error.code) };
   const reference = ports.ids.guid();
   ports.log(`error ${reference}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   return {

@@ -23,9 +23,14 @@ export interface RegionOf {
  * Reads the layers of a stack, oldest first, with their hashes.
  * @throws BackupError VaultObjectMissing naming the layer, LayerCorrupt
  */
-export async function readLayers(container: VaultContainer, at: RegionOf, stack: readonly LayerName[]): Promise<Layer[]> {
+export async function readLayers(
+  container: VaultContainer,
+  at: RegionOf,
+  stack: readonly LayerName[],
+): Promise<Layer[]> {
   const layers: Layer[] = [];
-  for await (const { result } of inOrder(stack, READS_IN_FLIGHT, (name) => readLayer(container, at, name))) layers.push(result);
+  for await (const { result } of inOrder(stack, READS_IN_FLIGHT, (name) => readLayer(container, at, name)))
+    layers.push(result);
   return layers;
 }
 
@@ -40,17 +45,28 @@ async function readLayer(container: VaultContainer, at: RegionOf, { point, attem
 }
 
 /** The view above a stack. */
-export async function readView(container: VaultContainer, at: RegionOf, stack: readonly LayerName[]): Promise<RegionView> {
+export async function readView(
+  container: VaultContainer,
+  at: RegionOf,
+  stack: readonly LayerName[],
+): Promise<RegionView> {
   return regionView(await readLayers(container, at, stack));
 }
 
 /** Block counts and the bytes that a layer file and its packs take. */
-export function measureLayer(layer: Layer, fileBytes: number): { dataBlocks: number; clearedBlocks: number; storedBytes: number } {
+export function measureLayer(
+  layer: Layer,
+  fileBytes: number,
+): { dataBlocks: number; clearedBlocks: number; storedBytes: number } {
   let dataBlocks = 0;
   let clearedBlocks = 0;
   for (const extent of layer.extents) {
     if (extent.frame === CLEARED) clearedBlocks += extent.count;
     else dataBlocks += extent.count;
   }
-  return { dataBlocks, clearedBlocks, storedBytes: layer.packs.reduce((sum, pack) => sum + pack.totalBytes, fileBytes) };
+  return {
+    dataBlocks,
+    clearedBlocks,
+    storedBytes: layer.packs.reduce((sum, pack) => sum + pack.totalBytes, fileBytes),
+  };
 }

@@ -10,7 +10,7 @@ import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { commitMerge } from './commit-merge.ts';
 import { endJob } from './end-job.ts';
-import { type JobAddress, insertJob, isPinned, isRunning, newJob, noteAttempt, readJob, runningJob, withdrawJob } from './jobs.ts';
+import { type JobAddress, insertJob, isPinned, isRunning, newJob, noteAttempt, readJob, withdrawJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { storeLayer } from './layer-writer.ts';
 import { readLayers } from './layers.ts';
@@ -18,6 +18,7 @@ import { forEachAtOnce } from './pipeline.ts';
 import { readPlan, storePlan } from './plans.ts';
 import { readPoint } from './projection.ts';
 import { policyOf } from './policies.ts';
+import { openPlan } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { openVault, readItem } from './vault-of.ts';
 
@@ -75,7 +76,10 @@ export async function planMerge(ports: Ports, step: { vault: string; jobId: stri
     job: job.jobId,
     seq: record.seq,
     point: job.point,
-    units: decision.folds.map((fold) => ({ ...fold, layers: [...fold.layers].map(({ point, attempt }) => ({ point, attempt })) })),
+    units: decision.folds.map((fold) => ({
+      ...fold,
+      layers: [...fold.layers].map(({ point, attempt }) => ({ point, attempt })),
+    })),
     adoptions: decision.adoptions.map((adoption) => ({ ...adoption, layers: [...adoption.layers] })),
     orphans: [...decision.orphans],
   };
@@ -96,7 +100,11 @@ async function mayGo(ports: Ports, vault: string, job: JobRow, record: ChainReco
   const partition = pointsPartition(vaultRow.containerName, job.itemId);
   const rows = await Promise.all(record.points.map(({ point }) => readPoint(ports, partition, point)));
   const policy = await policyOf(ports, vault, item);
-  const verdicts = decideRetention(rows.filter((row) => row !== undefined), policy, ports.clock.now());
+  const verdicts = decideRetention(
+    rows.filter((row) => row !== undefined),
+    policy,
+    ports.clock.now(),
+  );
   return verdicts.some(({ point, verdict }) => point === job.point && verdict === 'expire');
 }
 
@@ -117,12 +125,9 @@ export async function mergeUnit(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
-  const job = await runningJob(ports, { vault: step.vault, jobId: step.jobId as JobId }, step.attempt);
-  if (job === undefined) return;
-  const { container } = await openVault(ports, step.vault);
-  const plan = await readPlan(container, job.itemId, attemptId(step.attempt), mergePlan);
-  const unit = plan.units[step.unit];
-  if (unit !== undefined) await foldUnit(container, plan, unit);
+  const open = await openPlan(ports, step, mergePlan);
+  const unit = open?.plan.units[step.unit];
+  if (open !== undefined && unit !== undefined) await foldUnit(open.container, open.plan, unit);
 }
 
 async function foldUnit(container: VaultContainer, plan: MergePlan, unit: MergePlan['units'][number]): Promise<void> {

@@ -20,7 +20,8 @@ export async function namedBy(container: VaultContainer, chain: Chain, record: C
     for (const { disk, regions } of disks) {
       await forEachAtOnce(regions, REGIONS_IN_FLIGHT, async ({ region, layers }) => {
         for (const name of namesOf(item, disk, region, layers)) named.add(name);
-        for (const { packs } of await readLayers(container, { item, disk, region }, layers)) for (const { name } of packs) named.add(name);
+        for (const { packs } of await readLayers(container, { item, disk, region }, layers))
+          for (const { name } of packs) named.add(name);
       });
     }
   }
@@ -34,10 +35,12 @@ export async function namedByPlan(container: VaultContainer, job: JobRow): Promi
   try {
     if (job.operation === 'Backup') {
       const plan = await readPlan(container, job.itemId, job.attempt, transferPlan);
-      for (const { disk, region, stack } of plan.units) names.push(...namesOf(job.itemId, plan.disks[disk]!.disk, region, stack));
+      for (const { disk, region, stack } of plan.units)
+        names.push(...namesOf(job.itemId, plan.disks[disk]!.disk, region, stack));
     } else if (job.operation === 'Restore') {
       const plan = await readPlan(container, job.itemId, job.attempt, restorePlan);
-      for (const { target, region, stack } of plan.units) names.push(...namesOf(job.itemId, plan.targets[target]!.disk, region, stack));
+      for (const { target, region, stack } of plan.units)
+        names.push(...namesOf(job.itemId, plan.targets[target]!.disk, region, stack));
     } else if (job.operation === 'Merge') {
       const plan = await readPlan(container, job.itemId, job.attempt, mergePlan);
       for (const { disk, region, layers } of plan.units) names.push(...namesOf(job.itemId, disk, region, layers));

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { JobRow, PointRow, SetDisk } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
+import { addByRegion } from '../domain/changes.ts';
 import { stacksOf } from '../domain/point-stack.ts';
 import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
 import { type Manifest, type RestorePlan, restorePlan } from '../format/documents.ts';
@@ -67,7 +68,8 @@ async function notedPlan(container: VaultContainer, job: JobRow): Promise<Restor
 }
 
 async function begin(ports: Ports, { vault, jobId }: JobAddress, plan: RestorePlan): Promise<void> {
-  for (const { url, leaseId, sizeBytes } of plan.targets) await ports.targets.create({ url, leaseId }, sizeBytes, jobId);
+  for (const { url, leaseId, sizeBytes } of plan.targets)
+    await ports.targets.create({ url, leaseId }, sizeBytes, jobId);
   const { attempt } = plan;
   const job = await readJob(ports, { vault, jobId });
   if (job === undefined || hasFailed(job)) return discardTargets(ports, plan); // what it had made when it failed is gone already
@@ -88,20 +90,19 @@ async function fromSnapshots(ports: Ports, job: JobRow, row: PointRow): Promise<
   const units: RestorePlan['units'] = [];
   for (const [target, disk] of wanted.entries()) {
     const bytes = new Map<number, number>();
-    const { regionBytes } = ports.settings.geometry;
     const snapshot = { url: disk.url, id: disk.snapshot };
     for await (const range of ports.snapshots.allocated(snapshot, { start: 0, end: disk.sizeBytes })) {
-      for (let at = range.start; at < range.end;) {
-        const region = Math.floor(at / regionBytes);
-        const stop = Math.min(range.end, (region + 1) * regionBytes);
-        bytes.set(region, (bytes.get(region) ?? 0) + stop - at);
-        at = stop;
-      }
+      addByRegion(bytes, range, ports.settings.geometry);
     }
     for (const [region, size] of bytes) units.push({ target, region, bytes: size, stack: [] });
   }
   const source = (disk: SetDisk): RestorePlan['targets'][number]['source'] => ({ url: disk.url, id: disk.snapshot });
-  return planOf(ports, job, wanted.map((disk) => ({ ...disk, tier: 'snapshot', source: source(disk) })), units);
+  return planOf(
+    ports,
+    job,
+    wanted.map((disk) => ({ ...disk, tier: 'snapshot', source: source(disk) })),
+    units,
+  );
 }
 
 async function fromVault(ports: Ports, container: VaultContainer, job: JobRow): Promise<RestorePlan> {
@@ -121,7 +122,12 @@ async function fromVault(ports: Ports, container: VaultContainer, job: JobRow): 
       units.push({ target, region, bytes: Math.min(stored.get(region) ?? 0, window.end - window.start), stack });
     }
   }
-  return planOf(ports, job, wanted.map((disk) => ({ ...disk, tier: 'vault', source: null })), units);
+  return planOf(
+    ports,
+    job,
+    wanted.map((disk) => ({ ...disk, tier: 'vault', source: null })),
+    units,
+  );
 }
 
 /** How much each region of a disk may hold at most, by the counts of its layers. */

@@ -1,6 +1,7 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import { addByRegion } from '../domain/changes.ts';
 import { type LayerName, chainOf, stacksOf } from '../domain/point-stack.ts';
 import { type ByteRange, regionsIn } from '../domain/units.ts';
 import type { ChainRecord, Manifest, PlanDisk, TransferPlan } from '../format/documents.ts';
@@ -63,22 +64,30 @@ export async function planTransfer(
   );
   if (isSmall(plan, ports.settings.onTheSpotBytes)) {
     const units = plan.units.keys();
-    await forEachAtOnce(units, UNITS_ON_THE_SPOT, (unit) => transferUnit(ports, { vault: step.vault, jobId: step.jobId, attempt: plan.attempt, unit }));
+    await forEachAtOnce(units, UNITS_ON_THE_SPOT, (unit) =>
+      transferUnit(ports, { vault: step.vault, jobId: step.jobId, attempt: plan.attempt, unit }),
+    );
     await sendCommit(ports, step, plan.attempt);
   } else await sendUnits(ports, step, plan);
 }
 
 /** Whether the plan is done faster than its messages travel: a night in which little has changed. */
 function isSmall({ units }: TransferPlan, mostBytes: number): boolean {
-  return mostBytes > 0 && units.length <= MOST_ON_THE_SPOT && units.reduce((sum, { bytes }) => sum + bytes, 0) <= mostBytes;
+  return (
+    mostBytes > 0 && units.length <= MOST_ON_THE_SPOT && units.reduce((sum, { bytes }) => sum + bytes, 0) <= mostBytes
+  );
 }
 
 /** A plan that was noted but, after a crash, not stored cannot have been begun: the coordinator finds it missing and plans again. */
-async function readNotedPlan(container: VaultContainer, job: JobRow): Promise<TransferPlan | { attempt: string; units: [] }> {
+async function readNotedPlan(
+  container: VaultContainer,
+  job: JobRow,
+): Promise<TransferPlan | { attempt: string; units: [] }> {
   try {
     return await readPlan(container, job.itemId, job.attempt!, transferPlan);
   } catch (error) {
-    if (error instanceof BackupError && error.code === 'VaultObjectMissing') return { attempt: job.attempt!, units: [] };
+    if (error instanceof BackupError && error.code === 'VaultObjectMissing')
+      return { attempt: job.attempt!, units: [] };
     throw error;
   }
 }
@@ -105,7 +114,13 @@ export function isOvertaken(record: ChainRecord, point: PointId): boolean {
   return last !== undefined && last > point;
 }
 
-async function overtake(ports: Ports, vault: string, partition: string, job: JobRow, record: ChainRecord): Promise<void> {
+async function overtake(
+  ports: Ports,
+  vault: string,
+  partition: string,
+  job: JobRow,
+  record: ChainRecord,
+): Promise<void> {
   const note = `recovery point ${record.points.at(-1)!.point} entered the vault first; this one stays in the snapshot tier and ends with its snapshots`;
   await changePoint(ports, partition, job.point!, (row) => ({ ...row, note }));
   await changeJob(ports, { vault, jobId: job.jobId }, (row) =>
@@ -205,14 +220,7 @@ async function changedRegions(
 ): Promise<Map<number, number>> {
   const { geometry } = ports.settings;
   const bytes = new Map<number, number>();
-  const count = ({ start, end }: ByteRange): void => {
-    for (let at = start; at < end;) {
-      const region = Math.floor(at / geometry.regionBytes);
-      const stop = Math.min(end, (region + 1) * geometry.regionBytes);
-      bytes.set(region, (bytes.get(region) ?? 0) + stop - at);
-      at = stop;
-    }
-  };
+  const count = (range: ByteRange): void => addByRegion(bytes, range, geometry);
   const snapshot = { url: disk.url, id: disk.snapshot };
   const whole = { start: 0, end: disk.sizeBytes };
   if (disk.source === 'diff' && disk.since !== null) {

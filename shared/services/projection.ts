@@ -15,11 +15,14 @@ export async function project(ports: Ports, partition: string, chain: Chain, rec
   for await (const { key, row } of ports.catalog.points.list(partition)) {
     const entry = named.get(row.point);
     if (entry === undefined) {
-      if (row.vault === 'Valid') await changePoint(ports, partition, key, (now) => (isOlder(now, record) ? 'remove' : undefined));
+      if (row.vault === 'Valid')
+        await changePoint(ports, partition, key, (now) => (isOlder(now, record) ? 'remove' : undefined));
     } else if (row.manifest !== entry.manifest && isOlder(row, record)) {
       const counts = countsOf(await chain.manifest(entry));
       await changePoint(ports, partition, key, (now) =>
-        isOlder(now, record) ? { ...now, ...counts, vault: 'Valid', manifest: entry.manifest, seq: record.seq } : undefined,
+        isOlder(now, record)
+          ? { ...now, ...counts, vault: 'Valid', manifest: entry.manifest, seq: record.seq }
+          : undefined,
       );
     }
   }

@@ -33,7 +33,9 @@ export async function protect(ports: Ports, vault: string, vm: VmAddress, policy
   if (existing === undefined) {
     const found = await ports.compute.virtualMachine(vm.resourceId);
     if (found === undefined) {
-      throw new BackupError('VMNotFoundV2', `the VM ${vm.resourceId} does not exist`, { target: 'properties.sourceResourceId' });
+      throw new BackupError('VMNotFoundV2', `the VM ${vm.resourceId} does not exist`, {
+        target: 'properties.sourceResourceId',
+      });
     }
     if (found.location.toLowerCase() !== vaultRow.location.toLowerCase()) {
       throw new BackupError(
@@ -95,7 +97,10 @@ function newItem(
   policyName: string,
   scheduledUntil: number,
 ): ItemRow {
-  const readable = vm.name.toLowerCase().replaceAll(/[^a-z0-9-]+/g, '-').replace(/^-+/, '');
+  const readable = vm.name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9-]+/g, '-')
+    .replace(/^-+/, '');
   return {
     itemId: itemId(`${readable === '' ? 'vm' : readable}-${ports.ids.hex(8)}`),
     vmResourceId: vm.id,
@@ -121,7 +126,12 @@ async function startChain(ports: Ports, container: VaultContainer, item: ItemId)
 }
 
 /** Says in the chain whether merges may go on: a merge takes the item's state from the record that it builds on. */
-async function setState(ports: Ports, container: VaultContainer, item: ItemId, state: 'protected' | 'stopped'): Promise<void> {
+async function setState(
+  ports: Ports,
+  container: VaultContainer,
+  item: ItemId,
+  state: 'protected' | 'stopped',
+): Promise<void> {
   const chain = new Chain(container, item);
   for (;;) {
     const newest = await chain.newest();

@@ -54,7 +54,9 @@ export async function readBack(
   const allocated: ByteRange[] = [];
   for await (const range of targets.allocated(target, window)) allocated.push(range);
   const pieces = readPieces(touchedBlocks(allocated, window), window, READ_BYTES);
-  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) => targets.readBack(target.url, range))) {
+  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) =>
+    targets.readBack(target.url, range),
+  )) {
     for (let at = 0; at < result.length; at += BLOCK_BYTES) {
       const block = item.block + at / BLOCK_BYTES;
       const actual = hashBlock(padded(result.subarray(at, at + BLOCK_BYTES)));

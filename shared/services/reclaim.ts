@@ -17,7 +17,11 @@ import type { JobId } from '../domain/ids.ts';
  * Writes down what a committed merge has left without a name: manifests, layers and packs, to be deleted in this order, which is
  * the reverse of that in which they were written. A pack is dead when no block of the fold's result lies in it.
  */
-export async function planReclaim(container: VaultContainer, merge: MergePlan, attempt: AttemptId): Promise<ReclaimPlan> {
+export async function planReclaim(
+  container: VaultContainer,
+  merge: MergePlan,
+  attempt: AttemptId,
+): Promise<ReclaimPlan> {
   const layers: string[] = [];
   const packs: string[] = [];
   for (const { disk, region, into, layers: inputs } of merge.units) {

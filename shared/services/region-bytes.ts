@@ -101,7 +101,11 @@ function planSegments(view: RegionView): { segments: Segment[]; lastUse: Map<num
 }
 
 /** The reads that bring `frames`: neighbours in a pack together. */
-function planReads(view: RegionView, frames: readonly number[], byFrame: ReadonlyMap<number, readonly Extent[]>): Piece[] {
+function planReads(
+  view: RegionView,
+  frames: readonly number[],
+  byFrame: ReadonlyMap<number, readonly Extent[]>,
+): Piece[] {
   const wanted = frames
     .map((number) => ({ number, frame: view.frames[number]!, extents: byFrame.get(number)! }))
     .sort((a, b) => a.frame.pack - b.frame.pack || a.frame.offset - b.frame.offset);
@@ -168,10 +172,16 @@ async function readPiece(container: VaultContainer, piece: Piece): Promise<Uint8
   } catch (error) {
     const blocks = blocksOf(piece.frames.flatMap(({ extents }) => extents));
     if (isBackupError(error, 'BlobNotFound')) {
-      throw new BackupError('VaultObjectMissing', `pack ${piece.pack} is gone; it holds ${blocks}`, { cause: error, target: piece.pack });
+      throw new BackupError('VaultObjectMissing', `pack ${piece.pack} is gone; it holds ${blocks}`, {
+        cause: error,
+        target: piece.pack,
+      });
     }
     if (isBackupError(error, 'PackCorrupt')) {
-      throw new BackupError('PackCorrupt', `${error.message}; it holds ${blocks}`, { cause: error, target: piece.pack });
+      throw new BackupError('PackCorrupt', `${error.message}; it holds ${blocks}`, {
+        cause: error,
+        target: piece.pack,
+      });
     }
     throw error;
   }

@@ -40,5 +40,6 @@ export async function discardTargets(ports: Ports, plan: RestorePlan): Promise<v
 
 /** Deletes the marks of a restore's units. */
 export async function forgetUnits(ports: Ports, plan: RestorePlan): Promise<void> {
-  for await (const { partition, key } of ports.catalog.units.list(plan.attempt)) await ports.catalog.units.remove(partition, key);
+  for await (const { partition, key } of ports.catalog.units.list(plan.attempt))
+    await ports.catalog.units.remove(partition, key);
 }

@@ -1,4 +1,4 @@
-import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import type { PointId } from '../domain/ids.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { touchedBlocks } from '../domain/changes.ts';
 import { stacksOf } from '../domain/point-stack.ts';
@@ -7,15 +7,13 @@ import { type LayerRef, type RestorePlan, restorePlan } from '../format/document
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { readPieces } from './changed-blocks.ts';
-import { runningJob } from './jobs.ts';
 import { readView } from './layers.ts';
 import { inOrder } from './pipeline.ts';
-import { readPlan } from './plans.ts';
+import { openPlan } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { type BlockBytes, hashBlock, readBlocks } from './region-bytes.ts';
 import { readBack, RegionHashes } from './read-back.ts';
 import { TargetWriter } from './target-writer.ts';
-import { openVault } from './vault-of.ts';
 
 const READ_BYTES = 8 * 1024 * 1024;
 const READS_IN_FLIGHT = 4;
@@ -32,11 +30,9 @@ export async function restoreUnit(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
-  const address = { vault: step.vault, jobId: step.jobId as JobId };
-  const job = await runningJob(ports, address, step.attempt);
-  if (job === undefined) return;
-  const { container } = await openVault(ports, step.vault);
-  const plan = await readPlan(container, job.itemId, attemptId(step.attempt), restorePlan);
+  const open = await openPlan(ports, step, restorePlan);
+  if (open === undefined) return;
+  const { address, container, plan } = open;
   const unit = plan.units[step.unit];
   const target = unit && plan.targets[unit.target];
   if (unit === undefined || target === undefined) return;
@@ -122,7 +118,9 @@ async function* snapshotBlocks(
   const allocated: ByteRange[] = [];
   for await (const range of ports.snapshots.allocated(snapshot, window)) allocated.push(range);
   const pieces = readPieces(touchedBlocks(allocated, window), window, READ_BYTES);
-  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) => ports.snapshots.read(snapshot, range))) {
+  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) =>
+    ports.snapshots.read(snapshot, range),
+  )) {
     const bytes = padded(result);
     let from = 0;
     for (let at = 0; at <= bytes.length; at += BLOCK_BYTES) {

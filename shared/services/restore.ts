@@ -44,9 +44,13 @@ export async function startRestore(
   const accountName = request.accountId.split('/').at(-1) ?? '';
   const endpoint = ports.accounts.blobEndpoint(accountName);
   if (endpoint === undefined) {
-    throw new BackupError('UserErrorInvalidRestoreRequest', `there is no storage account ${accountName} to restore to`, {
-      target: 'properties.storageAccountId',
-    });
+    throw new BackupError(
+      'UserErrorInvalidRestoreRequest',
+      `there is no storage account ${accountName} to restore to`,
+      {
+        target: 'properties.storageAccountId',
+      },
+    );
   }
   const started = newJob(ports, item, key, {
     operation: 'Restore',
@@ -88,9 +92,14 @@ export async function startRestore(
 export async function pin(ports: Ports, { vault, jobId: id }: JobAddress, key: string, point: PointId): Promise<void> {
   await changeItem(ports, vault, key, (item) => {
     if (item.leaving === point) {
-      throw new BackupError('UserErrorRecoveryPointLeaving', `recovery point ${point} has expired and is being merged into the next one`);
+      throw new BackupError(
+        'UserErrorRecoveryPointLeaving',
+        `recovery point ${point} has expired and is being merged into the next one`,
+      );
     }
-    return item.pins.some((own) => own.jobId === id) ? undefined : { ...item, pins: [...item.pins, { jobId: id, point }] };
+    return item.pins.some((own) => own.jobId === id)
+      ? undefined
+      : { ...item, pins: [...item.pins, { jobId: id, point }] };
   });
 }
 
@@ -101,9 +110,13 @@ export async function pin(ports: Ports, { vault, jobId: id }: JobAddress, key: s
  */
 export async function tierOf(ports: Ports, partition: string, row: PointRow): Promise<'snapshot' | 'vault'> {
   if (row.instant === 'Valid') {
-    const sizes = await Promise.all(row.set.disks.map(({ url, snapshot }) => ports.snapshots.sizeOf({ url, id: snapshot })));
+    const sizes = await Promise.all(
+      row.set.disks.map(({ url, snapshot }) => ports.snapshots.sizeOf({ url, id: snapshot })),
+    );
     if (sizes.every((size) => size !== undefined)) return 'snapshot';
-    await changePoint(ports, partition, row.point, (now) => (now.instant === 'Valid' ? { ...now, instant: 'Lost' } : undefined));
+    await changePoint(ports, partition, row.point, (now) =>
+      now.instant === 'Valid' ? { ...now, instant: 'Lost' } : undefined,
+    );
   }
   if (row.vault === 'Valid') return 'vault';
   throw new BackupError(

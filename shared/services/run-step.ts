@@ -53,7 +53,10 @@ type JobStep = Exclude<Step, { step: 'clean-item' | 'sweep-item' | 'reclaim' }>;
 
 const isJobStep = (step: Step): step is JobStep => !['clean-item', 'sweep-item', 'reclaim'].includes(step.step);
 
-const addressOf = (step: { vault: string; jobId: string }): JobAddress => ({ vault: step.vault, jobId: step.jobId as JobAddress['jobId'] });
+const addressOf = (step: { vault: string; jobId: string }): JobAddress => ({
+  vault: step.vault,
+  jobId: step.jobId as JobAddress['jobId'],
+});
 
 async function perform(ports: Ports, step: Step): Promise<void> {
   switch (step.step) {

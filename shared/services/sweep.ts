@@ -101,7 +101,9 @@ async function sweepSnapshots(
 ): Promise<void> {
   const found = new Map<string, { snapshot: DiskSnapshot; job: string }>();
   // A dead run may have left snapshots on disks that are among the item's no more.
-  const disks = [...item.disks, ...(await readPoints(ports, partition)).flatMap(({ set }) => set.disks)].map(({ url }) => url);
+  const disks = [...item.disks, ...(await readPoints(ports, partition)).flatMap(({ set }) => set.disks)].map(
+    ({ url }) => url,
+  );
   for (const url of new Set([...disks, ...(item.formerUrls ?? [])])) {
     for await (const { tags, ...snapshot } of ports.snapshots.list(url)) {
       if (tags['vault'] !== containerName || tags['item'] !== item.itemId) continue;

@@ -79,7 +79,9 @@ async function takeSet(
     await discardSet(ports, disks, attempt);
     throw new BackupError(
       'SnapshotSetIncomplete',
-      failure === undefined ? 'the snapshots lie more than a minute apart' : `a snapshot failed: ${String(failure.reason)}`,
+      failure === undefined
+        ? 'the snapshots lie more than a minute apart'
+        : `a snapshot failed: ${String(failure.reason)}`,
       { cause: failure?.reason },
     );
   }
@@ -88,7 +90,15 @@ async function takeSet(
     takenAt: startedAt,
     disks: whole.map(({ disk }) => disk),
     lacking: [],
-    vm: { id: vm.id, vmId: vm.vmId, name: vm.name, resourceGroup: vm.resourceGroup, location: vm.location, size: vm.size, osType: vm.osType },
+    vm: {
+      id: vm.id,
+      vmId: vm.vmId,
+      name: vm.name,
+      resourceGroup: vm.resourceGroup,
+      location: vm.location,
+      size: vm.size,
+      osType: vm.osType,
+    },
   };
   return record(ports, address, set, disks);
 }
@@ -101,7 +111,8 @@ async function takeOne(
 ): Promise<{ disk: SetDisk; takenAtMs: number }> {
   const { id, takenAtMs } = await ports.snapshots.take(source.url, { ...tags });
   const sizeBytes = await ports.snapshots.sizeOf({ url: source.url, id });
-  if (sizeBytes === undefined) throw new BackupError('SnapshotSetIncomplete', `the snapshot of ${attached.name} vanished`);
+  if (sizeBytes === undefined)
+    throw new BackupError('SnapshotSetIncomplete', `the snapshot of ${attached.name} vanished`);
   const { url, createdAt } = source;
   return { disk: { disk, lun: attached.lun, name: attached.name, url, createdAt, sizeBytes, snapshot: id }, takenAtMs };
 }
@@ -110,7 +121,9 @@ type DescribedDisk = { attached: AttachedDisk; source: SourceDisk };
 
 async function describeDisks(ports: Ports, vm: VirtualMachine): Promise<DescribedDisk[]> {
   if (vm.disks.length === 0) {
-    throw new BackupError('UserErrorVmWithoutDisks', `the VM ${vm.name} has no disks: there is nothing to back up`, { target: vm.id });
+    throw new BackupError('UserErrorVmWithoutDisks', `the VM ${vm.name} has no disks: there is nothing to back up`, {
+      target: vm.id,
+    });
   }
   return Promise.all(
     vm.disks.map(async (attached) => {
@@ -128,14 +141,23 @@ async function describeDisks(ports: Ports, vm: VirtualMachine): Promise<Describe
 
 /** Gives each disk its id and keeps the item's list of known disks. */
 async function identify(ports: Ports, vault: string, key: string, disks: readonly DescribedDisk[]): Promise<DiskId[]> {
-  const present = disks.map(({ attached: { lun, name }, source: { url, createdAt } }) => ({ lun, name, url, createdAt }));
+  const present = disks.map(({ attached: { lun, name }, source: { url, createdAt } }) => ({
+    lun,
+    name,
+    url,
+    createdAt,
+  }));
   let assigned: DiskId[] = [];
   await changeItem(ports, vault, key, (item) => {
     const answer = assignDisks(item.disks, present, () => diskId(ports.ids.hex(8)));
     assigned = answer.disks;
     if (JSON.stringify(answer.known) === JSON.stringify(item.disks)) return undefined;
     const gone = item.disks.map(({ url }) => url).filter((url) => !answer.known.some((known) => known.url === url));
-    return { ...item, disks: answer.known, formerUrls: [...new Set([...(item.formerUrls ?? []), ...gone])].slice(-MOST_FORMER) };
+    return {
+      ...item,
+      disks: answer.known,
+      formerUrls: [...new Set([...(item.formerUrls ?? []), ...gone])].slice(-MOST_FORMER),
+    };
   });
   return assigned;
 }
@@ -180,7 +202,8 @@ async function discardSet(ports: Ports, disks: readonly DescribedDisk[], attempt
 async function discardStrays(ports: Ports, job: JobRow, set: SnapshotSet): Promise<void> {
   for (const disk of set.disks) {
     for await (const snapshot of ports.snapshots.list(disk.url)) {
-      if (snapshot.tags['job'] === job.jobId && snapshot.tags['attempt'] !== set.attempt) await ports.snapshots.remove(snapshot);
+      if (snapshot.tags['job'] === job.jobId && snapshot.tags['attempt'] !== set.attempt)
+        await ports.snapshots.remove(snapshot);
     }
   }
 }

@@ -1,6 +1,6 @@
 import { storedRuns } from '../domain/changes.ts';
 import { isBackupError } from '../domain/errors.ts';
-import { type JobId, type RunId, attemptId, runId } from '../domain/ids.ts';
+import { type RunId, runId } from '../domain/ids.ts';
 import { stacksOf } from '../domain/point-stack.ts';
 import { type RegionView, regionView } from '../domain/region-view.ts';
 import { BLOCK_BYTES } from '../domain/units.ts';
@@ -9,14 +9,12 @@ import { type LayerKey, layerName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { changedBlocks, readPieces } from './changed-blocks.ts';
-import { runningJob } from './jobs.ts';
 import { LayerWriter } from './layer-writer.ts';
 import { readView } from './layers.ts';
 import { inOrder } from './pipeline.ts';
-import { readPlan } from './plans.ts';
+import { openPlan } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { hashBlock } from './region-bytes.ts';
-import { openVault } from './vault-of.ts';
 
 /** Most bytes asked of a snapshot at once. */
 const READ_BYTES = 8 * 1024 * 1024;
@@ -33,15 +31,19 @@ export async function transferUnit(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
-  const address = { vault: step.vault, jobId: step.jobId as JobId };
-  const job = await runningJob(ports, address, step.attempt);
-  if (job === undefined) return;
-  const { container } = await openVault(ports, step.vault);
-  const plan = await readPlan(container, job.itemId, attemptId(step.attempt), transferPlan);
+  const open = await openPlan(ports, step, transferPlan);
+  if (open === undefined) return;
+  const { address, container, plan } = open;
   const unit = plan.units[step.unit];
   const disk = unit && plan.disks[unit.disk];
   if (unit === undefined || disk === undefined) return;
-  const key: LayerKey = { item: plan.item, disk: disk.disk, point: plan.point, region: unit.region, attempt: plan.attempt };
+  const key: LayerKey = {
+    item: plan.item,
+    disk: disk.disk,
+    point: plan.point,
+    region: unit.region,
+    attempt: plan.attempt,
+  };
   if ((await container.stat(layerName(key))) !== undefined) return;
 
   const run = runId(ports.ids.hex(8));
@@ -69,7 +71,13 @@ async function writeLayer(
   run: RunId,
 ): Promise<void> {
   const base: RegionView = stack.length === 0 ? regionView([]) : await readView(container, key, stack);
-  const { window, read, cleared } = await changedBlocks(ports.snapshots, disk, key.region, base, ports.settings.geometry);
+  const { window, read, cleared } = await changedBlocks(
+    ports.snapshots,
+    disk,
+    key.region,
+    base,
+    ports.settings.geometry,
+  );
   const hasData = membership(storedRuns(base.extents));
   const writer = new LayerWriter(container, key, run);
   const snapshot = { url: disk.url, id: disk.snapshot };
@@ -82,7 +90,9 @@ async function writeLayer(
     }
   };
   const pieces = readPieces(read, window, READ_BYTES);
-  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) => ports.snapshots.read(snapshot, range))) {
+  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) =>
+    ports.snapshots.read(snapshot, range),
+  )) {
     for (let at = 0; at < result.length; at += BLOCK_BYTES) {
       const block = item.block + at / BLOCK_BYTES;
       const bytes = padded(result.subarray(at, at + BLOCK_BYTES));
@@ -119,7 +129,11 @@ function membership(runs: readonly { start: number; count: number }[]): (block: 
 }
 
 /** The unit's stack as the newest record has it at the plan's base; undefined when the disk's base is live no more. */
-async function stackAtBase(container: VaultContainer, plan: TransferPlan, key: LayerKey): Promise<LayerRef[] | undefined> {
+async function stackAtBase(
+  container: VaultContainer,
+  plan: TransferPlan,
+  key: LayerKey,
+): Promise<LayerRef[] | undefined> {
   const base = plan.disks.find(({ disk }) => disk === key.disk)?.base;
   const chain = new Chain(container, plan.item);
   const record = await chain.newest();

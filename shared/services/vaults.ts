@@ -54,7 +54,10 @@ export async function putVault(
 
 function newVault(ports: Ports, address: VaultAddress, request: VaultRequest): VaultRow {
   // With prefix and suffix at most 63 characters, the most that a container's name may have.
-  const readable = address.vault.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').slice(0, 48);
+  const readable = address.vault
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .slice(0, 48);
   return {
     name: address.vault,
     resourceGroup: address.resourceGroup,
@@ -88,7 +91,11 @@ async function prepare(ports: Ports, address: VaultAddress, row: VaultRow): Prom
 }
 
 /** Yields the vaults of a subscription, or of one of its resource groups. */
-export async function* listVaults(ports: Ports, subscriptionId: string, resourceGroup?: string): AsyncGenerator<VaultRow> {
+export async function* listVaults(
+  ports: Ports,
+  subscriptionId: string,
+  resourceGroup?: string,
+): AsyncGenerator<VaultRow> {
   const prefix = resourceGroup === undefined ? undefined : `${resourceGroup.toLowerCase()}|`;
   for await (const { row } of ports.catalog.vaults.list(subscriptionId.toLowerCase(), prefix)) yield row;
 }
@@ -110,9 +117,12 @@ export async function deleteVault(ports: Ports, address: VaultAddress): Promise<
       `vault ${row.name} cannot be deleted as there are existing resources within the vault: it protects ${items.join(', ')}`,
     );
   }
-  for await (const { partition, key: name } of ports.catalog.policies.list(key)) await ports.catalog.policies.remove(partition, name);
-  for await (const { partition, key: id } of ports.catalog.jobs.list(key)) await ports.catalog.jobs.remove(partition, id);
-  for await (const { partition, key: id } of ports.catalog.operations.list(key)) await ports.catalog.operations.remove(partition, id);
+  for await (const { partition, key: name } of ports.catalog.policies.list(key))
+    await ports.catalog.policies.remove(partition, name);
+  for await (const { partition, key: id } of ports.catalog.jobs.list(key))
+    await ports.catalog.jobs.remove(partition, id);
+  for await (const { partition, key: id } of ports.catalog.operations.list(key))
+    await ports.catalog.operations.remove(partition, id);
   await ports.vaults.drop(row.containerName);
   await ports.catalog.vaults.remove(at.partition, at.key);
 }

@@ -44,7 +44,11 @@ async function lookAfter(ports: Ports, address: JobAddress, begunAt: number, eta
   } else if (job.status === 'Ending' || job.status === 'Cancelling') {
     await endJob(ports, address, job.outcome ?? 'Failed');
   } else if (now - job.startedAt > MOST_MS) {
-    await failJob(ports, address, new BackupError('JobTimedOut', `the job has run for more than ${MOST_MS / 86_400_000} days`));
+    await failJob(
+      ports,
+      address,
+      new BackupError('JobTimedOut', `the job has run for more than ${MOST_MS / 86_400_000} days`),
+    );
   } else if (now - job.updatedAt > QUIET_MS) {
     const steps = nextSteps(vault, job);
     // It tells of something that had been done before the job was made: only its end is missing.
@@ -67,7 +71,9 @@ async function endOldRestore(ports: Ports, address: JobAddress, { outcome, attem
     else await endJob(ports, address, outcome ?? 'Failed');
   } catch (error) {
     const reason = describeError(error, ports);
-    await changeJob(ports, address, (job) => (ENDED.has(job.status) ? undefined : { ...job, errors: [...job.errors, reason] }));
+    await changeJob(ports, address, (job) =>
+      ENDED.has(job.status) ? undefined : { ...job, errors: [...job.errors, reason] },
+    );
     await finishJob(ports, address, 'Failed');
   }
 }
@@ -109,7 +115,10 @@ export async function cancelJob(ports: Ports, address: JobAddress): Promise<void
     throw new BackupError('ResourceNotFound', `there is no job ${address.jobId} in this vault`);
   }
   if (job.status !== 'InProgress' || (job.operation !== 'Backup' && job.operation !== 'Restore')) {
-    throw new BackupError('UserErrorJobNotCancellable', `job ${job.jobId} (${job.operation}) is ${job.status}: only a running backup or restore can be cancelled`);
+    throw new BackupError(
+      'UserErrorJobNotCancellable',
+      `job ${job.jobId} (${job.operation}) is ${job.status}: only a running backup or restore can be cancelled`,
+    );
   }
   await endJob(ports, address, 'Cancelled', {
     code: 'UserErrorJobSuccessfullyCancelled',

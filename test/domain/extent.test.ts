@@ -43,12 +43,7 @@ describe('subtract', () => {
     ['the beginning', [stored(2, 4)], [{ start: 0, count: 3 }], [stored(3, 3)]],
     ['the end', [stored(2, 4)], [{ start: 5, count: 9 }], [stored(2, 3)]],
     ['all of it', [stored(2, 4)], [{ start: 0, count: 9 }], []],
-    [
-      'a run over two extents',
-      [stored(0, 3), cleared(4, 3)],
-      [{ start: 2, count: 3 }],
-      [stored(0, 2), cleared(5, 2)],
-    ],
+    ['a run over two extents', [stored(0, 3), cleared(4, 3)], [{ start: 2, count: 3 }], [stored(0, 2), cleared(5, 2)]],
     [
       'two runs in one extent',
       [stored(0, 9)],

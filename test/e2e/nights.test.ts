@@ -93,7 +93,9 @@ for (const [storage, source] of [
       const vmId = await makeVm(platform, VM, { os: os.url, data: [{ lun: 4, url: data.url }] });
       await platform.vaults().vaults.createOrUpdate(GROUP, VAULT, vaultBody).pollUntilDone();
       const client = platform.backup();
-      await client.protectionPolicies.createOrUpdate(VAULT, GROUP, 'nightly', { properties: dailyPolicy(RETENTION_DAYS) });
+      await client.protectionPolicies.createOrUpdate(VAULT, GROUP, 'nightly', {
+        properties: dailyPolicy(RETENTION_DAYS),
+      });
       await client.protectedItems.createOrUpdate(VAULT, GROUP, 'Azure', containerOf(VM), itemOf(VM), {
         properties: {
           protectedItemType: 'Microsoft.Compute/virtualMachines',
@@ -121,7 +123,9 @@ for (const [storage, source] of [
         expect(job.properties.status).toBe('Completed');
         const bag = job.properties.extendedInfo?.propertyBag ?? {};
         const sources = Object.entries(bag).filter(([key]) => key.startsWith('Changed Block Source'));
-        expect(sources.map(([, text]) => text.split(':')[0])).toEqual(night === 0 ? ['full', 'full'] : [source, source]);
+        expect(sources.map(([, text]) => text.split(':')[0])).toEqual(
+          night === 0 ? ['full', 'full'] : [source, source],
+        );
         const fresh = (await points()).map(({ name }) => name!).filter((name) => !known.has(name));
         expect(fresh).toHaveLength(1);
         images.set(fresh[0]!, before);
@@ -137,7 +141,9 @@ for (const [storage, source] of [
       }
       expect(left.length).toBeLessThan(NIGHTS);
       const tiers = left.map(({ properties }) =>
-        (properties as IaasVMRecoveryPoint).recoveryPointTierDetails!.map(({ type, status }) => `${type} ${status}`).join(', '),
+        (properties as IaasVMRecoveryPoint)
+          .recoveryPointTierDetails!.map(({ type, status }) => `${type} ${status}`)
+          .join(', '),
       );
       expect(tiers[0]).toBe('InstantRP Valid, HardenedRP Valid');
       expect(tiers.at(-1)).toBe('InstantRP Deleted, HardenedRP Valid');
@@ -167,7 +173,9 @@ for (const [storage, source] of [
         const { properties } = await ended(client, VAULT, jobId);
         expect(properties.errorDetails ?? []).toEqual([]);
         expect(properties.status).toBe('Completed');
-        const container = platform.blobs('stratadisks2').getContainerClient(properties.extendedInfo!.propertyBag!['Config Blob Container Name']!);
+        const container = platform
+          .blobs('stratadisks2')
+          .getContainerClient(properties.extendedInfo!.propertyBag!['Config Blob Container Name']!);
         const restored = await Promise.all(
           [`${VM}-os.vhd`, `${VM}-d4.vhd`].map((blob) => imageOf(container.getPageBlobClient(blob))),
         );

@@ -12,7 +12,11 @@ it('restores every point bit for bit, from the snapshot and from the vault', asy
   await world.protect('web1');
   const images: Uint8Array[][] = [];
   const remember = async (): Promise<void> => {
-    images.push(await Promise.all([os!, data!].map((url) => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) }))));
+    images.push(
+      await Promise.all(
+        [os!, data!].map((url) => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) })),
+      ),
+    );
   };
   await remember();
   const first = await world.backup('web1');

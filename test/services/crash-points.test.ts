@@ -71,10 +71,13 @@ async function crashAt(at: number, moment: CrashGate['moment']): Promise<CrashGa
   await world.sweep();
   expect(leftovers(world.vaults.blobs(world.vaults.containerNames()[0]!))).toEqual([]);
   const points = await world.points('vm');
-  expect(await snapshotsOf(world)).toEqual(points.flatMap(({ set, instant }) => (instant === 'Valid' ? [set.disks[0]!.snapshot] : [])));
+  expect(await snapshotsOf(world)).toEqual(
+    points.flatMap(({ set, instant }) => (instant === 'Valid' ? [set.disks[0]!.snapshot] : [])),
+  );
   expect(points.map(({ point }) => point)).toEqual([...images.keys()].slice(1));
   for (const { point, set, instant } of points) {
-    if (instant === 'Valid') for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+    if (instant === 'Valid')
+      for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
     const { job, disks } = await world.restore('vm', point);
     await settled(world);
     expect((await world.job(job.jobId)).status).toBe('Completed');

@@ -12,7 +12,11 @@ import { DAY_MS, type World, createWorld } from '../support/world.ts';
 const SIZE = 6 * BLOCK_BYTES;
 
 /** Three points over two regions, the first of them merged away, so that layers, folds and shared packs are all there. */
-async function smallVault(): Promise<{ world: World; images: Map<PointId, Uint8Array>; blobs: Map<string, StoredBlob> }> {
+async function smallVault(): Promise<{
+  world: World;
+  images: Map<PointId, Uint8Array>;
+  blobs: Map<string, StoredBlob>;
+}> {
   const world = await createWorld();
   const [disk] = await world.createVm('vm', [SIZE]);
   await world.protect('vm');

@@ -22,9 +22,26 @@ type Action =
 const sectorsPerBlock = BLOCK_BYTES / SECTOR_BYTES;
 const sector = fc.nat({ max: MOST_BLOCKS * sectorsPerBlock - 1 });
 const action: fc.Arbitrary<Action> = fc.oneof(
-  { weight: 5, arbitrary: fc.record({ do: fc.constant('write' as const), at: sector, sectors: fc.integer({ min: 1, max: 80 }), fill: fc.nat({ max: 3 }) }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('clear' as const), at: sector, sectors: fc.integer({ min: 1, max: 120 }) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('resize' as const), sectors: fc.integer({ min: 1, max: MOST_BLOCKS * sectorsPerBlock }) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant('write' as const),
+      at: sector,
+      sectors: fc.integer({ min: 1, max: 80 }),
+      fill: fc.nat({ max: 3 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant('clear' as const), at: sector, sectors: fc.integer({ min: 1, max: 120 }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('resize' as const),
+      sectors: fc.integer({ min: 1, max: MOST_BLOCKS * sectorsPerBlock }),
+    }),
+  },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('backup' as const), keepDays: fc.integer({ min: 1, max: 6 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('loseSnapshots' as const) }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('days' as const), days: fc.integer({ min: 1, max: 4 }) }) },
@@ -71,7 +88,8 @@ async function check(world: World, images: Map<PointId, Uint8Array>): Promise<vo
   const newest = [...images.keys()].sort().at(-1);
   if (newest !== undefined) expect(points.at(-1)?.point).toBe(newest);
   for (const { point, set, instant } of points) {
-    if (instant === 'Valid') for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+    if (instant === 'Valid')
+      for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
     const { job, disks } = await world.restore('vm', point);
     expect(job.errors).toEqual([]);
     expect(Buffer.compare(disks[0]!, images.get(point)!)).toBe(0);

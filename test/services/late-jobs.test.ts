@@ -33,7 +33,10 @@ function mortal(ports: Ports): { ports: Ports; die: () => void } {
     if (dead) throw new BackupError('StorageUnavailable', 'the host has died');
     return table.replace(...row);
   };
-  return { ports: { ...ports, catalog: { ...ports.catalog, jobs: { ...table, replace } } }, die: () => void (dead = true) };
+  return {
+    ports: { ...ports, catalog: { ...ports.catalog, jobs: { ...table, replace } } },
+    die: () => void (dead = true),
+  };
 }
 
 describe('a transfer that plans again', () => {

@@ -26,7 +26,8 @@ beforeEach(async () => {
 
 /** Writes each version into the block that its digit names, then backs up; the point is kept for `days`. */
 async function backUp(versions: readonly Version[], days: number): Promise<void> {
-  for (const version of versions) await world.disks.write(disk, (Number(version[1]) - 1) * BLOCK_BYTES, bytesOf(version));
+  for (const version of versions)
+    await world.disks.write(disk, (Number(version[1]) - 1) * BLOCK_BYTES, bytesOf(version));
   const job = await world.backup('vm', world.clock.now() + days * DAY_MS);
   expect(job.status).toBe('Completed');
   world.clock.advance(60_000);
@@ -53,9 +54,12 @@ async function costs(): Promise<{ points: number[]; total: number }> {
 async function views(): Promise<string[]> {
   const seen: string[] = [];
   for (const { point, set, instant } of await world.points('vm')) {
-    if (instant === 'Valid') for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+    if (instant === 'Valid')
+      for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
     const { disks } = await world.restore('vm', point);
-    const shown = [0, 1, 2, 3].map((i) => NAMES.get(hashOf(disks[0]!.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES))) ?? '-');
+    const shown = [0, 1, 2, 3].map(
+      (i) => NAMES.get(hashOf(disks[0]!.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES))) ?? '-',
+    );
     seen.push(shown.join(' '));
   }
   return seen;

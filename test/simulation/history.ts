@@ -85,7 +85,16 @@ export class History {
   #running: Running[] = [];
   #zombies: Task[] = [];
   #disksMade = 0;
-  readonly report: HistoryReport = { backups: 0, merges: 0, restores: 0, cancels: 0, stops: 0, kills: 0, lost: 0, twins: 0 };
+  readonly report: HistoryReport = {
+    backups: 0,
+    merges: 0,
+    restores: 0,
+    cancels: 0,
+    stops: 0,
+    kills: 0,
+    lost: 0,
+    twins: 0,
+  };
 
   static async run(seed: number, actions = 120): Promise<HistoryReport> {
     const random = new Random(seed);
@@ -93,11 +102,21 @@ export class History {
     const images = new Map<string, Uint8Array>();
     const world: World = await createWorld({
       diff: random.chance(0.3) ? 'lying' : 'exact',
-      wrap: (ports) => ({ ...ports, snapshots: remembering(ports.snapshots, (url) => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) }), images) }),
+      wrap: (ports) => ({
+        ...ports,
+        snapshots: remembering(
+          ports.snapshots,
+          (url) => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) }),
+          images,
+        ),
+      }),
     });
     const machines: Machine[] = [];
     for (const name of random.chance(0.3) ? ['vm', 'other'] : ['vm']) {
-      await world.createVm(name, Array.from({ length: random.between(1, 3) }, () => random.between(2, MOST_BLOCKS) * BLOCK_BYTES));
+      await world.createVm(
+        name,
+        Array.from({ length: random.between(1, 3) }, () => random.between(2, MOST_BLOCKS) * BLOCK_BYTES),
+      );
       await world.protect(name);
       machines.push({ name, key: itemKey('app', name) });
     }
@@ -111,12 +130,20 @@ export class History {
       await history.#check();
     } catch (cause) {
       const trace = scheduler.trace.slice(-40).join('\n  ');
-      throw new RuleBroken(`seed ${seed}: ${cause instanceof Error ? cause.message : String(cause)}\n  ${trace}`, { cause });
+      throw new RuleBroken(`seed ${seed}: ${cause instanceof Error ? cause.message : String(cause)}\n  ${trace}`, {
+        cause,
+      });
     }
     return history.report;
   }
 
-  private constructor(random: Random, scheduler: Scheduler, world: World, machines: readonly Machine[], images: Map<string, Uint8Array>) {
+  private constructor(
+    random: Random,
+    scheduler: Scheduler,
+    world: World,
+    machines: readonly Machine[],
+    images: Map<string, Uint8Array>,
+  ) {
     this.#random = random;
     this.#scheduler = scheduler;
     this.#world = world;
@@ -137,7 +164,12 @@ export class History {
     else if (roll < 0.55) await this.#loseSnapshot(vm);
     else if (roll < 0.57) await this.#request('sweep', () => sweep(this.#ports));
     else if (roll < 0.59) await this.#request('watch', () => watchJobs(this.#ports));
-    else if (roll < 0.61) await this.#world.setPolicy({ dailyRetentionDays: random.between(1, 9), instantRetentionDays: random.between(1, 4), minuteOfDay: random.between(0, 1439) });
+    else if (roll < 0.61)
+      await this.#world.setPolicy({
+        dailyRetentionDays: random.between(1, 9),
+        instantRetentionDays: random.between(1, 4),
+        minuteOfDay: random.between(0, 1439),
+      });
     else if (roll < 0.63) await this.#cancel();
     else if (roll < 0.65) await this.#stopOrGoOn(vm);
     else await this.#work(random.between(5, 120));
@@ -169,7 +201,8 @@ export class History {
     const roll = random.next();
     if (roll < 0.55) await this.#world.disks.write(url, start, Buffer.alloc(end - start, random.between(0, 5)));
     else if (roll < 0.85) await this.#world.disks.clear(url, { start, end });
-    else await this.#world.disks.resize(url, random.between(1, (MOST_BLOCKS * BLOCK_BYTES) / SECTOR_BYTES) * SECTOR_BYTES);
+    else
+      await this.#world.disks.resize(url, random.between(1, (MOST_BLOCKS * BLOCK_BYTES) / SECTOR_BYTES) * SECTOR_BYTES);
   }
 
   /** Disks come, go, come back, are re-created and change their places. */
@@ -210,7 +243,9 @@ export class History {
 
   async #backUp({ key }: Machine): Promise<void> {
     const retainUntil = this.#world.clock.now() + this.#random.between(1, 8) * DAY_MS;
-    await this.#request('backup', () => startBackup(this.#ports, VAULT, key, { kind: 'onDemand', retainUntil }).then(() => this.report.backups++));
+    await this.#request('backup', () =>
+      startBackup(this.#ports, VAULT, key, { kind: 'onDemand', retainUntil }).then(() => this.report.backups++),
+    );
   }
 
   async #time(): Promise<void> {
@@ -224,21 +259,30 @@ export class History {
     const points = await this.#world.points(name);
     if (points.length === 0) return;
     const { point } = this.#random.pick(points);
-    await this.#request('restore', () => startRestore(this.#ports, VAULT, key, point, { accountId: '/x/restored' }).then(() => this.report.restores++));
+    await this.#request('restore', () =>
+      startRestore(this.#ports, VAULT, key, point, { accountId: '/x/restored' }).then(() => this.report.restores++),
+    );
   }
 
   async #cancel(): Promise<void> {
-    const running = (await this.#jobs()).filter(({ status, operation }) => status === 'InProgress' && operation !== 'Merge');
+    const running = (await this.#jobs()).filter(
+      ({ status, operation }) => status === 'InProgress' && operation !== 'Merge',
+    );
     if (running.length === 0) return;
     const { jobId } = this.#random.pick(running);
-    await this.#request('cancel', () => cancelJob(this.#ports, { vault: VAULT, jobId }).then(() => this.report.cancels++));
+    await this.#request('cancel', () =>
+      cancelJob(this.#ports, { vault: VAULT, jobId }).then(() => this.report.cancels++),
+    );
   }
 
   async #stopOrGoOn(vm: Machine): Promise<void> {
     const { protectionState, vmResourceId: resourceId } = await this.#item(vm);
     if (protectionState === 'ProtectionStopped') {
-      await this.#request('resume', () => protect(this.#ports, VAULT, { resourceId, resourceGroup: 'app', vmName: vm.name }, 'nightly'));
-    } else await this.#request('stop', () => stopProtection(this.#ports, VAULT, vm.key).then(() => this.report.stops++));
+      await this.#request('resume', () =>
+        protect(this.#ports, VAULT, { resourceId, resourceGroup: 'app', vmName: vm.name }, 'nightly'),
+      );
+    } else
+      await this.#request('stop', () => stopProtection(this.#ports, VAULT, vm.key).then(() => this.report.stops++));
   }
 
   async #loseSnapshot(vm: Machine): Promise<void> {
@@ -281,7 +325,8 @@ export class History {
     const due = this.#world.queue.due();
     if (due.length === 0) {
       const next = this.#world.queue.waiting()[0];
-      if (next !== undefined && this.#running.length === 0) this.#world.clock.advance(next.dueMs - this.#world.clock.now());
+      if (next !== undefined && this.#running.length === 0)
+        this.#world.clock.advance(next.dueMs - this.#world.clock.now());
       return;
     }
     // Mostly in order, sometimes not: queues promise nothing.
@@ -291,7 +336,9 @@ export class History {
 
   async #begin(message: QueuedMessage): Promise<void> {
     const work = message.deliveries > MOST_DELIVERIES ? giveUp : runStep;
-    const task = await this.#scheduler.begin(`${message.step.step}#${message.id}`, () => work(this.#ports, message.step));
+    const task = await this.#scheduler.begin(`${message.step.step}#${message.id}`, () =>
+      work(this.#ports, message.step),
+    );
     this.#running.push({ task, message });
     if (message.step.step === 'plan-merge') this.report.merges++;
   }
@@ -374,7 +421,8 @@ export class History {
     for (const vm of this.#machines) {
       const { itemId } = await this.#item(vm);
       const points = newestRecord(this.#blobs(), itemId).points.map(({ point }) => point);
-      if (points.some((point, i) => i > 0 && point <= points[i - 1]!)) throw new Error(`record with points ${points.join(', ')}`);
+      if (points.some((point, i) => i > 0 && point <= points[i - 1]!))
+        throw new Error(`record with points ${points.join(', ')}`);
       namedIn(this.#blobs(), itemId);
     }
   }
@@ -387,15 +435,20 @@ export class History {
     const jobs = await this.#jobs();
     for (const row of jobs) {
       if (!ENDED.has(row.status)) throw new Error(`job ${row.operation} is ${row.status}`);
-      if (row.errors.some(({ code }) => code === 'InternalError')) throw new Error(`job failed: ${JSON.stringify(row.errors)}`);
+      if (row.errors.some(({ code }) => code === 'InternalError'))
+        throw new Error(`job failed: ${JSON.stringify(row.errors)}`);
     }
     for (const vm of this.#machines) {
       const { itemId, ...item } = await this.#item(vm);
-      const held = [item.activeJob, item.mergeJob, item.leaving, ...item.pins.map(({ point }) => point)].filter((each) => each !== undefined);
+      const held = [item.activeJob, item.mergeJob, item.leaving, ...item.pins.map(({ point }) => point)].filter(
+        (each) => each !== undefined,
+      );
       if (held.length > 0) throw new Error(`item ${itemId} is held by ${held.join(', ')}`);
       const sets = new Map<PointId, SnapshotSet>();
-      for (const job of jobs) if (job.itemId === itemId && job.operation === 'Backup' && job.set !== undefined) sets.set(job.point!, job.set);
-      for (const job of jobs) if (job.itemId === itemId && job.operation === 'Restore') await this.#checkRestore(job, sets.get(job.point!)!);
+      for (const job of jobs)
+        if (job.itemId === itemId && job.operation === 'Backup' && job.set !== undefined) sets.set(job.point!, job.set);
+      for (const job of jobs)
+        if (job.itemId === itemId && job.operation === 'Restore') await this.#checkRestore(job, sets.get(job.point!)!);
       const left = leftovers(this.#blobs(), itemId);
       if (left.length > 0) throw new Error(`left over: ${left.join(', ')}`);
       await this.#checkSnapshots(vm, itemId);
@@ -412,14 +465,17 @@ export class History {
     }
     for (const disk of this.#world.disks.urls().filter((each) => each.includes('/vhds/'))) {
       for await (const { url, id, tags } of this.#world.ports.snapshots.list(disk)) {
-        if (tags['item'] === itemId && !owned.has(`${url}?${id}`)) throw new Error(`snapshot ${id} of ${url} is left over: ${JSON.stringify(tags)}`);
+        if (tags['item'] === itemId && !owned.has(`${url}?${id}`))
+          throw new Error(`snapshot ${id} of ${url} is left over: ${JSON.stringify(tags)}`);
       }
     }
   }
 
   /** What a restore of the history has made: every byte, or nothing. */
   async #checkRestore(job: JobRow, set: SnapshotSet): Promise<void> {
-    const made = this.#world.disks.urls().filter((url) => url.startsWith(`${job.restore!.containerUrl}/`) && url.endsWith('.vhd'));
+    const made = this.#world.disks
+      .urls()
+      .filter((url) => url.startsWith(`${job.restore!.containerUrl}/`) && url.endsWith('.vhd'));
     if (job.status !== 'Completed') {
       if (made.length > 0) throw new Error(`a restore that is ${job.status} has left ${made.join(', ')}`);
       return;
@@ -429,11 +485,13 @@ export class History {
 
   async #compare(urls: readonly string[], set: SnapshotSet, what: string): Promise<void> {
     const { disks } = this.#world;
-    if (urls.length !== set.disks.length) throw new Error(`${what} has made ${urls.length} disks of ${set.disks.length}`);
+    if (urls.length !== set.disks.length)
+      throw new Error(`${what} has made ${urls.length} disks of ${set.disks.length}`);
     for (const [i, { url, snapshot, name }] of set.disks.entries()) {
       const restored = urls.find((made) => made.endsWith(`/${name}.vhd`)) ?? urls[i]!;
       const bytes = await disks.read(restored, { start: 0, end: disks.sizeBytes(restored) });
-      if (Buffer.compare(bytes, this.#images.get(`${url}?${snapshot}`)!) !== 0) throw new Error(`${what}: disk ${name} differs`);
+      if (Buffer.compare(bytes, this.#images.get(`${url}?${snapshot}`)!) !== 0)
+        throw new Error(`${what}: disk ${name} differs`);
     }
   }
 
@@ -448,7 +506,9 @@ export class History {
     const records = [...this.#blobs()]
       .filter(([name]) => name.startsWith(`v1/items/${itemId}/chain/`))
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([, { body }]) => JSON.parse(Buffer.from(body).toString()) as { kind: string; points: { point: PointId }[] });
+      .map(
+        ([, { body }]) => JSON.parse(Buffer.from(body).toString()) as { kind: string; points: { point: PointId }[] },
+      );
     for (const { kind, points } of records) {
       if (kind !== 'backup') continue;
       const point = points.at(-1)!.point;
@@ -457,7 +517,12 @@ export class History {
         const chain = chains.get(disk) ?? [];
         chains.set(disk, chain);
         const base = chain.findLastIndex((image) => before.has(image.point));
-        chain.push({ point, bytes: this.#images.get(`${url}?${snapshot}`)!, base: base < 0 ? undefined : base, live: live.has(point) });
+        chain.push({
+          point,
+          bytes: this.#images.get(`${url}?${snapshot}`)!,
+          base: base < 0 ? undefined : base,
+          live: live.has(point),
+        });
       }
     }
     const expected = [...chains.values()].reduce((sum, chain) => sum + storedBlocks(chain), 0);
@@ -469,7 +534,8 @@ export class History {
     const world = this.#world;
     for (const { point, set, instant, vault } of await world.points(name)) {
       if (vault !== 'Valid') continue;
-      if (instant === 'Valid') for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+      if (instant === 'Valid')
+        for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
       const { job } = await world.restore(name, point);
       if (job.status !== 'Completed') throw new Error(`point ${point} does not restore: ${JSON.stringify(job.errors)}`);
       await this.#checkRestore(job, sets.get(point)!);

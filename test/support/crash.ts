@@ -27,7 +27,8 @@ export class CrashGate implements Gate {
     if (this.calls !== this.at || this.#struck) return;
     this.#struck = true;
     if (this.moment === 'after') this.#die(call);
-    if (this.moment === 'lost') throw new BackupError('StorageUnavailable', `the answer to call ${this.at} (${call}) was lost`);
+    if (this.moment === 'lost')
+      throw new BackupError('StorageUnavailable', `the answer to call ${this.at} (${call}) was lost`);
   }
 
   revive(): void {

@@ -37,7 +37,8 @@ function gated<Port extends object>(port: Port, name: string, gate: Gate): Port 
       const call = `${name}.${method}`;
       return (...args: unknown[]) => {
         const listing = isListing(call);
-        if (listing) return gatedListing(() => Reflect.apply(found, target, args) as AsyncIterable<unknown>, call, gate);
+        if (listing)
+          return gatedListing(() => Reflect.apply(found, target, args) as AsyncIterable<unknown>, call, gate);
         return (async () => {
           await gate.before(call);
           const result: unknown = await (Reflect.apply(found, target, args) as Promise<unknown>);

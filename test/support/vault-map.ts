@@ -13,13 +13,18 @@ type Blobs = ReadonlyMap<string, Pick<StoredBlob, 'body'>>;
 
 /** The newest chain record of an item, by default of the only one in the container. */
 export function newestRecord(blobs: Blobs, item = ''): ChainRecord {
-  const name = [...blobs.keys()].filter((each) => each.includes(`${item}/chain/`)).sort().at(-1)!;
+  const name = [...blobs.keys()]
+    .filter((each) => each.includes(`${item}/chain/`))
+    .sort()
+    .at(-1)!;
   return decodeDocument(name, blobs.get(name)!.body, chainRecord);
 }
 
 /** The manifests that the newest record names, in snapshot order. */
 export function liveManifests(blobs: Blobs, item?: string): Manifest[] {
-  return newestRecord(blobs, item).points.map((entry) => decodeDocument(entry.manifest, blobs.get(entry.manifest)!.body, manifest, entry.sha256));
+  return newestRecord(blobs, item).points.map((entry) =>
+    decodeDocument(entry.manifest, blobs.get(entry.manifest)!.body, manifest, entry.sha256),
+  );
 }
 
 /** A stored block: its number on the disk and its hash. */

@@ -102,7 +102,14 @@ const MOST_DELIVERIES = 5;
 const same = (ports: Ports): Ports => ports;
 
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
-  const { regionBytes = 4 * BLOCK_BYTES, diff = 'exact', wrap = same, wrapHandlers = same, onFailure, onTheSpotBytes = 0 } = options;
+  const {
+    regionBytes = 4 * BLOCK_BYTES,
+    diff = 'exact',
+    wrap = same,
+    wrapHandlers = same,
+    onFailure,
+    onTheSpotBytes = 0,
+  } = options;
   const clock = new ManualClock();
   const queue = memoryQueue(clock);
   const disks = memoryDisks({ clock, diff });
@@ -120,8 +127,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     operations: memoryTable({ schema: operationRow }),
   };
   let named = 0;
-  const hex = (digits: number): string =>
-    createHash('sha256').update(`${named++}`).digest('hex').slice(0, digits);
+  const hex = (digits: number): string => createHash('sha256').update(`${named++}`).digest('hex').slice(0, digits);
   const ports = wrap({
     vaults,
     snapshots: disks.snapshots,

@@ -1,0 +1,29 @@
+import type { z } from 'zod';
+import type { JobRow } from '../catalog/catalog.ts';
+import { type JobId, attemptId } from '../domain/ids.ts';
+import type { VaultContainer } from '../vault/vault-container.ts';
+import { type JobAddress, runningJob } from './jobs.ts';
+import { readPlan } from './plans.ts';
+import type { Ports } from './ports.ts';
+import { openVault } from './vault-of.ts';
+
+/** What a step of a planned job works with. */
+export interface OpenPlan<Plan> {
+  readonly address: JobAddress;
+  readonly job: JobRow;
+  readonly container: VaultContainer;
+  readonly plan: Plan;
+}
+
+/** Opens the plan that a message belongs to; undefined when its job has ended or has another plan: then there is nothing to do. */
+export async function openPlan<Plan>(
+  ports: Ports,
+  step: { vault: string; jobId: string; attempt: string },
+  schema: z.ZodType<Plan>,
+): Promise<OpenPlan<Plan> | undefined> {
+  const address = { vault: step.vault, jobId: step.jobId as JobId };
+  const job = await runningJob(ports, address, step.attempt);
+  if (job === undefined) return undefined;
+  const { container } = await openVault(ports, step.vault);
+  return { address, job, container, plan: await readPlan(container, job.itemId, attemptId(step.attempt), schema) };
+}
