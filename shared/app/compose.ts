@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { TokenCredential } from '@azure/identity';
-import { StorageSharedKeyCredential } from '@azure/storage-blob';
+import { BlobServiceClient, type StorageSharedKeyCredential } from '@azure/storage-blob';
 import type { z } from 'zod';
 import { azureTable } from '../catalog/azure-tables.ts';
 import {
@@ -84,17 +84,11 @@ function vaultContainers(setting: StorageSetting, credential: TokenCredential): 
   if ('account' in setting) {
     return azureVaultContainers({ blobServiceUrl: `https://${setting.account}.blob.core.windows.net`, credential });
   }
-  const parts = new Map(
-    setting.connection
-      .split(';')
-      .map((part): [string, string] => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)]),
-  );
-  const [url, name, key] = [parts.get('BlobEndpoint'), parts.get('AccountName'), parts.get('AccountKey')];
-  if (url === undefined || name === undefined || key === undefined) {
-    throw new BackupError(
-      'SettingInvalid',
-      'the connection string of the vault account needs BlobEndpoint, AccountName and AccountKey',
-    );
+  try {
+    const { url, credential: key } = BlobServiceClient.fromConnectionString(setting.connection);
+    return azureVaultContainers({ blobServiceUrl: url, credential: key as StorageSharedKeyCredential });
+  } catch (cause) {
+    // The text itself holds a key and is not repeated.
+    throw new BackupError('SettingInvalid', 'the connection string of the vault account cannot be read', { cause });
   }
-  return azureVaultContainers({ blobServiceUrl: url, credential: new StorageSharedKeyCredential(name, key) });
 }
