@@ -1,5 +1,5 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
-import type { SourceDisk } from '../disk/disk-snapshots.ts';
+import type { DiskSnapshot, SourceDisk } from '../disk/disk-snapshots.ts';
 import type { AttachedDisk, VirtualMachine } from '../compute/compute.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type DiskId, type JobId, type PointId, attemptId, diskId } from '../domain/ids.ts';
@@ -76,7 +76,7 @@ async function takeSet(
   const whole = taken.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   const times = whole.map(({ takenAtMs }) => takenAtMs);
   if (failure !== undefined || Math.max(...times) - Math.min(...times) > SET_MS) {
-    await discardSet(ports, disks, attempt);
+    await discardSet(ports, disks, attempt, (await readJob(ports, address))?.set);
     throw new BackupError(
       'SnapshotSetIncomplete',
       failure === undefined
@@ -182,18 +182,26 @@ async function record(
           }),
         },
   );
-  if (recorded === undefined) await discardSet(ports, disks, set.attempt);
   const standing = recorded ?? (await readJob(ports, address));
+  if (recorded === undefined) await discardSet(ports, disks, set.attempt, standing?.set);
   if (standing?.status !== 'InProgress' || standing.set === undefined) return undefined;
   await discardStrays(ports, standing, standing.set);
   return standing.set;
 }
 
-/** Deletes the snapshots of one attempt. */
-async function discardSet(ports: Ports, disks: readonly DescribedDisk[], attempt: string): Promise<void> {
+/**
+ * Deletes the snapshots of one attempt, but none that stands in the job's set: storage that tells time to the millisecond can give
+ * twins the same one.
+ */
+async function discardSet(
+  ports: Ports,
+  disks: readonly DescribedDisk[],
+  attempt: string,
+  standing: SnapshotSet | undefined,
+): Promise<void> {
   for (const { source } of disks) {
     for await (const snapshot of ports.snapshots.list(source.url)) {
-      if (snapshot.tags['attempt'] === attempt) await ports.snapshots.remove(snapshot);
+      if (snapshot.tags['attempt'] === attempt && !isIn(standing, snapshot)) await ports.snapshots.remove(snapshot);
     }
   }
 }
@@ -202,10 +210,14 @@ async function discardSet(ports: Ports, disks: readonly DescribedDisk[], attempt
 async function discardStrays(ports: Ports, job: JobRow, set: SnapshotSet): Promise<void> {
   for (const disk of set.disks) {
     for await (const snapshot of ports.snapshots.list(disk.url)) {
-      if (snapshot.tags['job'] === job.jobId && snapshot.tags['attempt'] !== set.attempt)
-        await ports.snapshots.remove(snapshot);
+      const isStray = snapshot.tags['job'] === job.jobId && snapshot.tags['attempt'] !== set.attempt;
+      if (isStray && !isIn(set, snapshot)) await ports.snapshots.remove(snapshot);
     }
   }
+}
+
+function isIn(set: SnapshotSet | undefined, { url, id }: DiskSnapshot): boolean {
+  return set?.disks.some((disk) => disk.url === url && disk.snapshot === id) ?? false;
 }
 
 async function insertPoint(
