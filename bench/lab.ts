@@ -6,6 +6,7 @@ import { blobEndpoint, connectionString, loadAccounts } from '../local/storage/a
 import { type StorageServer, startStorage } from '../local/storage/server.ts';
 import { compose } from '../shared/app/compose.ts';
 import type { VirtualMachine } from '../shared/compute/compute.ts';
+import { PRODUCTION_LAYOUT } from '../shared/domain/layout.ts';
 import { PRODUCTION_GEOMETRY } from '../shared/domain/units.ts';
 import type { Ports } from '../shared/services/ports.ts';
 import type { VaultContainer } from '../shared/vault/vault-container.ts';
@@ -55,7 +56,12 @@ export async function startLab(inFlight: number): Promise<Lab> {
     {
       geometry: PRODUCTION_GEOMETRY,
       sweepGraceSeconds: 86_400,
+      verifyNightlyBytes: 0,
+      drillAccount: undefined,
+      cleanUpSeconds: 21_600,
+      cleanUpBytes: 2 ** 38,
       onTheSpotBytes: 64 * 1024 * 1024,
+      layout: PRODUCTION_LAYOUT,
       deleteGraceSeconds: 60,
       appStorage: { connection: app },
       vaultStorage: { connection: app },

@@ -45,6 +45,7 @@ export function createInvoker(options: {
 
   const invoke: Invoker['invoke'] = async (fn, input, triggerMetadata) => {
     const { name } = fn.metadata;
+    const invocationId = randomUUID();
     const startedAt = performance.now();
     const elapsed = () => `${Math.round(performance.now() - startedAt)} ms`;
     const { promise: abandoned, reject } = Promise.withResolvers<never>();
@@ -58,13 +59,15 @@ export function createInvoker(options: {
             reject(error);
             onTimeout(error);
           }, timeoutMs);
+    log.write('information', `Function.${name}`, name, `executing (${invocationId})`);
     try {
-      const run = runOnce(app, appHookData, log, fn, input, triggerMetadata);
+      const run = runOnce(invocationId, app, appHookData, log, fn, input, triggerMetadata);
       const response = await Promise.race([run, abandoned]);
-      log.write('information', `Function.${name}`, name, `succeeded in ${elapsed()}`);
+      log.write('information', `Function.${name}`, name, `succeeded in ${elapsed()} (${invocationId})`);
       return response;
     } catch (error) {
-      log.write('error', `Function.${name}`, name, `failed after ${elapsed()}: ${failureText(error)}`);
+      const failed = `failed after ${elapsed()} (${invocationId})`;
+      log.write('error', `Function.${name}`, name, `${failed}: ${failureText(error)}`);
       if (error instanceof Error) log.write('debug', `Function.${name}`, name, String(error.stack));
       throw error;
     } finally {
@@ -98,6 +101,7 @@ export function createInvoker(options: {
 
 /** One run by the worker's order: arguments, preInvocation hooks, handler, postInvocation hooks, response. */
 async function runOnce(
+  invocationId: string,
   app: AppRegistry,
   appHookData: Record<string, unknown>,
   log: HostLog,
@@ -109,10 +113,10 @@ async function runOnce(
   const hookData = {};
   let invocationContext: unknown;
   const core: CoreInvocationContext = {
-    invocationId: randomUUID(),
+    invocationId,
     metadata,
     request: {
-      invocationId: '',
+      invocationId,
       functionId: metadata.functionId ?? metadata.name,
       inputData: [input],
       triggerMetadata: { ...triggerMetadata, sys: systemMetadata(metadata.name) },
@@ -130,8 +134,6 @@ async function runOnce(
       );
     },
   };
-  core.request.invocationId = core.invocationId;
-
   if (app.programmingModel === undefined) throw new Error('no programming model is registered');
   const model = await app.programmingModel.getInvocationModel(core);
   const { context, inputs } = await model.getArguments();

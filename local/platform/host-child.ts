@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { HostOptions } from '../host/host.ts';
 import { EXIT_BAD_APP, type FromHost, type ToHost } from '../host/messages.ts';
@@ -29,13 +30,24 @@ export interface HostEnd {
   readonly signal: string | null;
 }
 
+/** Hears each line that the host of that process id prints; a host has ended only when its last line has been heard. */
+export type HostOutput = (line: string, pid: number) => void;
+
 /**
- * Starts a host with exactly the environment `env` and resolves when its triggers run.
+ * Starts a host with exactly the environment `env` and resolves when its triggers run. What it prints goes to this process's
+ * own output, or to `output`.
  * @throws PlatformError with the reason when the app or its settings cannot be served
  */
-export async function startHostChild(options: HostOptions, env: NodeJS.ProcessEnv): Promise<HostChild> {
-  const child = fork(PROGRAM, [], { env, execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-  const ended = once(child, 'exit').then(([code, signal]): HostEnd => ({ code, signal }));
+export async function startHostChild(
+  options: HostOptions,
+  env: NodeJS.ProcessEnv,
+  output?: HostOutput,
+): Promise<HostChild> {
+  const printed = output === undefined ? 'inherit' : 'pipe';
+  const child = fork(PROGRAM, [], { env, execArgv: [], stdio: ['ignore', printed, printed, 'ipc'] });
+  const ended = once(child, 'close').then(([code, signal]): HostEnd => ({ code, signal }));
+  for (const stream of [child.stdout, child.stderr])
+    if (stream !== null) createInterface(stream).on('line', (line) => output?.(line, child.pid as number));
   const pending = new Map<number, PromiseWithResolvers<number>>();
   const port = await ready(child, ended, options);
 

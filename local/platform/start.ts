@@ -11,7 +11,7 @@ import type { Endpoints } from './endpoints.ts';
 import { PlatformError } from './errors.ts';
 import { writeFileAtomic } from './files.ts';
 import { openFront, type Front, type Handler } from './front.ts';
-import { startHostChild, superviseHost, type SupervisedHost } from './host-child.ts';
+import { type HostOutput, startHostChild, superviseHost, type SupervisedHost } from './host-child.ts';
 import { DEFAULT_LOCATION, hostEnvironment } from './host-env.ts';
 import { clockHandler } from './local-clock.ts';
 import { guardLocalPaths, noSuchLocalPath } from './local-paths.ts';
@@ -35,6 +35,8 @@ export interface PlatformOptions {
   readonly appDir?: string;
   /** Where a line about something unexpected goes. Default: standard output. */
   readonly say?: (line: string) => void;
+  /** Hears what the Functions hosts print. Default: this process's own output. */
+  readonly output?: HostOutput;
 }
 
 export interface Platform {
@@ -69,7 +71,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
 
 /** Starts the parts one after another; `started` learns how to undo each of them. */
 async function start(options: PlatformOptions, started: AsyncDisposableStack): Promise<Platform> {
-  const { say = console.log, env = {} } = options;
+  const { say = console.log, env = {}, output } = options;
   const appDir = resolve(options.appDir ?? PROJECT);
   const folder = dataFolder(options.dataDir);
   started.defer(lockFolder(folder));
@@ -144,7 +146,10 @@ async function start(options: PlatformOptions, started: AsyncDisposableStack): P
     timerStatusFile,
     keys: { functionKey, masterKey },
   };
-  const supervised = await superviseHost(() => startHostChild(hostOptions, { ...process.env, ...hostEnv }), say);
+  const supervised = await superviseHost(
+    () => startHostChild(hostOptions, { ...process.env, ...hostEnv }, output),
+    say,
+  );
   host = supervised;
   started.defer(() => supervised.stop());
 

@@ -4,7 +4,7 @@ import { dataFolder, folderHolder } from './data-folder.ts';
 import { parseJoined, readEndpoints } from './endpoints.ts';
 import { PlatformError } from './errors.ts';
 import { readFileIfAny } from './files.ts';
-import { startHostChild, superviseHost, type SupervisedHost } from './host-child.ts';
+import { type HostOutput, startHostChild, superviseHost, type SupervisedHost } from './host-child.ts';
 
 /** What a running platform leaves in its data folder for workers that join. */
 export interface JoinFile {
@@ -33,6 +33,8 @@ export interface WorkerOptions {
   readonly dataDir: string;
   /** More settings for this host alone. */
   readonly env?: Record<string, string>;
+  /** Hears what the host prints. Default: this process's own output. */
+  readonly output?: HostOutput;
 }
 
 /**
@@ -71,7 +73,7 @@ export function platformGone(dataDir: string): Promise<void> {
   return promise;
 }
 
-function startWorkerHost({ dataDir, env = {} }: WorkerOptions) {
+function startWorkerHost({ dataDir, env = {}, output }: WorkerOptions) {
   const folder = dataFolder(dataDir);
   readEndpoints(folder.endpointsFile);
   const text = readFileIfAny(folder.hostEnvFile);
@@ -80,5 +82,5 @@ function startWorkerHost({ dataDir, env = {} }: WorkerOptions) {
   const joined = parseJoined(folder.hostEnvFile, text, joinFile);
   const own = process.env['STRATA_LOG'];
   const log = own === undefined ? {} : { STRATA_LOG: own };
-  return startHostChild(joined.hostOptions, { ...process.env, ...joined.env, ...log, ...env });
+  return startHostChild(joined.hostOptions, { ...process.env, ...joined.env, ...log, ...env }, output);
 }

@@ -15,7 +15,10 @@ import {
   vaultRow,
 } from '../catalog/catalog.ts';
 import type { CatalogTable } from '../catalog/catalog-table.ts';
+import { cleanUpReportRow, cleanUpRow } from '../catalog/clean-up-row.ts';
+import { checkRow, findingRow } from '../catalog/finding-row.ts';
 import { operationRow } from '../catalog/operation-row.ts';
+import { reportRow } from '../catalog/report-row.ts';
 import { azureCompute } from '../compute/azure-compute.ts';
 import { pageBlobSnapshots } from '../disk/page-blob-snapshots.ts';
 import { pageBlobTargets } from '../disk/page-blob-targets.ts';
@@ -76,6 +79,11 @@ function catalog(setting: StorageSetting, credential: TokenCredential): Catalog 
     openJobs: table('strataOpenJobs', openJobRow),
     units: table('strataUnits', unitRow),
     marks: table('strataMarks', markRow),
+    findings: table('strataFindings', findingRow),
+    checks: table('strataChecks', checkRow),
+    reports: table('strataReports', reportRow),
+    cleanUps: table('strataCleanUps', cleanUpRow),
+    cleanUpReports: table('strataCleanUpReports', cleanUpReportRow),
     operations: table('strataOperations', operationRow),
   };
 }

@@ -1,4 +1,5 @@
 import { BackupError } from '../domain/errors.ts';
+import { PRODUCTION_LAYOUT } from '../domain/layout.ts';
 import { PRODUCTION_GEOMETRY } from '../domain/units.ts';
 import type { Settings } from '../services/ports.ts';
 import { parseStorageAccounts, type StorageAccount } from './credentials.ts';
@@ -58,14 +59,26 @@ function wholeNumber(env: Env, name: string, fallback: number, least: number, mo
   );
 }
 
+/** By default the app's own account. */
+function drillAccount(env: Env): string | undefined {
+  const own =
+    /(?:^|;)AccountName=([^;]+)/i.exec(env['AzureWebJobsStorage'] ?? '')?.[1] ?? env['AzureWebJobsStorage__accountName'];
+  return env['STRATA_DRILL_ACCOUNT'] || own || undefined;
+}
+
 /** Reads the settings of a process. @throws BackupError SettingInvalid naming setting, value and bound */
 export function parseConfig(env: Env): Config {
   const tenant = env['STRATA_TENANT_ID'] ?? '';
   return {
     geometry: PRODUCTION_GEOMETRY,
+    layout: PRODUCTION_LAYOUT,
     deleteGraceSeconds: wholeNumber(env, 'STRATA_DELETE_GRACE_SECONDS', 3600, 0, 604_800),
     onTheSpotBytes: wholeNumber(env, 'STRATA_ON_THE_SPOT_MIB', 64, 0, 1024) * 1_048_576,
     sweepGraceSeconds: wholeNumber(env, 'STRATA_SWEEP_GRACE_SECONDS', 86_400, 0, 2_592_000),
+    verifyNightlyBytes: wholeNumber(env, 'STRATA_VERIFY_NIGHTLY_MIB', 1024, 0, 1_048_576) * 1_048_576,
+    drillAccount: drillAccount(env),
+    cleanUpSeconds: wholeNumber(env, 'STRATA_CLEAN_UP_SECONDS', 21_600, 60, 86_400),
+    cleanUpBytes: wholeNumber(env, 'STRATA_CLEAN_UP_GIB', 256, 0, 1_048_576) * 1_073_741_824,
     appStorage: storageSetting(env, 'AzureWebJobsStorage', 'AzureWebJobsStorage__accountName'),
     vaultStorage: storageSetting(env, 'STRATA_VAULT_STORAGE', 'STRATA_VAULT_STORAGE__accountName'),
     accounts: parseStorageAccounts(env['STRATA_STORAGE_ACCOUNTS']),

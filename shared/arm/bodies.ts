@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ErrorCode } from '../domain/errors.ts';
+import { pointId } from '../domain/ids.ts';
 import { FieldsError } from './errors.ts';
 
 /*
@@ -212,7 +213,26 @@ export type RestoreBody = z.infer<typeof restoreBody>;
 
 export const backupStatusBody = z.object({ resourceType: oneOf('VM'), resourceId: z.string() });
 
+/** What is verified: one item or all, how much of it is read in depth, and the point whose restore is tried. */
+export const verifyBody = z
+  .strictObject({
+    item: optional(z.string().min(1).max(200)),
+    deepBytes: optional(z.int('expected a whole number of bytes').nonnegative()),
+    deepPercent: optional(z.number().min(0).max(100)),
+    drill: optional(
+      z.union([z.literal('latest'), z.string().regex(/^\d{17}$/)], 'expected latest, or the 17 digits of a recovery point')
+        .transform((text) => (text === 'latest' ? text : pointId(text))),
+    ),
+  })
+  .refine(({ deepBytes, deepPercent }) => deepBytes === undefined || deepPercent === undefined, {
+    path: ['deepPercent'],
+    error: 'expected deepBytes or deepPercent, not both',
+  });
+
 export const backupNowBody = z.strictObject({ vaultId: z.string(), vmId: z.string(), expiry: optional(utcTime) });
+
+/** Which container a vault's tables are rebuilt from; asked for only where more than one says that it is the vault's. */
+export const rebuildBody = z.object({ container: optional(z.string().min(1).max(63)) });
 
 /** `value` as `schema` shapes it. @throws FieldsError of `code`, naming each field that does not fit and what would */
 export function parseBody<Schema extends z.ZodType>(

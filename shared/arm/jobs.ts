@@ -1,7 +1,7 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { BackupError } from '../domain/errors.ts';
 import type { JobId } from '../domain/ids.ts';
-import { readJob } from '../services/jobs.ts';
+import { isHousekeeping, readJob } from '../services/jobs.ts';
 import { cancelJob } from '../services/watch.ts';
 import { resourceNotFound } from './errors.ts';
 import { type Filter, oneOf, parseFilter, timeOf } from './filter.ts';
@@ -16,7 +16,7 @@ import { type FoundVault, theVault, type VaultCall, listLink } from './vaults.ts
 
 type JobCall = Call<'subscription' | 'group' | 'vault' | 'job'>;
 
-/** The test that a jobs filter puts to a row. Merge is Strata's own work and is never shown. */
+/** The test that a jobs filter puts to a row. Strata's own work is never shown. */
 export function jobFilter(filter: Filter): (row: JobRow) => boolean {
   const status = oneOf(filter, 'status', JOB_STATUSES);
   const operation = oneOf(filter, 'operation', JOB_OPERATIONS);
@@ -27,7 +27,7 @@ export function jobFilter(filter: Filter): (row: JobRow) => boolean {
   if (from > until)
     throw new BackupError('InvalidRequest', '$filter: startTime is after endTime', { target: '$filter' });
   return (row) =>
-    row.operation !== 'Merge' &&
+    !isHousekeeping(row) &&
     management === VM_MANAGEMENT &&
     (status === undefined || statusOf(row) === status) &&
     (operation === undefined || row.operation === operation) &&
@@ -53,7 +53,7 @@ export async function listJobs(call: VaultCall): Promise<ArmAnswer> {
 async function theJob(call: JobCall): Promise<{ vault: FoundVault; row: JobRow }> {
   const vault = await theVault(call);
   const row = await readJob(call.ports, { vault: vault.key, jobId: call.params.job.toLowerCase() as JobId });
-  if (row !== undefined && row.operation !== 'Merge') return { vault, row };
+  if (row !== undefined && !isHousekeeping(row)) return { vault, row };
   throw resourceNotFound(`${VAULT_TYPE}/backupJobs`, `${vault.row.name}/${call.params.job}`, vault.row.resourceGroup);
 }
 

@@ -9,6 +9,11 @@ import {
 import { deleteItem, getItem, getItemOperation, getItemOperationResult, listItems, putItem } from './items.ts';
 import { cancel, getJob, getJobOperation, getJobOperationResult, listJobs } from './jobs.ts';
 import { getVaultOperation, getVaultOperationResult } from './operations.ts';
+import { cleanUpNow, getCleanUp, getCleanUpOperation, listCleanUps } from './strata-clean-up.ts';
+import { getCosts } from './strata-costs.ts';
+import { getOwnJob, getOwnOperation, listOwnJobs } from './strata-jobs.ts';
+import { rebuildCatalog } from './strata-rebuild.ts';
+import { listFindings, verifyCall } from './strata-verify.ts';
 import { backup, getPoint, listPoints, restore } from './points.ts';
 import { deletePolicyCall, getPolicy, listPolicies, putPolicyCall } from './policies.ts';
 import { type Route, route } from './route.ts';
@@ -77,4 +82,16 @@ export const ROUTES: readonly Route[] = [
   route('POST', `${JOB}/cancel`, OPERATOR, cancel),
   route('GET', `${JOB}/operationsStatus/{operation}`, READER, getJobOperation),
   route('GET', `${JOB}/operationResults/{operation}`, READER, getJobOperationResult),
+
+  route('GET', `${V}/strata/jobs`, READER, listOwnJobs),
+  route('GET', `${V}/strata/jobs/{job}`, READER, getOwnJob),
+  route('GET', `${V}/strata/operationsStatus/{operation}`, READER, getOwnOperation),
+  route('POST', `${V}/strata/cleanUp`, CONTRIBUTOR, cleanUpNow),
+  route('GET', `${V}/strata/cleanUps`, READER, listCleanUps),
+  route('GET', `${V}/strata/cleanUps/{run}`, READER, getCleanUp),
+  route('GET', `${V}/strata/cleanUps/{run}/operationStatus`, READER, getCleanUpOperation),
+  route('GET', `${V}/strata/costs`, READER, getCosts),
+  route('POST', `${V}/strata/verify`, OPERATOR, verifyCall),
+  route('GET', `${V}/strata/findings`, READER, listFindings),
+  route('POST', `${V}/strata/rebuildCatalog`, CONTRIBUTOR, rebuildCatalog),
 ];

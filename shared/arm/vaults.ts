@@ -48,7 +48,7 @@ export function listLink(call: VaultCall, vault: FoundVault, path: string, skipT
 }
 
 /** What holds of a vault whose maker has not said otherwise. */
-const DEFAULTS = {
+export const VAULT_DEFAULTS = {
   publicNetworkAccess: 'Enabled',
   monitoringSettings: {
     azureMonitorAlertSettings: { alertsForAllJobFailures: 'Disabled' },
@@ -88,7 +88,7 @@ export async function putVaultCall(call: VaultCall): Promise<ArmAnswer> {
     location: regionName(body.location),
     skuName: body.sku?.name ?? 'Standard',
     tags: body.tags ?? {},
-    properties: merged(DEFAULTS, body.properties ?? {}),
+    properties: merged(VAULT_DEFAULTS, body.properties ?? {}),
   });
   return { status: created ? 201 : 200, body: vaultView(row) };
 }

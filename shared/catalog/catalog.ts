@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import type { AttemptId, DiskId, ItemId, JobId, PointId } from '../domain/ids.ts';
 import type { CatalogTable } from './catalog-table.ts';
+import type { CleanUpReportRow, CleanUpRow } from './clean-up-row.ts';
+import type { CheckRow, FindingRow } from './finding-row.ts';
 import type { OperationRow } from './operation-row.ts';
+import type { ReportRow } from './report-row.ts';
 
 /** Branded ids are checked where they are made; rows only carry them. */
 const branded = <Id extends string>(): z.ZodType<Id> => z.string().min(1) as unknown as z.ZodType<Id>;
@@ -70,12 +73,16 @@ export const itemRow = z.object({
   scheduledUntil: timeMs,
   /** The backup that holds the item: sets of snapshots of one item never overlap. */
   activeJob: job.optional(),
-  /** The merge that holds the item: one at a time. */
+  /** The merge or compaction that holds the item: one at a time. */
   mergeJob: job.optional(),
+  /** The verification that is running. */
+  verifyJob: job.optional(),
   lastPoint: point.optional(),
   disks: z.array(knownDisk),
   /** URLs of the disks that last went from `disks`: a dead run may have left snapshots there, and the sweep looks. */
   formerUrls: z.array(z.string()).optional(),
+  /** URLs of disks whose snapshots a rebuild could not list: nothing of them is swept until one could. */
+  unlistedUrls: z.array(z.string()).optional(),
   /** Points that a job reads from. */
   pins: z.array(z.object({ jobId: job, point })),
   /** The point that a merge is taking away: it can no longer be pinned. */
@@ -161,8 +168,8 @@ export type JobError = z.infer<typeof jobError>;
 /** A job. Partition: vault key. Key: job id. */
 export const jobRow = z.object({
   jobId: job,
-  /** Merge is Strata's own and is not listed by the API. */
-  operation: z.enum(['Backup', 'Restore', 'ConfigureBackup', 'DisableBackup', 'Merge']),
+  /** Merge, Compact, Rebuild and Verify are Strata's own and are not listed by the API. */
+  operation: z.enum(['Backup', 'Restore', 'ConfigureBackup', 'DisableBackup', 'Merge', 'Compact', 'Rebuild', 'Verify']),
   status: z.enum(['InProgress', 'Ending', 'Cancelling', 'Completed', 'CompletedWithWarnings', 'Failed', 'Cancelled']),
   /** What an Ending or Cancelling job will be. */
   outcome: z.enum(['Completed', 'CompletedWithWarnings', 'Failed', 'Cancelled']).optional(),
@@ -193,9 +200,36 @@ export const jobRow = z.object({
   errors: z.array(jobError),
   /** Shown to people and clients under the service's field names. */
   bag: z.record(z.string(), z.string()),
+  /** How many bytes a compaction may move. */
+  budgetBytes: z.number().optional(),
   /** What a restore was asked for. */
   restore: z
-    .object({ accountId: z.string(), containerUrl: z.string(), luns: z.array(z.number()).optional() })
+    .object({
+      accountId: z.string(),
+      containerUrl: z.string(),
+      luns: z.array(z.number()).optional(),
+      /** The verify job that tries this restore: its disks are never handed over. */
+      verifyJob: job.optional(),
+      /** When all of a drill had been restored. */
+      restoredAt: timeMs.optional(),
+    })
+    .optional(),
+  /** What a verification was asked for. */
+  verify: z
+    .object({
+      deepBytes: z.number().optional(),
+      deepPercent: z.number().optional(),
+      /** The restore that is tried, by a job of its own: why it could not start, whether its units are on their way, and done. */
+      drill: z
+        .object({
+          point,
+          jobId: job,
+          refused: z.string().optional(),
+          sent: z.boolean().optional(),
+          compared: z.boolean().optional(),
+        })
+        .optional(),
+    })
     .optional(),
 });
 export type JobRow = z.infer<typeof jobRow>;
@@ -204,8 +238,8 @@ export type JobRow = z.infer<typeof jobRow>;
 export const openJobRow = z.object({ startedAt: timeMs });
 export type OpenJobRow = z.infer<typeof openJobRow>;
 
-/** Marks a finished unit of a restore. Partition: attempt. Key: unit number, padded. */
-export const unitRow = z.object({ bytes: z.number() });
+/** Marks a finished unit of a restore or verification. Partition: attempt. Key: unit number, padded. */
+export const unitRow = z.object({ bytes: z.number(), /** Objects that nobody names. */ leftovers: z.number().optional() });
 export type UnitRow = z.infer<typeof unitRow>;
 
 /** Marks a leftover that a sweep has seen: a blob's name or a snapshot's URL and id. Partition: `<container>|<item id>`. Key: a hash. */
@@ -222,5 +256,10 @@ export interface Catalog {
   readonly openJobs: CatalogTable<OpenJobRow>;
   readonly units: CatalogTable<UnitRow>;
   readonly marks: CatalogTable<MarkRow>;
+  readonly findings: CatalogTable<FindingRow>;
+  readonly checks: CatalogTable<CheckRow>;
+  readonly cleanUps: CatalogTable<CleanUpRow>;
+  readonly cleanUpReports: CatalogTable<CleanUpReportRow>;
   readonly operations: CatalogTable<OperationRow>;
+  readonly reports: CatalogTable<ReportRow>;
 }

@@ -69,6 +69,21 @@ export function subtract(map: ExtentMap, runs: readonly BlockRun[]): Extent[] {
   return kept;
 }
 
+/** The parts of `map` that lie in `runs`. Both ascend; O(map + runs). */
+export function within(map: ExtentMap, runs: readonly BlockRun[]): Extent[] {
+  const kept: Extent[] = [];
+  let next = 0;
+  for (const extent of map) {
+    const end = extent.start + extent.count;
+    while (next < runs.length && runs[next]!.start + runs[next]!.count <= extent.start) next++;
+    for (let i = next; i < runs.length && runs[i]!.start < end; i++) {
+      const run = runs[i]!;
+      kept.push(cut(extent, Math.max(extent.start, run.start), Math.min(end, run.start + run.count)));
+    }
+  }
+  return kept;
+}
+
 /** Joins two maps that have no block in common into one. O(a + b). */
 export function interleave(a: ExtentMap, b: ExtentMap): Extent[] {
   const joined: Extent[] = [];

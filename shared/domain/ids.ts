@@ -25,11 +25,9 @@ function parser(what: string, form: RegExp, expected: string): Parser<never> {
   };
 }
 
-export const itemId: Parser<ItemId> = parser(
-  'an item id',
-  /^[a-z0-9][a-z0-9_.-]{0,79}$/,
-  'lower-case letters, digits, _ . -',
-);
+const ITEM_FORM = /^[a-z0-9][a-z0-9_.-]{0,79}$/;
+export const isItemId = (text: string): text is ItemId => ITEM_FORM.test(text);
+export const itemId: Parser<ItemId> = parser('an item id', ITEM_FORM, 'lower-case letters, digits, _ . -');
 export const diskId: Parser<DiskId> = parser(
   'a disk id',
   /^[a-z0-9][a-z0-9-]{0,39}$/,

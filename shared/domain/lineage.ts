@@ -15,7 +15,7 @@ export interface KnownLineage extends PresentDisk {
 }
 
 /** Lineages that an item remembers: more than a VM can have, and few enough for a property of a table row. */
-const MOST_KNOWN = 80;
+export const MOST_KNOWN = 80;
 
 /**
  * Gives each present disk its id. The same lineage keeps its id; else a disk in the LUN (or the OS role) of a known disk that

@@ -1,55 +1,77 @@
 import type { DiskId, PointId } from './ids.ts';
-import type { DiskLayers, LayerName, LayeredPoint } from './point-stack.ts';
+import type { Layout } from './layout.ts';
+import type { CheckpointName, DiskLayers, LayerName, LayeredPoint } from './point-stack.ts';
 
-/** Two points' layers of one region that become one new layer of point `into`. */
-export interface FoldUnit {
+/** A layer and how many blocks it speaks of. */
+export interface WeighedLayer extends LayerName {
+  readonly dataBlocks: number;
+  readonly clearedBlocks: number;
+}
+
+/** What a successor has of one region after a merge: `kept` by name, and above it the fold of `folded`, where there is any. */
+export interface MergedRegion<Ref extends WeighedLayer> {
   readonly disk: DiskId;
   readonly region: number;
   readonly into: PointId;
   /** Oldest first. */
-  readonly layers: readonly LayerName[];
-  /** Nothing of this region lies below. */
+  readonly kept: readonly Ref[];
+  /** Oldest first; none or at least two. */
+  readonly folded: readonly Ref[];
+  /** Nothing of this region lies below the fold. */
   readonly bottom: boolean;
-}
-
-/** How an expired point goes into its successors. */
-export interface MergeDecision<Ref extends LayerName> {
-  /** Regions that both points changed. */
-  readonly folds: readonly FoldUnit[];
-  /** Regions that only the expired point changed: the successor takes the layer by name, no bytes move. */
-  readonly adoptions: readonly { disk: DiskId; region: number; into: PointId; layers: readonly Ref[] }[];
-  /** Layers of disks that no later point includes: nobody can see them any more. */
-  readonly orphans: readonly { disk: DiskId; region: number; layer: Ref }[];
+  /** The checkpoint that the successor's entry goes on naming: none where layers change. */
+  readonly checkpoint: CheckpointName | undefined;
 }
 
 /**
  * Decides the merge of point `expired` out of `points` (all live ones in snapshot order): per disk into the next point that
- * includes the disk, region by region. The view at every other point stays as it is.
+ * includes the disk, region by region. The view at every other point stays as it is. Layers of disks that no later point includes
+ * go into none. `cannotFold` says of regions that they have to be kept as they are, because a layer is damaged.
  */
-export function decideMerge<Ref extends LayerName>(
+export function decideMerge<Ref extends WeighedLayer>(
   expired: PointId,
   points: readonly LayeredPoint<DiskLayers<Ref>>[],
-): MergeDecision<Ref> {
+  { foldRatio }: Pick<Layout, 'foldRatio'>,
+  cannotFold: (disk: DiskId, region: number) => boolean = () => false,
+): MergedRegion<Ref>[] {
   const at = points.findIndex(({ point }) => point === expired);
   const gone = points[at];
   if (gone === undefined) throw new RangeError(`point ${expired} is not in the chain`);
-  const folds: FoldUnit[] = [];
-  const adoptions: { disk: DiskId; region: number; into: PointId; layers: readonly Ref[] }[] = [];
-  const orphans: { disk: DiskId; region: number; layer: Ref }[] = [];
-  for (const { disk, regions } of gone.disks) {
+  return gone.disks.flatMap(({ disk, regions }) => {
     const next = points.slice(at + 1).find((later) => later.disks.some((own) => own.disk === disk));
-    const nextRegions = new Map(
-      next?.disks.find((own) => own.disk === disk)?.regions.map((own) => [own.region, own.layers]),
-    );
+    if (next === undefined) return [];
+    const newer = new Map(next.disks.find((own) => own.disk === disk)?.regions.map((own) => [own.region, own]));
     const below = regionsOf(disk, points.slice(0, at));
-    for (const { region, layers } of regions) {
-      const newer = nextRegions.get(region);
-      if (next === undefined) orphans.push(...layers.map((layer) => ({ disk, region, layer })));
-      else if (newer === undefined) adoptions.push({ disk, region, into: next.point, layers });
-      else folds.push({ disk, region, into: next.point, layers: [...layers, ...newer], bottom: !below.has(region) });
-    }
+    return regions.map((own): MergedRegion<Ref> => {
+      const { region } = own;
+      const above = newer.get(region);
+      const list = [...own.layers, ...(above?.layers ?? [])];
+      const from = above === undefined || cannotFold(disk, region) ? list.length : foldFrom(list, foldRatio);
+      const checkpoint = from === list.length ? (above?.checkpoint ?? own.checkpoint) : undefined;
+      const bottom = from === 0 && !below.has(region);
+      return {
+        disk,
+        region,
+        into: next.point,
+        kept: list.slice(0, from),
+        folded: list.slice(from),
+        bottom,
+        checkpoint,
+      };
+    });
+  });
+}
+
+/** The index of the oldest layer of `list` that what lies above it has outgrown; the list's length when there is none. */
+function foldFrom(list: readonly WeighedLayer[], foldRatio: number): number {
+  let from = list.length;
+  let above = 0;
+  for (let i = list.length - 1; i >= 0; i--) {
+    const { dataBlocks, clearedBlocks } = list[i]!;
+    if (i < list.length - 1 && dataBlocks + clearedBlocks < foldRatio * above) from = i;
+    above += dataBlocks + clearedBlocks;
   }
-  return { folds, adoptions, orphans };
+  return from;
 }
 
 function regionsOf(disk: DiskId, points: readonly LayeredPoint[]): Set<number> {

@@ -17,6 +17,11 @@ export const vaultDocument = z.object({
   blockBytes: count,
   regionBytes: count,
   createdAt: z.string(),
+  /** The vault's resource: what its tables are rebuilt from. */
+  subscriptionId: z.string(),
+  resourceGroup: z.string(),
+  name: z.string(),
+  location: z.string(),
 });
 export type VaultDocument = z.infer<typeof vaultDocument>;
 
@@ -30,27 +35,42 @@ export const chainRecord = z.object({
   item,
   seq: count,
   /** What this record did. `end` changed nothing: it closes a job that had noted a plan and did not commit it. */
-  kind: z.enum(['start', 'backup', 'merge', 'end', 'state']),
+  kind: z.enum(['start', 'backup', 'merge', 'compact', 'end', 'state', 'rebuild']),
   attempt,
   job: job.nullable(),
   writtenAt: z.string(),
   state: z.enum(['protected', 'stopped']),
+  /** The protected VM. */
+  vm: z.object({ id: z.string(), name: z.string(), resourceGroup: z.string() }),
   /** In snapshot order. */
   points: z.array(recordPoint),
 });
 export type ChainRecord = z.infer<typeof chainRecord>;
 
-/** A layer, named by the point and the attempt that wrote it (disk and region are known where it stands). */
-export const layerRef = z.object({ point, attempt });
+/**
+ * A layer, named by the point and the attempt that wrote it (disk and region are known where it stands). A thin one lies in a slab of
+ * that point and attempt: `bytes` from `offset` on are its file.
+ */
+export const layerRef = z.object({
+  point,
+  attempt,
+  slab: z.object({ number: count, offset: count, bytes: count }).optional(),
+});
 export type LayerRef = z.infer<typeof layerRef>;
 
 const countedLayer = layerRef.extend({
   dataBlocks: count,
   clearedBlocks: count,
-  /** The layer file and its packs. */
+  /** The layer file and its packs; in a slab its share of it: the shares of a slab's layers add up to its size. */
   storedBytes: count,
+  /** The layer file and those frames of its packs that it still uses. */
+  liveBytes: count,
 });
 export type CountedLayer = z.infer<typeof countedLayer>;
+
+/** A checkpoint of the first `depth` layers of a region's stack, whose names hash to `stack`: it counts while they are the same. */
+const checkpointRef = z.object({ attempt, depth: count, stack: z.string() });
+export type CheckpointRef = z.infer<typeof checkpointRef>;
 
 const manifestDisk = z.object({
   disk,
@@ -62,7 +82,7 @@ const manifestDisk = z.object({
   /** The snapshot that this point was read from: only this one may start a diff. */
   snapshot: z.object({ id: z.string(), attempt }),
   /** Own layers by ascending region; within a region the oldest first. */
-  regions: z.array(z.object({ region: count, layers: z.array(countedLayer) })),
+  regions: z.array(z.object({ region: count, layers: z.array(countedLayer), checkpoint: checkpointRef.optional() })),
 });
 
 /** `points/<rp>.<attempt>.json`: what makes a point restorable, together with the points before it. */
@@ -109,6 +129,11 @@ const planDisk = z.object({
 });
 export type PlanDisk = z.infer<typeof planDisk>;
 
+/** A region's view as a plan resolved it: its layers, oldest first, and the checkpoint that stands for the first of them. */
+const regionStack = { region: count, stack: z.array(layerRef), checkpoint: checkpointRef.optional() };
+
+const blockRuns = z.array(z.object({ start: count, count }));
+
 /** What a transfer is going to do. */
 export const transferPlan = z.object({
   format,
@@ -122,8 +147,26 @@ export const transferPlan = z.object({
   base: point.nullable(),
   set: attempt,
   disks: z.array(planDisk),
-  /** Each ends by writing one layer. `disk` counts in `disks`; `stack` is the region's view at the base, oldest first. */
-  units: z.array(z.object({ disk: count, region: count, bytes: count, stack: z.array(layerRef) })),
+  /**
+   * Each ends by writing one object: the layer of its one region, or slab number `slab` with the layers of several. `disk` counts in
+   * `disks`; a region's `stack` is its view at the base.
+   */
+  units: z.array(
+    z.object({
+      disk: count,
+      slab: count.nullable(),
+      regions: z.array(
+        z.object({
+          ...regionStack,
+          bytes: count,
+          /** A checkpoint of the whole stack is written on the way. */
+          writeCheckpoint: z.boolean(),
+          /** Blocks that verify has found damaged: written again even if the source calls them unchanged. `all`: the view is lost. */
+          heal: z.union([z.literal('all'), blockRuns]).optional(),
+        }),
+      ),
+    }),
+  ),
 });
 export type TransferPlan = z.infer<typeof transferPlan>;
 
@@ -137,12 +180,26 @@ export const mergePlan = z.object({
   seq: count,
   /** The expired point. */
   point,
-  /** Each folds `layers` of `region`, oldest first, into one new layer of point `into`. */
-  units: z.array(z.object({ disk, region: count, into: point, layers: z.array(layerRef), bottom: z.boolean() })),
-  /** Each takes its layers from the expired point by name. */
-  adoptions: z.array(z.object({ disk, region: count, into: point, layers: z.array(countedLayer) })),
-  /** Layers of disks that no later point includes. */
-  orphans: z.array(z.object({ disk, region: count, layer: layerRef })),
+  /** What successor `into` has of a region afterwards: `kept` by name, and over it the fold, where a unit makes one. */
+  entries: z.array(
+    z.object({
+      disk,
+      region: count,
+      into: point,
+      kept: z.array(countedLayer),
+      checkpoint: checkpointRef.optional(),
+    }),
+  ),
+  /** Each writes one object: the fold of one region as a layer, or those of several in slab number `slab`. */
+  units: z.array(
+    z.object({
+      disk,
+      into: point,
+      slab: count.nullable(),
+      /** Each folds `layers`, oldest first, into one; with `bottom` nothing lies below. */
+      folds: z.array(z.object({ region: count, layers: z.array(countedLayer), bottom: z.boolean() })),
+    }),
+  ),
 });
 export type MergePlan = z.infer<typeof mergePlan>;
 
@@ -178,6 +235,6 @@ export const restorePlan = z.object({
       source: z.object({ url: z.string(), id: z.string() }).nullable(),
     }),
   ),
-  units: z.array(z.object({ target: count, region: count, bytes: count, stack: z.array(layerRef) })),
+  units: z.array(z.object({ target: count, bytes: count, ...regionStack })),
 });
 export type RestorePlan = z.infer<typeof restorePlan>;

@@ -78,7 +78,7 @@ function encodeMap(layer: Layer): Uint8Array {
  * The layer in the file `name`, its hashes checked.
  * @throws BackupError LayerCorrupt, FormatUnsupported
  */
-export function decodeLayer(name: string, bytes: Uint8Array): Layer {
+export function decodeLayer(name: string, bytes: Uint8Array): Layer & { hashes: Uint8Array } {
   const { layer, stored, hashesAt, hashesDigest } = openLayer(name, bytes);
   const hashes = bytes.subarray(hashesAt);
   if (hashes.length !== stored * HASH_BYTES)

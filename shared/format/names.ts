@@ -6,6 +6,7 @@ import {
   type PointId,
   type RunId,
   attemptId,
+  isItemId,
   pointId,
 } from '../domain/ids.ts';
 
@@ -20,6 +21,15 @@ export const VAULT_NAME = `${ROOT}/vault.json`;
 const item = (id: ItemId): string => `${ROOT}/items/${id}`;
 const disk = (id: ItemId, diskId: DiskId): string => `${item(id)}/disks/${diskId}`;
 const padded = (region: number): string => region.toString().padStart(6, '0');
+
+/** The folder of all items. */
+export const ITEMS_PREFIX = `${ROOT}/items/`;
+
+/** The item whose folder this is; undefined when no item can be called so. */
+export function itemOfFolder(folder: string): ItemId | undefined {
+  const name = folder.slice(ITEMS_PREFIX.length, -1);
+  return folder === `${ITEMS_PREFIX}${name}/` && isItemId(name) ? name : undefined;
+}
 
 export const itemPrefix = (id: ItemId): string => `${item(id)}/`;
 export const chainPrefix = (id: ItemId): string => `${item(id)}/chain/`;
@@ -62,6 +72,15 @@ export function packName(key: LayerKey, run: RunId, n: number): string {
   return `${layersPrefix(key.item, key.disk, key.point)}${padded(key.region)}.${key.attempt}.${run}.${n}.pack`;
 }
 
+/** A slab of the point's folder: several thin regions' layers and frames in one blob. */
+export function slabName(id: ItemId, diskId: DiskId, point: PointId, number: number, attempt: AttemptId): string {
+  return `${layersPrefix(id, diskId, point)}${padded(number)}.${attempt}.slab`;
+}
+
+export function checkpointName(id: ItemId, diskId: DiskId, region: number, attempt: AttemptId): string {
+  return `${disk(id, diskId)}/${padded(region)}.${attempt}.checkpoint`;
+}
+
 const LAYER_FORM = /^v1\/items\/([^/]+)\/disks\/([^/]+)\/(\d{17})\/(\d{6,})\.([0-9a-f]{16})\.layer$/;
 
 /** Reads a layer's name back; undefined when `name` is not one. */
@@ -79,7 +98,10 @@ export function parseLayerName(name: string): LayerKey | undefined {
 
 /** The attempt that a name was made for; undefined for names that no plan makes (the chain, vault.json). */
 export function attemptIn(name: string): AttemptId | undefined {
-  const found = /\/plans\/([0-9a-f]{16})\.json$|\.([0-9a-f]{16})\.(?:json|layer|[0-9a-f]{8}\.\d+\.pack)$/.exec(name);
+  const found =
+    /\/plans\/([0-9a-f]{16})\.json$|\.([0-9a-f]{16})\.(?:json|layer|slab|checkpoint|[0-9a-f]{8}\.\d+\.pack)$/.exec(
+      name,
+    );
   const attempt = found?.[1] ?? found?.[2];
   return attempt === undefined ? undefined : attemptId(attempt);
 }

@@ -46,17 +46,27 @@ export class PackBuilder {
 
   /** The pack's bytes; `name` is bound into its checksum. */
   finish(name: string): Uint8Array {
-    const header = Buffer.alloc(PACK_HEADER_BYTES);
-    header.write(MAGIC, 0, 'latin1');
-    header.writeUInt16LE(VERSION, 8);
-    const table = encodeTable(this.#frames);
-    const footer = Buffer.alloc(FOOTER_BYTES);
-    footer.writeUInt32LE(this.#frames.length, 0);
-    footer.writeUInt32LE(table.length, 4);
-    footer.set(tableDigest(name, table), 8);
-    footer.write(MAGIC, 40, 'latin1');
-    return Buffer.concat([header, ...this.#parts, table, footer]);
+    return Buffer.concat([packHeader(), ...this.#parts, packTail(name, this.#frames)]);
   }
+}
+
+/** What a pack begins with. */
+export function packHeader(): Uint8Array {
+  const header = Buffer.alloc(PACK_HEADER_BYTES);
+  header.write(MAGIC, 0, 'latin1');
+  header.writeUInt16LE(VERSION, 8);
+  return header;
+}
+
+/** What a pack of these frames ends with: their table and the footer. */
+export function packTail(name: string, frames: readonly PackedFrame[]): Uint8Array {
+  const table = encodeTable(frames);
+  const footer = Buffer.alloc(FOOTER_BYTES);
+  footer.writeUInt32LE(frames.length, 0);
+  footer.writeUInt32LE(table.length, 4);
+  footer.set(tableDigest(name, table), 8);
+  footer.write(MAGIC, 40, 'latin1');
+  return Buffer.concat([table, footer]);
 }
 
 function encodeTable(frames: readonly PackedFrame[]): Buffer {
@@ -78,37 +88,53 @@ function tableDigest(name: string, table: Uint8Array): Buffer {
   return createHash('sha256').update(`${name}\n`).update(table).digest();
 }
 
+const corrupt = (name: string, what: string): BackupError =>
+  new BackupError('PackCorrupt', `${name} ${what}`, { target: name });
+
 /**
  * The frame table of a whole pack, read from its end. The frames' bytes are not looked at: what hashes vouch for them, layers have.
  * @throws BackupError PackCorrupt, FormatUnsupported
  */
 export function readPackTable(name: string, pack: Uint8Array): PackedFrame[] {
-  const corrupt = (what: string): BackupError => new BackupError('PackCorrupt', `${name} ${what}`, { target: name });
   const bytes = Buffer.from(pack.buffer, pack.byteOffset, pack.byteLength);
-  if (bytes.length < PACK_HEADER_BYTES + FOOTER_BYTES) throw corrupt(`is only ${bytes.length} bytes long`);
-  const footer = bytes.subarray(bytes.length - FOOTER_BYTES);
-  if (bytes.toString('latin1', 0, 8) !== MAGIC || footer.toString('latin1', 40) !== MAGIC)
-    throw corrupt('is not a pack');
+  if (bytes.length < PACK_HEADER_BYTES + FOOTER_BYTES) throw corrupt(name, `is only ${bytes.length} bytes long`);
+  if (bytes.toString('latin1', 0, 8) !== MAGIC) throw corrupt(name, 'is not a pack');
   const version = bytes.readUInt16LE(8);
   if (version !== VERSION) {
     throw new BackupError('FormatUnsupported', `${name} has pack version ${version}; this version reads ${VERSION}`, {
       target: name,
     });
   }
+  const frames = readPackTail(name, bytes, bytes.length);
+  if (typeof frames === 'number') throw corrupt(name, 'has a frame table longer than itself');
+  return frames;
+}
+
+/**
+ * The frame table of a pack of `totalBytes`, from as many of its last bytes as the caller has guessed; or, where those are too few,
+ * how many there have to be.
+ * @throws BackupError PackCorrupt
+ */
+export function readPackTail(name: string, tail: Uint8Array, totalBytes: number): PackedFrame[] | number {
+  const bytes = Buffer.from(tail.buffer, tail.byteOffset, tail.byteLength);
+  const footer = bytes.subarray(Math.max(0, bytes.length - FOOTER_BYTES));
+  if (footer.length < FOOTER_BYTES) throw corrupt(name, `is only ${totalBytes} bytes long`);
+  if (footer.toString('latin1', 40) !== MAGIC) throw corrupt(name, 'is not a pack');
   const frameCount = footer.readUInt32LE(0);
   const tableBytes = footer.readUInt32LE(4);
-  const tableAt = bytes.length - FOOTER_BYTES - tableBytes;
-  if (tableAt < PACK_HEADER_BYTES) throw corrupt('has a frame table longer than itself');
-  const table = bytes.subarray(tableAt, tableAt + tableBytes);
+  const tableAt = totalBytes - FOOTER_BYTES - tableBytes;
+  if (tableAt < PACK_HEADER_BYTES) throw corrupt(name, 'has a frame table longer than itself');
+  if (tableBytes + FOOTER_BYTES > bytes.length) return tableBytes + FOOTER_BYTES;
+  const table = bytes.subarray(bytes.length - FOOTER_BYTES - tableBytes, bytes.length - FOOTER_BYTES);
   if (!tableDigest(name, table).equals(footer.subarray(8, 40)))
-    throw corrupt('has a frame table that fails its checksum');
+    throw corrupt(name, 'has a frame table that fails its checksum');
   const frames = decodeTable(table);
-  if (frames?.length !== frameCount) throw corrupt(`has a frame table that does not hold ${frameCount} frames`);
+  if (frames?.length !== frameCount) throw corrupt(name, `has a frame table that does not hold ${frameCount} frames`);
   const end = frames.reduce(
     (at, { offset, storedBytes }) => (at === offset ? offset + storedBytes : -1),
     PACK_HEADER_BYTES,
   );
-  if (end !== tableAt) throw corrupt('has frames that do not lie one after another up to the table');
+  if (end !== tableAt) throw corrupt(name, 'has frames that do not lie one after another up to the table');
   return frames;
 }
 

@@ -17,7 +17,11 @@ const step = z.discriminatedUnion('step', [
   z.strictObject({ step: z.literal('plan-merge'), ...job }),
   /** Two layers of one region become one. */
   z.strictObject({ step: z.literal('merge-unit'), ...job, attempt, unit: z.int().nonnegative() }),
-  /** Compare what a transfer or merge plan wants with what is there; report, and commit when all is there. `round` counts looks. */
+  /** Plan which sparse packs of an item are rewritten. */
+  z.strictObject({ step: z.literal('plan-compaction'), ...job }),
+  /** The sparse packs of one layer become dense ones. */
+  z.strictObject({ step: z.literal('compact-unit'), ...job, attempt, unit: z.int().nonnegative() }),
+  /** Compare what a transfer, merge or compaction plan wants with what is there; report, and commit when all is there. `round` counts looks. */
   z.strictObject({
     step: z.literal('commit'),
     ...job,
@@ -35,12 +39,33 @@ const step = z.discriminatedUnion('step', [
   z.strictObject({ step: z.literal('restore-unit'), ...job, attempt, unit: z.int().nonnegative() }),
   /** Compare a restore's finished units with its plan; hand the disks over when all are done. */
   z.strictObject({ step: z.literal('finish-restore'), ...job, attempt, round: z.int().nonnegative() }),
-  /** Apply instant retention and expiry to one item. */
+  /** Share a cleanup run of a vault out among its items. */
+  z.strictObject({
+    step: z.literal('clean-vault'),
+    v: z.literal(1),
+    vault: z.string().min(1),
+    run: z.string().min(1),
+  }),
+  /** Plan the verification of an item, or take it on. */
+  z.strictObject({ step: z.literal('plan-verify'), ...job }),
+  /** Look at one disk's folder, some layers of one region, or one restored region. */
+  z.strictObject({ step: z.literal('verify-unit'), ...job, attempt, unit: z.int().nonnegative() }),
+  /** Compare a verification's finished units with its plan, see to its drill, and end it. */
+  z.strictObject({ step: z.literal('finish-verify'), ...job, attempt, round: z.int().nonnegative() }),
+  /** Start the nightly verification of one item. */
+  z.strictObject({
+    step: z.literal('verify-item'),
+    v: z.literal(1),
+    vault: z.string().min(1),
+    itemId: z.string().min(1),
+  }),
+  /** Apply instant retention and expiry to one item, in a cleanup run or else in the newest that is going on. */
   z.strictObject({
     step: z.literal('clean-item'),
     v: z.literal(1),
     vault: z.string().min(1),
     itemId: z.string().min(1),
+    run: z.string().min(1).optional(),
   }),
   /** Find and delete what crashed or lost runs have left of one item. */
   z.strictObject({
@@ -49,6 +74,10 @@ const step = z.discriminatedUnion('step', [
     vault: z.string().min(1),
     itemId: z.string().min(1),
   }),
+  /** See to it that every item of a vault is rebuilt, and end the rebuild's job when all are. `round` counts looks. */
+  z.strictObject({ step: z.literal('rebuild-vault'), ...job, round: z.int().nonnegative() }),
+  /** Rebuild the rows of one item from its folder in the vault's container. */
+  z.strictObject({ step: z.literal('rebuild-item'), ...job, item: z.string().min(1) }),
 ]);
 
 export type Step = z.infer<typeof step>;
@@ -61,13 +90,22 @@ export const QUEUE_OF: Readonly<Record<StepName, string>> = {
   'transfer-unit': 'strata-transfer-unit',
   'plan-merge': 'strata-plan-merge',
   'merge-unit': 'strata-merge-unit',
+  'plan-compaction': 'strata-plan-compaction',
+  'compact-unit': 'strata-compact-unit',
   commit: 'strata-commit',
   reclaim: 'strata-reclaim',
   'plan-restore': 'strata-plan-restore',
   'restore-unit': 'strata-restore-unit',
   'finish-restore': 'strata-finish-restore',
+  'plan-verify': 'strata-plan-verify',
+  'verify-unit': 'strata-verify-unit',
+  'finish-verify': 'strata-finish-verify',
+  'verify-item': 'strata-verify-item',
+  'clean-vault': 'strata-clean-vault',
   'clean-item': 'strata-clean-item',
   'sweep-item': 'strata-sweep-item',
+  'rebuild-vault': 'strata-rebuild-vault',
+  'rebuild-item': 'strata-rebuild-item',
 };
 
 /** Reads a message as it came off a queue: JSON text, or the object that the Functions runtime already made of it. */

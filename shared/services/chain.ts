@@ -34,7 +34,7 @@ export class Chain {
   }
 
   /** Writes the first record, or finds that it is there. */
-  async start(first: NextRecord): Promise<void> {
+  async start(first: NextRecord & Pick<ChainRecord, 'vm'>): Promise<void> {
     const record: ChainRecord = { format: 1, item: this.item, seq: 1, state: 'protected', points: [], ...first };
     try {
       await this.#create(record);
@@ -81,6 +81,11 @@ export class Chain {
       if (attempts.includes(record.attempt)) return record;
     }
     return undefined;
+  }
+
+  /** Record `seq`, which must not be after the newest. @throws BackupError BlobNotFound, DocumentCorrupt */
+  record(seq: number): Promise<ChainRecord> {
+    return this.#read(seq);
   }
 
   /** The manifest that a record names. @throws BackupError VaultObjectMissing, DocumentCorrupt */

@@ -1,6 +1,6 @@
 import { bytesOf, storedRuns, touchedBlocks, without } from '../domain/changes.ts';
 import { type BlockRun, blockCount, normalise } from '../domain/extent.ts';
-import type { RegionView } from '../domain/region-view.ts';
+import type { KnownBlocks } from '../domain/known-blocks.ts';
 import { BLOCK_BYTES, type ByteRange, type Geometry, blocksIn, regionRange } from '../domain/units.ts';
 import type { DiskSnapshots } from '../disk/disk-snapshots.ts';
 import type { PlanDisk } from '../format/documents.ts';
@@ -29,7 +29,7 @@ export async function changedBlocks(
   snapshots: DiskSnapshots,
   disk: PlanDisk,
   region: number,
-  base: RegionView,
+  base: KnownBlocks,
   geometry: Geometry,
 ): Promise<ChangedBlocks> {
   const window = regionRange(region, disk.sizeBytes, geometry);

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { JobRow } from '../catalog/catalog.ts';
-import { BackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import {
   type ChainRecord,
@@ -10,19 +9,23 @@ import {
   type RecordPoint,
   mergePlan,
 } from '../format/documents.ts';
-import { layersPrefix, parseLayerName } from '../format/names.ts';
-import type { VaultContainer } from '../vault/vault-container.ts';
+import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
 import { backOffSeconds } from './back-off.ts';
 import { Chain } from './chain.ts';
 import { endJob, finishJob } from './end-job.ts';
+import { foldObject } from './fold-unit.ts';
 import { type JobAddress, readJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { countsOf } from './layer-writer.ts';
+import { inOrder } from './pipeline.ts';
 import { readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { project, readPoint } from './projection.ts';
 import { planReclaim } from './reclaim.ts';
+import { finishedObjects, layersIn, objectName } from './unit-objects.ts';
 import { openVault } from './vault-of.ts';
+
+/** Objects whose contents are looked at at once. */
+const READS_IN_FLIGHT = 8;
 
 /** The coordinator of a merge: commits when all folds are there. */
 export async function commitMerge(
@@ -44,11 +47,12 @@ export async function commitMerge(
   if (before === undefined) return giveWay(ports, address, job);
 
   if ((await runningJob(ports, address, step.attempt)) === undefined) return;
-  const folded = await finishedFolds(container, plan);
-  if (folded.size < plan.units.length) {
+  const units = plan.units.map((unit) => foldObject(plan, unit));
+  const objects = await finishedObjects(container, units);
+  if (objects.size < units.length) {
     return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
   }
-  const points = await mergedPoints(chain, before, plan, folded);
+  const points = await mergedPoints(container, chain, before, plan, objects);
   await deleteSnapshots(ports, partition, plan.point);
   const { won, record } = await chain.append(before, {
     kind: 'merge',
@@ -76,7 +80,8 @@ async function settle(
   record: ChainRecord,
 ): Promise<void> {
   await project(ports, partition, chain, record);
-  const reclaim = await planReclaim(container, plan, reclaimAttempt(plan.attempt));
+  const made = plan.units.map((unit) => objectName(foldObject(plan, unit)));
+  const reclaim = await planReclaim(container, { ...plan, made }, reclaimAttempt(plan.attempt));
   await ports.queue.send(
     { step: 'reclaim', v: 1, vault: address.vault, jobId: address.jobId, attempt: reclaim.attempt },
     ports.settings.deleteGraceSeconds,
@@ -92,27 +97,16 @@ function reclaimAttempt(merge: AttemptId): AttemptId {
   return attemptId(createHash('sha256').update(`reclaim ${merge}`).digest('hex').slice(0, 16));
 }
 
-async function finishedFolds(container: VaultContainer, plan: MergePlan): Promise<Map<string, CountedLayer>> {
-  const folded = new Map<string, CountedLayer>();
-  const folders = new Set(plan.units.map(({ disk, into }) => layersPrefix(plan.item, disk, into)));
-  for (const folder of folders) {
-    for await (const { name, summary } of container.list(folder)) {
-      const key = parseLayerName(name);
-      if (key?.attempt !== plan.attempt) continue;
-      folded.set(`${key.disk}/${key.region}`, { point: key.point, attempt: key.attempt, ...countsOf(summary) });
-    }
-  }
-  return folded;
-}
-
 /** The record's points without the expired one, its successors with new manifests. */
 async function mergedPoints(
+  container: VaultContainer,
   chain: Chain,
   record: ChainRecord,
   plan: MergePlan,
-  folded: ReadonlyMap<string, CountedLayer>,
+  objects: ReadonlyMap<string, BlobInfo>,
 ): Promise<RecordPoint[]> {
-  const changed = new Set([...plan.units, ...plan.adoptions].map(({ into }) => into));
+  const folded = await readFolds(container, plan, objects);
+  const changed = new Set(plan.entries.map(({ into }) => into));
   const kept = record.points.filter(({ point }) => point !== plan.point);
   return Promise.all(
     kept.map(async (entry) =>
@@ -121,26 +115,37 @@ async function mergedPoints(
   );
 }
 
+/** The layers that the folds have made, by disk and region. */
+async function readFolds(
+  container: VaultContainer,
+  plan: MergePlan,
+  objects: ReadonlyMap<string, BlobInfo>,
+): Promise<Map<string, CountedLayer>> {
+  const folded = new Map<string, CountedLayer>();
+  for await (const { item: unit, result } of inOrder(plan.units, READS_IN_FLIGHT, (each) => {
+    const object = foldObject(plan, each);
+    return layersIn(container, object, objects.get(objectName(object))!);
+  })) {
+    for (const [region, layer] of result) folded.set(`${unit.disk}/${region}`, layer);
+  }
+  return folded;
+}
+
+/** A manifest with the expired point's regions in it. Folds of which nothing is left leave no layer. */
 function merged(old: Manifest, plan: MergePlan, folded: ReadonlyMap<string, CountedLayer>): Manifest {
   return {
     ...old,
     attempt: plan.attempt,
     disks: old.disks.map((own) => {
-      const mine = ({ disk, into }: { disk: string; into: PointId }): boolean =>
-        disk === own.disk && into === old.point;
-      const regions = new Map(own.regions.map(({ region, layers }) => [region, layers]));
-      for (const { region, layers } of plan.adoptions.filter(mine)) regions.set(region, layers);
-      for (const { disk, region } of plan.units.filter(mine)) {
-        const layer = folded.get(`${disk}/${region}`);
-        if (layer === undefined)
-          throw new BackupError('VaultObjectMissing', `the fold of region ${region} of disk ${disk} is gone`);
-        if (layer.dataBlocks === 0 && layer.clearedBlocks === 0) regions.delete(region);
-        else regions.set(region, [layer]);
+      const regions = new Map(own.regions.map((entry) => [entry.region, entry]));
+      for (const { disk, region, into, kept, checkpoint } of plan.entries) {
+        if (disk !== own.disk || into !== old.point) continue;
+        const fold = folded.get(`${disk}/${region}`);
+        const layers = fold === undefined ? kept : [...kept, fold];
+        if (layers.length === 0) regions.delete(region);
+        else regions.set(region, { region, layers, ...(checkpoint && { checkpoint }) });
       }
-      return {
-        ...own,
-        regions: [...regions].sort(([a], [b]) => a - b).map(([region, layers]) => ({ region, layers })),
-      };
+      return { ...own, regions: [...regions.values()].sort((a, b) => a.region - b.region) };
     }),
   };
 }

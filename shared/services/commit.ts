@@ -1,26 +1,22 @@
 import type { JobRow, SnapshotSet } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
-import {
-  type ChainRecord,
-  type CountedLayer,
-  type Manifest,
-  type TransferPlan,
-  transferPlan,
-} from '../format/documents.ts';
-import { layersPrefix, parseLayerName, planName } from '../format/names.ts';
-import type { VaultContainer } from '../vault/vault-container.ts';
+import { type ChainRecord, type Manifest, type TransferPlan, transferPlan } from '../format/documents.ts';
+import { checkpointName, planName } from '../format/names.ts';
+import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { backOffSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
 import { changeJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { countsOf } from './layer-writer.ts';
 import { changeItem } from './items.ts';
+import { inOrder } from './pipeline.ts';
 import { planTransfer } from './plan-transfer.ts';
 import { readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { project } from './projection.ts';
+import { transferObject } from './transfer-unit.ts';
+import { finishedObjects, layersIn, objectName } from './unit-objects.ts';
 import { openVault } from './vault-of.ts';
 
 /** After so many looks, about ten minutes, without one more layer, units get their messages again. */
@@ -66,9 +62,12 @@ export async function commitTransfer(
     const plan = await planOf(container, job.itemId, attemptId(step.attempt));
     if (plan === undefined || !standsOn(plan, newest)) return planTransfer(ports, { ...step, instead: step.attempt });
     if ((await runningJob(ports, address, step.attempt)) === undefined) return;
-    const layers = await finishedLayers(container, plan);
-    const missing = plan.units.filter((unit) => !layers.has(unitKey(plan, unit)));
-    await report(ports, address, plan, layers);
+    const objects = await finishedObjects(
+      container,
+      plan.units.map((unit) => transferObject(plan, unit)),
+    );
+    const missing = plan.units.filter((unit) => objectOf(plan, unit, objects) === undefined);
+    await report(ports, address, plan, missing);
     if (missing.length > 0) {
       const done = plan.units.length - missing.length;
       let stalled = done === step.done ? (step.stalled ?? 0) + 1 : 0;
@@ -79,7 +78,8 @@ export async function commitTransfer(
       const next = { ...step, step: 'commit', v: 1, round: step.round + 1, done, stalled } as const;
       return ports.queue.send(next, backOffSeconds(step.round));
     }
-    const entry = await chain.putManifest(manifestOf(plan, job, job.set, layers));
+    const { regions, empty } = await transferred(container, plan, objects);
+    const entry = await chain.putManifest(manifestOf(plan, job, job.set, regions));
     const { won, record } = await chain.append(newest, {
       kind: 'backup',
       attempt: plan.attempt,
@@ -88,7 +88,7 @@ export async function commitTransfer(
       points: [...newest.points, entry],
     });
     if (won) {
-      await deleteEmptyLayers(container, plan, layers);
+      for (const name of empty) await container.delete(name); // units that found nothing changed have said so with an empty object
       return settle(record);
     }
   }
@@ -126,43 +126,73 @@ function standsOn(plan: TransferPlan, record: ChainRecord): boolean {
   return last === plan.base && plan.disks.every(({ base }) => base === null || live.has(base));
 }
 
-const unitKey = (plan: TransferPlan, unit: TransferPlan['units'][number]): string =>
-  `${plan.disks[unit.disk]!.disk}/${unit.region}`;
+const objectOf = (
+  plan: TransferPlan,
+  unit: TransferPlan['units'][number],
+  objects: ReadonlyMap<string, BlobInfo>,
+): BlobInfo | undefined => objects.get(objectName(transferObject(plan, unit)));
 
-/** The layers that this plan's units have written, with their counts. */
-async function finishedLayers(
+type Regions = Manifest['disks'][number]['regions'];
+
+/** Objects whose contents are looked at at once. */
+const READS_IN_FLIGHT = 8;
+
+/** What the units have found: per disk of the plan its changed regions, and the objects in which there is nothing. */
+async function transferred(
   container: VaultContainer,
   plan: TransferPlan,
-): Promise<Map<string, CountedLayer & { name: string }>> {
-  const layers = new Map<string, CountedLayer & { name: string }>();
-  for (const { disk } of plan.disks) {
-    for await (const { name, summary } of container.list(layersPrefix(plan.item, disk, plan.point))) {
-      const key = parseLayerName(name);
-      if (key?.attempt !== plan.attempt) continue;
-      layers.set(`${disk}/${key.region}`, { point: key.point, attempt: key.attempt, ...countsOf(summary), name });
-    }
+  objects: ReadonlyMap<string, BlobInfo>,
+): Promise<{ regions: Regions[]; empty: string[] }> {
+  const regions: Regions[] = plan.disks.map(() => []);
+  const empty: string[] = [];
+  const look = async (unit: TransferPlan['units'][number]) => {
+    const found = await layersIn(container, transferObject(plan, unit), objectOf(plan, unit, objects)!);
+    const own = unit.regions.filter(({ region }) => found.has(region));
+    return Promise.all(
+      own.map(async (work) => {
+        const checkpoint = work.writeCheckpoint
+          ? await checkpointOf(container, plan, unit.disk, work.region)
+          : undefined;
+        return { region: work.region, layers: [found.get(work.region)!], ...(checkpoint && { checkpoint }) };
+      }),
+    );
+  };
+  for await (const { item: unit, result } of inOrder(plan.units, READS_IN_FLIGHT, look)) {
+    if (result.length === 0) empty.push(objectOf(plan, unit, objects)!.name);
+    regions[unit.disk]!.push(...result);
   }
-  return layers;
+  for (const own of regions) own.sort((a, b) => a.region - b.region);
+  return { regions, empty };
+}
+
+/** The checkpoint that the region's unit has written. */
+async function checkpointOf(
+  container: VaultContainer,
+  plan: TransferPlan,
+  disk: number,
+  region: number,
+): Promise<Regions[number]['checkpoint']> {
+  const { attempt } = plan;
+  const blob = await container.stat(checkpointName(plan.item, plan.disks[disk]!.disk, region, attempt));
+  return blob && { attempt, depth: Number(blob.summary['depth']), stack: blob.summary['stack']! };
 }
 
 async function report(
   ports: Ports,
   address: { vault: string; jobId: JobId },
   plan: TransferPlan,
-  layers: ReadonlyMap<string, unknown>,
+  missing: readonly TransferPlan['units'][number][],
 ): Promise<void> {
-  const doneBytes = plan.units.reduce((sum, unit) => sum + (layers.has(unitKey(plan, unit)) ? unit.bytes : 0), 0);
+  const left = new Set(missing);
+  const doneBytes = plan.units
+    .filter((unit) => !left.has(unit))
+    .reduce((sum, { regions }) => regions.reduce((own, { bytes }) => own + bytes, sum), 0);
   await changeJob(ports, address, (row) =>
     row.attempt === plan.attempt && row.status === 'InProgress' ? { ...row, doneBytes } : undefined,
   );
 }
 
-function manifestOf(
-  plan: TransferPlan,
-  job: JobRow,
-  set: SnapshotSet,
-  layers: ReadonlyMap<string, CountedLayer & { name: string }>,
-): Manifest {
+function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet, regions: readonly Regions[]): Manifest {
   const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
   return {
     format: 1,
@@ -184,28 +214,7 @@ function manifestOf(
       createdAt,
       sizeBytes,
       snapshot: { id: snapshot, attempt: plan.set },
-      regions: plan.units
-        .filter((unit) => unit.disk === index)
-        .flatMap((unit) => {
-          const layer = layers.get(unitKey(plan, unit));
-          if (layer === undefined || isEmpty(layer)) return [];
-          const { name: _, ...counted } = layer;
-          return [{ region: unit.region, layers: [counted] }];
-        }),
+      regions: regions[index]!,
     })),
   };
-}
-
-const isEmpty = (layer: CountedLayer): boolean => layer.dataBlocks === 0 && layer.clearedBlocks === 0;
-
-/** Units that found nothing changed have said so with an empty layer, which nothing names. */
-async function deleteEmptyLayers(
-  container: VaultContainer,
-  plan: TransferPlan,
-  layers: ReadonlyMap<string, CountedLayer & { name: string }>,
-): Promise<void> {
-  for (const unit of plan.units) {
-    const layer = layers.get(unitKey(plan, unit));
-    if (layer !== undefined && isEmpty(layer)) await container.delete(layer.name);
-  }
 }

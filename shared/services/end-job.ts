@@ -9,6 +9,7 @@ import type { Ports } from './ports.ts';
 import { project } from './projection.ts';
 import { discardRestore } from './restore-leftovers.ts';
 import { openVault } from './vault-of.ts';
+import { discardVerify } from './verify-leftovers.ts';
 
 export type Outcome = NonNullable<JobRow['outcome']>;
 
@@ -32,9 +33,11 @@ export async function endJob(ports: Ports, address: JobAddress, outcome: Outcome
   const row = await readJob(ports, address);
   if (row === undefined) return;
   if (ENDED.has(row.status)) return release(ports, address, row);
-  if (row.operation === 'Restore' && row.outcome === 'Completed') return; // its coordinator is handing the disks over
+  const isDrill = row.restore?.verifyJob !== undefined; // its disks are never handed over
+  if (row.operation === 'Restore' && row.outcome === 'Completed' && !isDrill) return; // its coordinator is handing the disks over
   const committed = hasChainPlan(row) && (await closeInChain(ports, address, row));
   if (row.operation === 'Restore') await discardRestore(ports, address.vault, row);
+  if (row.operation === 'Verify') await discardVerify(ports, address.vault, row);
   await finishJob(ports, address, committed ? 'Completed' : (row.outcome ?? 'Failed'));
 }
 
@@ -71,13 +74,15 @@ async function release(ports: Ports, address: JobAddress, row: JobRow): Promise<
   await changeItem(ports, address.vault, row.itemKey, (item) => {
     const backup = item.activeJob === row.jobId;
     const merge = item.mergeJob === row.jobId;
+    const verify = item.verifyJob === row.jobId;
     const pins = item.pins.filter(({ jobId }) => jobId !== row.jobId);
-    if (!backup && !merge && pins.length === item.pins.length) return undefined;
+    if (!backup && !merge && !verify && pins.length === item.pins.length) return undefined;
     return {
       ...item,
       pins,
       ...(backup ? { activeJob: undefined, lastBackupStatus: row.status, lastBackupAt: row.startedAt } : {}),
       ...(merge ? { mergeJob: undefined, leaving: undefined } : {}),
+      ...(verify ? { verifyJob: undefined } : {}),
     };
   });
   await ports.catalog.openJobs.remove(address.vault, row.jobId);
@@ -90,7 +95,7 @@ async function release(ports: Ports, address: JobAddress, row: JobRow): Promise<
 export async function releaseEnded(ports: Ports, vault: string, key: string): Promise<void> {
   const item = (await ports.catalog.items.get(vault, key))?.row;
   if (item === undefined) return;
-  const holders = new Set([item.activeJob, item.mergeJob, ...item.pins.map(({ jobId }) => jobId)]);
+  const holders = new Set([item.activeJob, item.mergeJob, item.verifyJob, ...item.pins.map(({ jobId }) => jobId)]);
   const ended = new Set<JobRow['jobId']>();
   for (const holder of holders) if (holder !== undefined && !(await isRunning(ports, vault, holder))) ended.add(holder);
   const has = (holder: JobRow['jobId'] | undefined): boolean => holder !== undefined && ended.has(holder);
@@ -100,11 +105,13 @@ export async function releaseEnded(ports: Ports, vault: string, key: string): Pr
     pins: now.pins.filter(({ jobId }) => !has(jobId)),
     ...(has(now.activeJob) ? { activeJob: undefined } : {}),
     ...(has(now.mergeJob) ? { mergeJob: undefined, leaving: undefined } : {}),
+    ...(has(now.verifyJob) ? { verifyJob: undefined } : {}),
   }));
 }
 
 function hasChainPlan(row: JobRow): boolean {
-  return row.attempt !== undefined && (row.operation === 'Backup' || row.operation === 'Merge');
+  const commits = row.operation === 'Backup' || row.operation === 'Merge' || row.operation === 'Compact';
+  return row.attempt !== undefined && commits;
 }
 
 /** Makes sure that the job's plan cannot be committed any more; true when it has been. */

@@ -7,6 +7,7 @@ import { openPlan } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { unitRowKey } from './restore-unit.ts';
 import { forgetUnits } from './restore-leftovers.ts';
+import { holdForDrill } from './verify-drill.ts';
 
 /**
  * The coordinator of a restore: reports progress, and hands the disks over when every unit has left its mark. The outcome is set
@@ -30,6 +31,7 @@ export async function finishRestore(
       backOffSeconds(step.round),
     );
   }
+  if (open.job.restore?.verifyJob !== undefined) return holdForDrill(ports, step, open.job);
   const decided = await changeJob(ports, address, (row) =>
     row.status === 'InProgress' && (row.outcome === undefined || row.outcome === 'Completed')
       ? { ...row, doneBytes, outcome: 'Completed' }

@@ -12,6 +12,10 @@ export const ENDED: ReadonlySet<JobRow['status']> = new Set([
   'Cancelled',
 ]);
 
+/** Whether a job is Strata's own housekeeping: not listed by the API, nor to be cancelled by it. */
+export const isHousekeeping = ({ operation }: Pick<JobRow, 'operation'>): boolean =>
+  operation === 'Merge' || operation === 'Compact' || operation === 'Rebuild' || operation === 'Verify';
+
 /** Where a job's row is: its vault's key and its id. */
 export interface JobAddress {
   readonly vault: string;

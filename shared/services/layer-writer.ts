@@ -1,24 +1,28 @@
 import { isBackupError } from '../domain/errors.ts';
-import { type Extent, CLEARED, append } from '../domain/extent.ts';
+import { type Extent, CLEARED, append, dataBlocks, blockCount } from '../domain/extent.ts';
 import type { RunId } from '../domain/ids.ts';
 import type { Frame, Layer, PackUse } from '../domain/layer.ts';
 import { BLOCK_BYTES, FRAME_BLOCKS, PACK_BYTES } from '../domain/units.ts';
-import { CODEC, encodeFrame } from '../format/frame.ts';
+import { CODEC, type StoredFrame, encodeFrame } from '../format/frame.ts';
 import { encodeLayer } from '../format/layer-file.ts';
 import { type LayerKey, layerName, packName } from '../format/names.ts';
 import { PackBuilder } from '../format/pack.ts';
+import { SlabBuilder } from '../format/slab.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
-import { measureLayer } from './layers.ts';
 
-/** What `storeLayer` keeps beside a layer, so that a coordinator learns it from a listing. */
+/** What is kept beside a layer, so that a coordinator learns it from a listing. */
 export interface LayerCounts {
   readonly dataBlocks: number;
   readonly clearedBlocks: number;
+  /** The layer file and its packs. */
   readonly storedBytes: number;
+  /** The layer file and the frames that it uses. */
+  readonly liveBytes: number;
 }
 
-export function summaryOf(counts: LayerCounts): Record<string, string> {
-  return { data: `${counts.dataBlocks}`, cleared: `${counts.clearedBlocks}`, stored: `${counts.storedBytes}` };
+function summaryOf(counts: LayerCounts): Record<string, string> {
+  const { dataBlocks: data, clearedBlocks, storedBytes, liveBytes } = counts;
+  return { data: `${data}`, cleared: `${clearedBlocks}`, stored: `${storedBytes}`, live: `${liveBytes}` };
 }
 
 export function countsOf(summary: Readonly<Record<string, string>>): LayerCounts {
@@ -26,6 +30,17 @@ export function countsOf(summary: Readonly<Record<string, string>>): LayerCounts
     dataBlocks: Number(summary['data']),
     clearedBlocks: Number(summary['cleared']),
     storedBytes: Number(summary['stored']),
+    liveBytes: Number(summary['live']),
+  };
+}
+
+function measure(layer: Layer, fileBytes: number): LayerCounts {
+  const data = dataBlocks(layer.extents);
+  return {
+    dataBlocks: data,
+    clearedBlocks: blockCount(layer.extents) - data,
+    storedBytes: layer.packs.reduce((sum, pack) => sum + pack.totalBytes, fileBytes),
+    liveBytes: layer.frames.reduce((sum, frame) => sum + frame.storedBytes, fileBytes),
   };
 }
 
@@ -33,35 +48,35 @@ export function countsOf(summary: Readonly<Record<string, string>>): LayerCounts
 export async function storeLayer(container: VaultContainer, key: LayerKey, layer: Layer): Promise<void> {
   const name = layerName(key);
   const bytes = encodeLayer(name, layer);
-  try {
-    await container.put(name, bytes, summaryOf(measureLayer(layer, bytes.length)));
-  } catch (error) {
-    if (!isBackupError(error, 'BlobAlreadyExists')) throw error;
-  }
+  await putOnce(container, name, bytes, summaryOf(measure(layer, bytes.length)));
+}
+
+/** Where the frames of a region go. */
+interface FrameSink {
+  /** Answers where the frame has been put: the number of its pack, and the offset there. */
+  add(frame: StoredFrame, blocks: readonly number[]): Promise<{ pack: number; offset: number }>;
 }
 
 /**
- * Turns the changed blocks of one region, given in ascending order, into frames, packs and one layer. Packs go out as they
- * fill, one upload running while the next pack is made, so memory is bounded by two packs and the layer's columns.
+ * Cuts the blocks of one region, given in ascending order, into frames, and keeps the region's columns. Memory: a frame, and what
+ * the columns take.
  */
-export class LayerWriter {
-  readonly #container: VaultContainer;
-  readonly #key: LayerKey;
-  readonly #run: RunId;
-  readonly #packs: PackUse[] = [];
+export class RegionWriter {
+  readonly #sink: FrameSink;
   readonly #frames: Frame[] = [];
   readonly #extents: Extent[] = [];
   readonly #hashes: Uint8Array[] = [];
-  #pack = new PackBuilder();
   /** The blocks of the open frame and their bytes. */
   #pending: number[] = [];
   #raw = Buffer.allocUnsafe(FRAME_BLOCKS * BLOCK_BYTES);
-  #upload: Promise<void> = Promise.resolve();
 
-  constructor(container: VaultContainer, key: LayerKey, run: RunId) {
-    this.#container = container;
-    this.#key = key;
-    this.#run = run;
+  constructor(sink: FrameSink) {
+    this.#sink = sink;
+  }
+
+  /** Whether nothing has been written so far. */
+  get isEmpty(): boolean {
+    return this.#extents.length === 0;
   }
 
   /** Blocks `start` to `start + count - 1` read as zeros from this layer on. */
@@ -78,35 +93,51 @@ export class LayerWriter {
     if (this.#pending.length === FRAME_BLOCKS) await this.#closeFrame();
   }
 
-  /** Stores what is left and then the layer. */
-  async finish(): Promise<void> {
+  /** The columns of the layer; its packs are the sink's. */
+  async finish(): Promise<Omit<Layer, 'packs'> & { hashes: Uint8Array }> {
     await this.#closeFrame();
-    await this.#closePack();
-    await this.#upload;
-    await storeLayer(this.#container, this.#key, {
-      packs: this.#packs,
-      frames: this.#frames,
-      extents: this.#extents,
-      hashes: Buffer.concat(this.#hashes),
-    });
+    return { frames: this.#frames, extents: this.#extents, hashes: Buffer.concat(this.#hashes) };
   }
 
   async #closeFrame(): Promise<void> {
     if (this.#pending.length === 0) return;
     const blocks = this.#pending;
     const frame = encodeFrame(this.#raw.subarray(0, blocks.length * BLOCK_BYTES));
-    // A frame that is stored raw is this buffer, and belongs to the pack from here on.
+    // A frame that is stored raw is this buffer, and belongs to the sink from here on.
     if (frame.codec === CODEC.raw) this.#raw = Buffer.allocUnsafe(FRAME_BLOCKS * BLOCK_BYTES);
-    this.#frames.push({
-      pack: this.#packs.length,
-      offset: this.#pack.storedBytes,
-      storedBytes: frame.bytes.length,
-      blocks: blocks.length,
-      codec: frame.codec,
-    });
-    this.#pack.add(frame, blocks);
+    const place = await this.#sink.add(frame, blocks);
+    this.#frames.push({ ...place, storedBytes: frame.bytes.length, blocks: blocks.length, codec: frame.codec });
     this.#pending = [];
+  }
+}
+
+/** Puts the frames of one region into packs, which go out as they fill: one upload runs while the next pack is made. */
+export class PackSink implements FrameSink {
+  readonly #container: VaultContainer;
+  readonly #key: LayerKey;
+  readonly #run: RunId;
+  readonly #packs: PackUse[] = [];
+  #pack = new PackBuilder();
+  #upload: Promise<void> = Promise.resolve();
+
+  constructor(container: VaultContainer, key: LayerKey, run: RunId) {
+    this.#container = container;
+    this.#key = key;
+    this.#run = run;
+  }
+
+  async add(frame: StoredFrame, blocks: readonly number[]): Promise<{ pack: number; offset: number }> {
+    const place = { pack: this.#packs.length, offset: this.#pack.storedBytes };
+    this.#pack.add(frame, blocks);
     if (this.#pack.storedBytes >= PACK_BYTES) await this.#closePack();
+    return place;
+  }
+
+  /** Stores what is left; answers all packs once they are there. */
+  async close(): Promise<readonly PackUse[]> {
+    await this.#closePack();
+    await this.#upload;
+    return this.#packs;
   }
 
   async #closePack(): Promise<void> {
@@ -116,15 +147,59 @@ export class LayerWriter {
     this.#packs.push({ name, totalBytes: body.length });
     this.#pack = new PackBuilder();
     await this.#upload;
-    this.#upload = putOwn(this.#container, name, body);
-    this.#upload.catch(() => undefined); // awaited by the next pack or by finish
+    // Its name holds this run's nonce: where it exists already, a retry inside the client has stored it.
+    this.#upload = putOnce(this.#container, name, body);
+    this.#upload.catch(() => undefined); // awaited by the next pack or by close
   }
 }
 
-/** Stores a blob whose name holds this run's nonce: where it exists already, a retry inside the client has stored it. */
-async function putOwn(container: VaultContainer, name: string, body: Uint8Array): Promise<void> {
+/** Gathers thin regions, one after another, into one slab. Memory: the slab. */
+export class SlabWriter {
+  readonly #name: string;
+  readonly #builder = new SlabBuilder();
+  readonly #regions: { key: LayerKey; columns: Omit<Layer, 'packs'> }[] = [];
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  /** Adds a region: `fill` writes its blocks. A region of which nothing is left does not come into the slab. */
+  async region(key: LayerKey, fill: (writer: RegionWriter) => Promise<void>): Promise<void> {
+    const writer = new RegionWriter({
+      add: (frame) => Promise.resolve({ pack: 0, offset: this.#builder.add(frame) }),
+    });
+    await fill(writer);
+    const columns = await writer.finish();
+    if (columns.extents.length > 0) this.#regions.push({ key, columns });
+  }
+
+  /** Stores the slab as the one object of its unit: the first one stands. */
+  async store(container: VaultContainer): Promise<void> {
+    const pack: PackUse = { name: this.#name, totalBytes: this.#builder.framesEnd };
+    const layers = this.#regions.map(({ key, columns }) => {
+      const layer: Layer = { ...columns, packs: columns.frames.length === 0 ? [] : [pack] };
+      const { dataBlocks: data, clearedBlocks } = measure(layer, 0);
+      return {
+        region: key.region,
+        frameBytes: columns.frames.reduce((sum, frame) => sum + frame.storedBytes, 0),
+        dataBlocks: data,
+        clearedBlocks,
+        file: encodeLayer(layerName(key), layer),
+      };
+    });
+    await putOnce(container, this.#name, this.#builder.finish(this.#name, layers), { regions: `${layers.length}` });
+  }
+}
+
+/** Stores a blob; one that is there already stands. */
+export async function putOnce(
+  container: VaultContainer,
+  name: string,
+  body: Uint8Array,
+  summary?: Readonly<Record<string, string>>,
+): Promise<void> {
   try {
-    await container.put(name, body);
+    await container.put(name, body, summary);
   } catch (error) {
     if (!isBackupError(error, 'BlobAlreadyExists')) throw error;
   }

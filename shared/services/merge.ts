@@ -1,19 +1,30 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
-import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import { type JobId, type PointId, attemptId, runId } from '../domain/ids.ts';
 import { decideMerge } from '../domain/merge.ts';
-import { foldLayers } from '../domain/fold.ts';
 import { decideRetention } from '../domain/retention.ts';
-import { type ChainRecord, type MergePlan, mergePlan } from '../format/documents.ts';
-import { layerName } from '../format/names.ts';
+import { groupThin } from '../domain/thin-regions.ts';
+import { BLOCK_BYTES } from '../domain/units.ts';
+import { type ChainRecord, type Manifest, type MergePlan, mergePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { commitMerge } from './commit-merge.ts';
+import { DamagedRegion } from './damaged-region.ts';
 import { endJob } from './end-job.ts';
-import { type JobAddress, insertJob, isPinned, isRunning, newJob, noteAttempt, readJob, withdrawJob } from './jobs.ts';
+import { openFindings, recordFailure } from './findings.ts';
+import { foldUnit, foldedBytes } from './fold-unit.ts';
+import {
+  type JobAddress,
+  changeJob,
+  insertJob,
+  isPinned,
+  isRunning,
+  newJob,
+  noteAttempt,
+  readJob,
+  withdrawJob,
+} from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { storeLayer } from './layer-writer.ts';
-import { readLayers } from './layers.ts';
 import { forEachAtOnce } from './pipeline.ts';
 import { readPlan, storePlan } from './plans.ts';
 import { readPoint } from './projection.ts';
@@ -59,33 +70,62 @@ export async function planMerge(ports: Ports, step: { vault: string; jobId: stri
   const address: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
   const job = await readJob(ports, address);
   if (job?.status !== 'InProgress' || job.point === undefined) return;
-  const { container } = await openVault(ports, step.vault);
+  const { container, row: vault } = await openVault(ports, step.vault);
+  const partition = pointsPartition(vault.containerName, job.itemId);
   const chain = new Chain(container, job.itemId);
   if (job.attempt !== undefined) {
-    return proceed(ports, address, container, await readPlan(container, job.itemId, job.attempt, mergePlan));
+    return proceed(ports, address, container, partition, await readPlan(container, job.itemId, job.attempt, mergePlan));
   }
   const record = await chain.newest();
   if (!(await mayGo(ports, step.vault, job, record))) return endJob(ports, address, 'Cancelled');
-  const live = await chain.manifests(record);
-  const decision = decideMerge(job.point, live);
-  const plan: MergePlan = {
+  const damaged = new Set((await openFindings(ports, partition)).map(({ row }) => `${row.disk}/${row.region}`));
+  const plan = makePlan(ports, job, record, job.point, await chain.manifests(record), damaged);
+  if (!(await noteAttempt(ports, address, plan.attempt, undefined, record.seq))) return;
+  await storePlan(container, plan);
+  await changeJob(ports, address, (row) => ({ ...row, totalBytes: foldedBytes(plan) }));
+  await proceed(ports, address, container, partition, plan);
+}
+
+function makePlan(
+  ports: Ports,
+  job: JobRow,
+  record: ChainRecord,
+  point: PointId,
+  live: readonly Manifest[],
+  damaged: ReadonlySet<string>,
+): MergePlan {
+  const regions = decideMerge(point, live, ports.settings.layout, (disk, region) => damaged.has(`${disk}/${region}`));
+  const units: MergePlan['units'] = [];
+  for (const { disk } of live.find((own) => own.point === point)!.disks) {
+    const folds = regions
+      .filter((own) => own.disk === disk && own.folded.length > 0)
+      .map((own) => ({ ...own, bytes: own.folded.reduce((sum, layer) => sum + layer.dataBlocks, 0) * BLOCK_BYTES }));
+    for (const group of groupThin(folds, ports.settings.layout)) {
+      units.push({
+        disk,
+        into: group.regions[0]!.into,
+        slab: group.thin ? units.length : null,
+        folds: group.regions.map(({ region, folded, bottom }) => ({ region, layers: [...folded], bottom })),
+      });
+    }
+  }
+  return {
     format: 1,
     kind: 'merge',
     item: job.itemId,
     attempt: attemptId(ports.ids.hex(16)),
     job: job.jobId,
     seq: record.seq,
-    point: job.point,
-    units: decision.folds.map((fold) => ({
-      ...fold,
-      layers: [...fold.layers].map(({ point, attempt }) => ({ point, attempt })),
+    point,
+    entries: regions.map(({ disk, region, into, kept, checkpoint }) => ({
+      disk,
+      region,
+      into,
+      kept: [...kept],
+      checkpoint,
     })),
-    adoptions: decision.adoptions.map((adoption) => ({ ...adoption, layers: [...adoption.layers] })),
-    orphans: [...decision.orphans],
+    units,
   };
-  if (!(await noteAttempt(ports, address, plan.attempt, undefined, record.seq))) return;
-  await storePlan(container, plan);
-  await proceed(ports, address, container, plan);
 }
 
 /**
@@ -108,10 +148,16 @@ async function mayGo(ports: Ports, vault: string, job: JobRow, record: ChainReco
   return verdicts.some(({ point, verdict }) => point === job.point && verdict === 'expire');
 }
 
-async function proceed(ports: Ports, address: JobAddress, container: VaultContainer, plan: MergePlan): Promise<void> {
+async function proceed(
+  ports: Ports,
+  address: JobAddress,
+  container: VaultContainer,
+  partition: string,
+  plan: MergePlan,
+): Promise<void> {
   const { vault, jobId: id } = address;
   if (plan.units.length <= MOST_ON_THE_SPOT) {
-    await forEachAtOnce(plan.units, AT_ONCE, (unit) => foldUnit(container, plan, unit));
+    await forEachAtOnce(plan.units, AT_ONCE, (unit) => fold(ports, container, partition, plan, unit));
     return commitMerge(ports, { vault, jobId: id, attempt: plan.attempt, round: 0 });
   }
   await forEachAtOnce(plan.units.keys(), AT_ONCE, (unit) =>
@@ -120,20 +166,32 @@ async function proceed(ports: Ports, address: JobAddress, container: VaultContai
   await ports.queue.send({ step: 'commit', v: 1, vault, jobId: id, attempt: plan.attempt, round: 0 });
 }
 
-/** One unit of a merge: the layers of one region become one. */
+/** One unit of a merge. */
 export async function mergeUnit(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
   const open = await openPlan(ports, step, mergePlan);
   const unit = open?.plan.units[step.unit];
-  if (open !== undefined && unit !== undefined) await foldUnit(open.container, open.plan, unit);
+  if (open !== undefined && unit !== undefined) await fold(ports, open.container, open.partition, open.plan, unit);
 }
 
-async function foldUnit(container: VaultContainer, plan: MergePlan, unit: MergePlan['units'][number]): Promise<void> {
-  const at = { item: plan.item, disk: unit.disk, region: unit.region };
-  const key = { ...at, point: unit.into, attempt: plan.attempt };
-  if ((await container.stat(layerName(key))) !== undefined) return;
-  const { layer } = foldLayers(await readLayers(container, at, unit.layers), unit.bottom);
-  await storeLayer(container, key, layer);
+/** Damage that a fold meets is noted: the merge fails, and the next one leaves the region's layers as they are. */
+async function fold(
+  ports: Ports,
+  container: VaultContainer,
+  partition: string,
+  plan: MergePlan,
+  unit: MergePlan['units'][number],
+): Promise<void> {
+  try {
+    await foldUnit(container, plan, unit, runId(ports.ids.hex(8)));
+  } catch (error) {
+    if (!(error instanceof DamagedRegion)) throw error;
+    // A run that comes late finds its layers deleted by a later merge: nothing is wrong then.
+    const { seq } = await new Chain(container, plan.item).newest();
+    const { disk, region, cause } = error;
+    if (seq === plan.seq) await recordFailure(ports, partition, cause, { disk: { disk }, region, point: plan.point });
+    throw cause;
+  }
 }

@@ -3,6 +3,7 @@ import type { JobRow } from '../catalog/catalog.ts';
 import { type JobId, attemptId } from '../domain/ids.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { type JobAddress, runningJob } from './jobs.ts';
+import { pointsPartition } from './keys.ts';
 import { readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { openVault } from './vault-of.ts';
@@ -13,6 +14,8 @@ export interface OpenPlan<Plan> {
   readonly job: JobRow;
   readonly container: VaultContainer;
   readonly plan: Plan;
+  /** Of the item's points and findings. */
+  readonly partition: string;
 }
 
 /** Opens the plan that a message belongs to; undefined when its job has ended or has another plan: then there is nothing to do. */
@@ -24,6 +27,7 @@ export async function openPlan<Plan>(
   const address = { vault: step.vault, jobId: step.jobId as JobId };
   const job = await runningJob(ports, address, step.attempt);
   if (job === undefined) return undefined;
-  const { container } = await openVault(ports, step.vault);
-  return { address, job, container, plan: await readPlan(container, job.itemId, attemptId(step.attempt), schema) };
+  const { container, row: vault } = await openVault(ports, step.vault);
+  const plan = await readPlan(container, job.itemId, attemptId(step.attempt), schema);
+  return { address, job, container, plan, partition: pointsPartition(vault.containerName, job.itemId) };
 }

@@ -3,7 +3,7 @@ import type { JobRow, PointRow, SetDisk } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import { addByRegion } from '../domain/changes.ts';
-import { stacksOf } from '../domain/point-stack.ts';
+import { nameOf, stacksOf } from '../domain/point-stack.ts';
 import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
 import { type Manifest, type RestorePlan, restorePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
@@ -40,7 +40,8 @@ export async function planRestore(
   const partition = pointsPartition(vault.containerName, job.itemId);
   const row = await readPoint(ports, partition, job.point);
   if (row === undefined) throw new BackupError('ResourceNotFound', `recovery point ${job.point} is gone`);
-  const tier = await tierOf(ports, partition, row);
+  // A drill tries the vault.
+  const tier = job.restore.verifyJob === undefined ? await tierOf(ports, partition, row) : 'vault';
   const plan = tier === 'snapshot' ? await fromSnapshots(ports, job, row) : await fromVault(ports, container, job);
   if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, 0))) return;
   await storePlan(container, plan);
@@ -83,7 +84,9 @@ function sendFinish(ports: Ports, { vault, jobId }: JobAddress, attempt: Attempt
   return ports.queue.send({ step: 'finish-restore', v: 1, vault, jobId, attempt, round: 0 });
 }
 
-const hasFailed = ({ outcome }: JobRow): boolean => outcome !== undefined && outcome !== 'Completed';
+/** Its disks have been taken away, or will be. */
+const hasFailed = ({ outcome, restore }: JobRow): boolean =>
+  outcome !== undefined && (outcome !== 'Completed' || restore?.verifyJob !== undefined);
 
 async function fromSnapshots(ports: Ports, job: JobRow, row: PointRow): Promise<RestorePlan> {
   const wanted = row.set.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
@@ -116,10 +119,11 @@ async function fromVault(ports: Ports, container: VaultContainer, job: JobRow): 
   const units: RestorePlan['units'] = [];
   for (const [target, { disk, sizeBytes }] of wanted.entries()) {
     const stored = storedBytes(manifests, disk);
-    for (const [region, stack] of [...stacksOf(disk, manifests)].sort(([a], [b]) => a - b)) {
+    for (const [region, { layers, checkpoint }] of [...stacksOf(disk, manifests)].sort(([a], [b]) => a - b)) {
       const window = regionRange(region, sizeBytes, ports.settings.geometry);
       if (window.start === window.end) continue;
-      units.push({ target, region, bytes: Math.min(stored.get(region) ?? 0, window.end - window.start), stack });
+      const bytes = Math.min(stored.get(region) ?? 0, window.end - window.start);
+      units.push({ target, region, bytes, stack: layers.map(nameOf), checkpoint });
     }
   }
   return planOf(

@@ -2,13 +2,17 @@ import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { addByRegion } from '../domain/changes.ts';
-import { type LayerName, chainOf, stacksOf } from '../domain/point-stack.ts';
-import { type ByteRange, regionsIn } from '../domain/units.ts';
-import type { ChainRecord, Manifest, PlanDisk, TransferPlan } from '../format/documents.ts';
+import { blockCount } from '../domain/extent.ts';
+import type { Layout } from '../domain/layout.ts';
+import { type RegionStack, chainOf, nameOf, stacksOf } from '../domain/point-stack.ts';
+import { groupThin } from '../domain/thin-regions.ts';
+import { BLOCK_BYTES, type ByteRange, REGION_BYTES, regionsIn } from '../domain/units.ts';
+import type { ChainRecord, CountedLayer, Manifest, PlanDisk, TransferPlan } from '../format/documents.ts';
 import { transferPlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { finishJob } from './end-job.ts';
+import { type RegionDamage, damageOf } from './findings.ts';
 import { changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { forEachAtOnce } from './pipeline.ts';
@@ -50,14 +54,15 @@ export async function planTransfer(
     await overtake(ports, step.vault, pointsPartition(vault.containerName, job.itemId), job, record);
     return;
   }
-  const plan = await makePlan(ports, chain, record, job, job.set, job.point);
+  const partition = pointsPartition(vault.containerName, job.itemId);
+  const plan = await makePlan(ports, partition, chain, record, job, job.set, job.point);
   if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, record.seq))) return;
   await storePlan(container, plan);
   await changeJob(ports, address, (row) =>
     row.attempt === plan.attempt
       ? {
           ...row,
-          totalBytes: plan.units.reduce((sum, unit) => sum + unit.bytes, 0),
+          totalBytes: bytesOf(plan),
           sources: plan.disks.map(({ lun, name, source, reason }) => ({ lun, name, source, reason })),
         }
       : undefined,
@@ -72,11 +77,13 @@ export async function planTransfer(
 }
 
 /** Whether the plan is done faster than its messages travel: a night in which little has changed. */
-function isSmall({ units }: TransferPlan, mostBytes: number): boolean {
-  return (
-    mostBytes > 0 && units.length <= MOST_ON_THE_SPOT && units.reduce((sum, { bytes }) => sum + bytes, 0) <= mostBytes
-  );
+function isSmall(plan: TransferPlan, mostBytes: number): boolean {
+  return mostBytes > 0 && plan.units.length <= MOST_ON_THE_SPOT && bytesOf(plan) <= mostBytes;
 }
+
+/** What the sources say has to be looked at. */
+const bytesOf = ({ units }: TransferPlan): number =>
+  units.reduce((sum, { regions }) => regions.reduce((own, { bytes }) => own + bytes, sum), 0);
 
 /** A plan that was noted but, after a crash, not stored cannot have been begun: the coordinator finds it missing and plans again. */
 async function readNotedPlan(
@@ -133,6 +140,7 @@ async function overtake(
 
 async function makePlan(
   ports: Ports,
+  partition: string,
   chain: Chain,
   record: ChainRecord,
   job: JobRow,
@@ -144,11 +152,20 @@ async function makePlan(
   const units: TransferPlan['units'] = [];
   for (const own of set.disks) {
     const base = chainOf(own.disk, live).at(-1);
-    const stacks = stacksOf(own.disk, live) as Map<number, TransferPlan['units'][number]['stack']>;
+    const stacks = stacksOf(own.disk, live);
     const { plan, changed } = await lookForChanges(ports, await chooseSource(ports, own, base), stacks);
-    for (const [region, bytes] of [...changed].sort(([a], [b]) => a - b)) {
-      units.push({ disk: disks.length, region, bytes, stack: stacks.get(region) ?? [] });
-    }
+    const damage = await damageOf(ports, partition, own.disk);
+    for (const [region, { runs }] of damage)
+      changed.set(region, (changed.get(region) ?? 0) + blockCount(runs) * BLOCK_BYTES);
+    const regions = [...changed]
+      .sort(([a], [b]) => a - b)
+      .map(([region, bytes]) => ({
+        region,
+        bytes,
+        ...planned(ports.settings.layout, stacks.get(region), damage.get(region)),
+      }));
+    for (const group of groupThin(regions, ports.settings.layout))
+      units.push({ disk: disks.length, slab: group.thin ? units.length : null, regions: [...group.regions] });
     disks.push(plan);
   }
   return {
@@ -163,6 +180,29 @@ async function makePlan(
     set: set.attempt,
     disks,
     units,
+  };
+}
+
+/** Layers that speak of so many blocks, half of what a region has, are worth a checkpoint however few they are. */
+const CHECKPOINT_BLOCKS = REGION_BYTES / BLOCK_BYTES / 2;
+
+type PlanRegion = TransferPlan['units'][number]['regions'][number];
+
+/** A region's stack at the base as a plan has it, and what of it has to be written again. */
+function planned(
+  layout: Layout,
+  { layers, checkpoint }: RegionStack<CountedLayer> = { layers: [] },
+  damage: RegionDamage | undefined,
+): Pick<PlanRegion, 'stack' | 'checkpoint' | 'writeCheckpoint' | 'heal'> {
+  const above = layers.slice(checkpoint?.depth ?? 0);
+  const blocks = above.reduce((sum, layer) => sum + layer.dataBlocks + layer.clearedBlocks, 0);
+  const writeCheckpoint = above.length >= layout.checkpointDepth || (above.length > 1 && blocks >= CHECKPOINT_BLOCKS);
+  const heal = damage && (damage.whole ? ('all' as const) : [...damage.runs]);
+  return {
+    stack: layers.map(nameOf),
+    checkpoint,
+    writeCheckpoint: writeCheckpoint && heal !== 'all',
+    ...(heal && { heal }),
   };
 }
 
@@ -198,7 +238,7 @@ async function whyNotDiff(ports: Ports, own: SetDisk, base: Manifest['disks'][nu
 async function lookForChanges(
   ports: Ports,
   plan: PlanDisk,
-  stacks: ReadonlyMap<number, readonly LayerName[]>,
+  stacks: ReadonlyMap<number, RegionStack>,
 ): Promise<{ plan: PlanDisk; changed: Map<number, number> }> {
   try {
     return { plan, changed: await changedRegions(ports, plan, stacks) };
@@ -216,11 +256,11 @@ async function lookForChanges(
 async function changedRegions(
   ports: Ports,
   disk: PlanDisk,
-  stacks: ReadonlyMap<number, readonly LayerName[]>,
+  stacks: ReadonlyMap<number, RegionStack>,
 ): Promise<Map<number, number>> {
   const { geometry } = ports.settings;
   const bytes = new Map<number, number>();
-  const count = (range: ByteRange): void => addByRegion(bytes, range, geometry);
+  const count = (range: ByteRange): void => addByRegion(bytes, inBlocks(range, disk.sizeBytes), geometry);
   const snapshot = { url: disk.url, id: disk.snapshot };
   const whole = { start: 0, end: disk.sizeBytes };
   if (disk.source === 'diff' && disk.since !== null) {
@@ -237,4 +277,10 @@ async function changedRegions(
     }
   }
   return bytes;
+}
+
+/** The whole blocks that a range touches: what a write of a few bytes costs. */
+function inBlocks({ start, end }: ByteRange, sizeBytes: number): ByteRange {
+  const first = Math.floor(start / BLOCK_BYTES) * BLOCK_BYTES;
+  return { start: first, end: Math.min(Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES, sizeBytes) };
 }

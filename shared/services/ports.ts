@@ -3,6 +3,8 @@ import type { Compute } from '../compute/compute.ts';
 import type { DiskSnapshots } from '../disk/disk-snapshots.ts';
 import type { RestoreTargets } from '../disk/restore-targets.ts';
 import type { Clock, Ids } from '../domain/clock.ts';
+import type { CompactionRules } from '../domain/compaction.ts';
+import type { Layout } from '../domain/layout.ts';
 import type { Geometry } from '../domain/units.ts';
 import type { WorkQueue } from '../queue/work-queue.ts';
 import type { VaultContainers } from '../vault/vault-container.ts';
@@ -16,12 +18,23 @@ export interface StorageAccounts {
 /** What a deployment can set. */
 export interface Settings {
   readonly geometry: Geometry;
+  readonly layout: Layout;
   /** Seconds between a commit and the deletes that it allows: longer than any message may run. */
   readonly deleteGraceSeconds: number;
   /** Transfers of up to this many bytes, in few regions, are done by the handler that plans them; 0: none. */
   readonly onTheSpotBytes: number;
   /** Seconds that a leftover of a crash is left alone after it was first seen and its job had ended. */
   readonly sweepGraceSeconds: number;
+  /** When compaction pays, where it differs from COMPACTION_RULES. */
+  readonly compaction?: Partial<CompactionRules>;
+  /** Bytes that the nightly verification of an item reads at least; 0: it takes the inventory alone. */
+  readonly verifyNightlyBytes: number;
+  /** The storage account that restores are tried in; undefined: none. */
+  readonly drillAccount: string | undefined;
+  /** Seconds after its start in which a cleanup begins new work. */
+  readonly cleanUpSeconds: number;
+  /** Bytes that one cleanup of one vault may write, shared between its items. */
+  readonly cleanUpBytes: number;
 }
 
 /** Everything outside that the services use. */

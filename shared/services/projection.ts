@@ -30,7 +30,7 @@ export async function project(ports: Ports, partition: string, chain: Chain, rec
 
 const isOlder = (row: PointRow, record: ChainRecord): boolean => row.seq < record.seq;
 
-function countsOf(manifest: Manifest): Pick<PointRow, 'dataBlocks' | 'clearedBlocks' | 'storedBytes'> {
+export function countsOf(manifest: Manifest): Pick<PointRow, 'dataBlocks' | 'clearedBlocks' | 'storedBytes'> {
   const layers = manifest.disks.flatMap((disk) => disk.regions.flatMap((region) => region.layers));
   return {
     dataBlocks: layers.reduce((sum, layer) => sum + layer.dataBlocks, 0),

@@ -46,7 +46,7 @@ export async function protect(ports: Ports, vault: string, vm: VmAddress, policy
     }
     await refuseElsewhere(ports, vault, found.id);
     const item = newItem(ports, found, policy.name, scheduledUntil);
-    await startChain(ports, container, item.itemId);
+    await startChain(ports, container, item);
     try {
       await ports.catalog.items.insert(vault, key, item);
     } catch (error) {
@@ -116,12 +116,13 @@ function newItem(
   };
 }
 
-async function startChain(ports: Ports, container: VaultContainer, item: ItemId): Promise<void> {
-  await new Chain(container, item).start({
+async function startChain(ports: Ports, container: VaultContainer, item: ItemRow): Promise<void> {
+  await new Chain(container, item.itemId).start({
     kind: 'start',
     attempt: attemptId(ports.ids.hex(16)),
     job: null,
     writtenAt: new Date(ports.clock.now()).toISOString(),
+    vm: { id: item.vmResourceId, name: item.vmName, resourceGroup: item.resourceGroup },
   });
 }
 

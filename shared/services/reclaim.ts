@@ -1,79 +1,150 @@
 import { isBackupError } from '../domain/errors.ts';
-import { type AttemptId, attemptId } from '../domain/ids.ts';
-import type { Layer } from '../domain/layer.ts';
-import { type MergePlan, type ReclaimPlan, reclaimPlan } from '../format/documents.ts';
-import { layerName, planName, recordName } from '../format/names.ts';
-import { decodeDocument } from '../format/document.ts';
-import { chainRecord } from '../format/documents.ts';
+import { type AttemptId, type ItemId, type JobId, attemptId } from '../domain/ids.ts';
+import type { LayerName } from '../domain/point-stack.ts';
+import {
+  type ChainRecord,
+  type Manifest,
+  type ReclaimPlan,
+  type RecordPoint,
+  reclaimPlan,
+} from '../format/documents.ts';
+import { checkpointName, planName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
-import { decodeLayer } from '../format/layer-file.ts';
+import { Chain } from './chain.ts';
 import { readJob } from './jobs.ts';
+import { type RegionOf, blobOf, readLayerMap } from './layers.ts';
+import { inOrder } from './pipeline.ts';
 import { readPlan, storePlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { openVault } from './vault-of.ts';
-import type { JobId } from '../domain/ids.ts';
 
-/**
- * Writes down what a committed merge has left without a name: manifests, layers and packs, to be deleted in this order, which is
- * the reverse of that in which they were written. A pack is dead when no block of the fold's result lies in it.
+/*
+ * What a commit has left without a name is the difference of two records: manifests that only the older one names, and what only
+ * those lead to. It is written down as a plan first, and deleted after a grace, in the reverse of the order in which it was written.
  */
+
+/** Layers whose maps are read at once. */
+const READS_IN_FLIGHT = 8;
+
+/** A committed plan that has replaced something: it was made on record `seq` and committed as the next one. */
+export interface Replacing {
+  readonly item: ItemId;
+  readonly attempt: AttemptId;
+  readonly job: JobId;
+  readonly seq: number;
+  /** The objects that its units have written: what the new record does not lead to goes too. */
+  readonly made: readonly string[];
+}
+
+/** Writes down what is to be deleted, under `attempt`. Where another run has done so, that run's list stands. */
 export async function planReclaim(
   container: VaultContainer,
-  merge: MergePlan,
+  commit: Replacing,
   attempt: AttemptId,
 ): Promise<ReclaimPlan> {
-  const layers: string[] = [];
-  const packs: string[] = [];
-  for (const { disk, region, into, layers: inputs } of merge.units) {
-    const at = { item: merge.item, disk, region };
-    const output = layerName({ ...at, point: into, attempt: merge.attempt });
-    const result = await readIfThere(container, output);
-    const used = new Set(result?.packs.map(({ name }) => name));
-    if (result !== undefined && result.extents.length === 0) layers.push(output);
-    for (const input of inputs) {
-      const name = layerName({ ...at, point: input.point, attempt: input.attempt });
-      const layer = result && (await readIfThere(container, name));
-      if (layer === undefined) continue; // deleted by an earlier run of this reclaim
-      layers.push(name);
-      packs.push(...layer.packs.map((pack) => pack.name).filter((pack) => !used.has(pack)));
-    }
-  }
-  for (const { disk, region, layer: orphan } of merge.orphans) {
-    const name = layerName({ item: merge.item, disk, region, point: orphan.point, attempt: orphan.attempt });
-    const layer = await readIfThere(container, name);
-    layers.push(name);
-    packs.push(...(layer?.packs.map((pack) => pack.name) ?? []));
-  }
+  const chain = new Chain(container, commit.item);
+  const [before, after] = await Promise.all([chain.record(commit.seq), chain.record(commit.seq + 1)]);
+  const replaced = namedOnlyBy(before, after);
   const plan: ReclaimPlan = {
     format: 1,
     kind: 'reclaim',
-    item: merge.item,
+    item: commit.item,
     attempt,
-    job: merge.job,
-    names: [planName(merge.item, merge.attempt), ...(await replacedManifests(container, merge)), ...layers, ...packs],
+    job: commit.job,
+    names: [
+      planName(commit.item, commit.attempt),
+      ...replaced.map(({ manifest }) => manifest),
+      ...(await unnamedObjects(container, chain, replaced, namedOnlyBy(after, before), commit.made)),
+    ],
   };
   await storePlan(container, plan);
   return plan;
 }
 
-/** The manifests that the record before the merge named and the merge's own does not. */
-async function replacedManifests(container: VaultContainer, merge: MergePlan): Promise<string[]> {
-  const read = async (seq: number) => {
-    const name = recordName(merge.item, seq);
-    return decodeDocument(name, await container.readWhole(name), chainRecord);
-  };
-  const [before, after] = await Promise.all([read(merge.seq), read(merge.seq + 1)]);
-  const named = new Set(after.points.map(({ manifest }) => manifest));
-  return before.points.map(({ manifest }) => manifest).filter((name) => !named.has(name));
+function namedOnlyBy(record: ChainRecord, other: ChainRecord): RecordPoint[] {
+  const named = new Set(other.points.map(({ manifest }) => manifest));
+  return record.points.filter(({ manifest }) => !named.has(manifest));
 }
 
-async function readIfThere(container: VaultContainer, name: string): Promise<Layer | undefined> {
-  try {
-    return decodeLayer(name, await container.readWhole(name));
-  } catch (error) {
-    if (isBackupError(error, 'BlobNotFound')) return undefined;
-    throw error;
+/** Layers, slabs and checkpoints of `replaced` manifests that `standing` ones do not lead to, and packs that no layer uses any more. */
+async function unnamedObjects(
+  container: VaultContainer,
+  chain: Chain,
+  replaced: readonly RecordPoint[],
+  standing: readonly RecordPoint[],
+  made: readonly string[],
+): Promise<string[]> {
+  const [old, fresh] = await Promise.all([readThere(chain, replaced), readThere(chain, standing)]);
+  // Later commits and their reclaims have been here: this is a late run, and the first one's list has been done.
+  if (old.length < replaced.length || fresh.length < standing.length) return [];
+  const oldLayers = layersOf(old);
+  const freshLayers = layersOf(fresh);
+  const gone = [...oldLayers.values()].filter((layer) => !freshLayers.has(keyOf(layer)));
+  const added = [...freshLayers.values()].filter((layer) => !oldLayers.has(keyOf(layer)));
+  const used = await packsOf(container, added);
+  const packs = await packsOf(container, gone);
+  const kept = new Set([...freshLayers.values()].map(({ at, layer }) => blobOf(at, layer)));
+  const blobs = [...gone.map(({ at, layer }) => blobOf(at, layer)), ...made].filter((name) => !kept.has(name));
+  const checkpoints = checkpointsOf(old).difference(checkpointsOf(fresh));
+  return [...checkpoints, ...new Set(blobs), ...packs.difference(used).difference(kept).difference(new Set(blobs))];
+}
+
+async function readThere(chain: Chain, entries: readonly RecordPoint[]): Promise<Manifest[]> {
+  const manifests: Manifest[] = [];
+  for (const entry of entries) {
+    try {
+      manifests.push(await chain.manifest(entry));
+    } catch (error) {
+      if (!isBackupError(error, 'VaultObjectMissing')) throw error;
+    }
   }
+  return manifests;
+}
+
+interface PlacedLayer {
+  readonly at: RegionOf;
+  readonly layer: LayerName;
+}
+
+const keyOf = ({ at, layer }: PlacedLayer): string =>
+  `${at.disk}/${at.region}/${layer.point}.${layer.attempt}.${layer.slab?.number ?? ''}`;
+
+function layersOf(manifests: readonly Manifest[]): Map<string, PlacedLayer> {
+  const layers = new Map<string, PlacedLayer>();
+  for (const { item, disks } of manifests) {
+    for (const { disk, regions } of disks) {
+      for (const { region, layers: own } of regions) {
+        for (const layer of own) {
+          const placed = { at: { item, disk, region }, layer };
+          layers.set(keyOf(placed), placed);
+        }
+      }
+    }
+  }
+  return layers;
+}
+
+function checkpointsOf(manifests: readonly Manifest[]): Set<string> {
+  return new Set(
+    manifests.flatMap(({ item, disks }) =>
+      disks.flatMap(({ disk, regions }) =>
+        regions.flatMap(({ region, checkpoint }) =>
+          checkpoint === undefined ? [] : [checkpointName(item, disk, region, checkpoint.attempt)],
+        ),
+      ),
+    ),
+  );
+}
+
+/** The packs that layers use. @throws BackupError VaultObjectMissing, LayerCorrupt */
+async function packsOf(container: VaultContainer, layers: readonly PlacedLayer[]): Promise<Set<string>> {
+  const names = new Set<string>();
+  for await (const { result } of inOrder(layers, READS_IN_FLIGHT, ({ at, layer }) =>
+    readLayerMap(container, at, layer),
+  )) {
+    for (const { name } of result.packs) names.add(name);
+  }
+  return names;
 }
 
 /** Deletes what a reclaim plan lists, and the plan itself last, so that a crash in between goes on from the start. */

@@ -1,13 +1,12 @@
-import type { PointId } from '../domain/ids.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { touchedBlocks } from '../domain/changes.ts';
-import { stacksOf } from '../domain/point-stack.ts';
+import { type CheckpointName, type LayerName, stackDigest } from '../domain/point-stack.ts';
 import { BLOCK_BYTES, type ByteRange, HASH_BYTES, blocksIn, regionRange } from '../domain/units.ts';
-import { type LayerRef, type RestorePlan, restorePlan } from '../format/documents.ts';
+import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
-import { Chain } from './chain.ts';
 import { readPieces } from './changed-blocks.ts';
 import { readView } from './layers.ts';
+import { newestStacks } from './newest-stacks.ts';
 import { inOrder } from './pipeline.ts';
 import { openPlan } from './open-plan.ts';
 import type { Ports } from './ports.ts';
@@ -65,31 +64,20 @@ async function fromVault(
   unit: RestorePlan['units'][number],
   window: ByteRange,
 ): Promise<RegionHashes> {
-  const at = { item: plan.item, disk: target.disk, region: unit.region };
-  const write = async (stack: readonly LayerRef[]): Promise<RegionHashes> =>
-    copy(ports, target, window, readBlocks(container, await readView(container, at, stack)));
+  const { regionBytes } = ports.settings.geometry;
+  const at = { item: plan.item, disk: target.disk, region: unit.region, blocks: regionBytes / BLOCK_BYTES };
+  const write = async (stack: readonly LayerName[], checkpoint: CheckpointName | undefined): Promise<RegionHashes> =>
+    copy(ports, target, window, readBlocks(container, await readView(container, at, stack, checkpoint)));
   try {
-    return await write(unit.stack);
+    return await write(unit.stack, unit.checkpoint);
   } catch (error) {
     if (!isBackupError(error, 'VaultObjectMissing')) throw error;
-    const stack = await newestStack(container, plan, target, unit.region);
-    if (stack === undefined || JSON.stringify(stack) === JSON.stringify(unit.stack)) throw error; // nothing has moved: this is damage
-    return write(stack);
+    // Merges below a pinned point go on: it starts again with the stack as the newest record has it.
+    const stacks = await newestStacks(container, plan.item, target.disk, plan.point);
+    const now = stacks && (stacks.get(unit.region) ?? { layers: [] });
+    if (now === undefined || stackDigest(now.layers) === stackDigest(unit.stack)) throw error; // nothing has moved: this is damage
+    return write(now.layers, now.checkpoint);
   }
-}
-
-/** The region's stack as the newest record has it; merges below a pinned point go on. */
-async function newestStack(
-  container: VaultContainer,
-  plan: RestorePlan,
-  target: Target,
-  region: number,
-): Promise<LayerRef[] | undefined> {
-  const chain = new Chain(container, plan.item);
-  const record = await chain.newest();
-  const point: PointId = plan.point;
-  if (!record.points.some((live) => live.point === point)) return undefined;
-  return stacksOf(target.disk, await chain.manifests(record, point)).get(region) ?? [];
 }
 
 /** Writes runs of blocks to the target, cut at the disk's end; answers the hashes of what was written. */

@@ -23,7 +23,7 @@ export interface RestoreRequest {
 
 /**
  * Starts the restore of a recovery point's disks: the job exists when this resolves, the rest goes by queue. The point is pinned, so
- * that nothing of it is merged away while it is read.
+ * that nothing of it is merged away while it is read. `drill`: it is only tried, by a verify job, under an id that was chosen before.
  * @throws BackupError ResourceNotFound, UserErrorInvalidRestoreRequest, UserErrorInstantRpNotFound, UserErrorRecoveryPointLeaving
  */
 export async function startRestore(
@@ -32,6 +32,7 @@ export async function startRestore(
   key: string,
   point: PointId,
   request: RestoreRequest,
+  drill?: { readonly jobId: JobId; readonly verifyJob: JobId },
 ): Promise<JobId> {
   const { row: item } = await readItem(ports, vault, key);
   const { row: vaultRow } = await openVault(ports, vault);
@@ -55,6 +56,7 @@ export async function startRestore(
   const started = newJob(ports, item, key, {
     operation: 'Restore',
     userTriggered: true,
+    ...(drill === undefined ? {} : { jobId: drill.jobId }),
     point,
     tasks: [{ taskId: TRANSFER_FROM_VAULT, status: 'InProgress', startedAt: ports.clock.now() }],
   });
@@ -64,7 +66,7 @@ export async function startRestore(
   const job: JobRow = {
     ...started,
     bag: {
-      'Job Type': 'Recover disks',
+      'Job Type': drill === undefined ? 'Recover disks' : 'Restore drill',
       'Target Storage Account Name': accountName,
       'Recovery point time ': new Date(row.time).toISOString(),
       'Config Blob Name': configName,
@@ -75,6 +77,7 @@ export async function startRestore(
       accountId: request.accountId,
       containerUrl: `${endpoint}/${containerName}`,
       luns: request.luns === undefined ? undefined : [...request.luns],
+      verifyJob: drill?.verifyJob,
     },
   };
   await insertJob(ports, vault, job);

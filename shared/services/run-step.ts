@@ -1,7 +1,10 @@
 import { isBackupError, ERROR_TABLE } from '../domain/errors.ts';
 import type { Step } from '../queue/steps.ts';
 import { cleanItem } from './clean-up.ts';
+import { cleanVault } from './clean-up-run.ts';
 import { commitTransfer } from './commit.ts';
+import { compactUnit, planCompaction } from './compact.ts';
+import { commitCompaction } from './compact-commit.ts';
 import { finishRestore } from './finish-restore.ts';
 import { type JobAddress, readJob } from './jobs.ts';
 import { commitMerge } from './commit-merge.ts';
@@ -9,11 +12,17 @@ import { mergeUnit, planMerge } from './merge.ts';
 import { planRestore } from './plan-restore.ts';
 import { planTransfer } from './plan-transfer.ts';
 import type { Ports } from './ports.ts';
+import { rebuildVault } from './rebuild.ts';
+import { rebuildItem } from './rebuild-item.ts';
 import { reclaim } from './reclaim.ts';
 import { restoreUnit } from './restore-unit.ts';
 import { sweepItem } from './sweep.ts';
 import { takeSnapshot } from './take-snapshot.ts';
 import { transferUnit } from './transfer-unit.ts';
+import { verifyItem } from './verify.ts';
+import { finishVerify } from './verify-finish.ts';
+import { planVerify } from './verify-plan.ts';
+import { verifyUnit } from './verify-unit.ts';
 import { failJob } from './watch.ts';
 
 /**
@@ -41,7 +50,7 @@ export async function giveUp(ports: Ports, step: Step): Promise<void> {
   if (!isJobStep(step)) return;
   try {
     // Once more, so that the job can say what went wrong rather than that something did.
-    await perform(ports, step);
+    await perform(ports, step, true);
   } catch (error) {
     if (isBackupError(error, 'StorageUnavailable', 'ComputeUnavailable')) return ports.queue.send(step, OUTAGE_SECONDS);
     await failJob(ports, addressOf(step), error);
@@ -49,16 +58,18 @@ export async function giveUp(ports: Ports, step: Step): Promise<void> {
 }
 
 /** Steps that work for a job that has not ended. The others are done again some other day. */
-type JobStep = Exclude<Step, { step: 'clean-item' | 'sweep-item' | 'reclaim' }>;
+type JobStep = Exclude<Step, { step: 'clean-vault' | 'clean-item' | 'sweep-item' | 'verify-item' | 'reclaim' }>;
 
-const isJobStep = (step: Step): step is JobStep => !['clean-item', 'sweep-item', 'reclaim'].includes(step.step);
+const isJobStep = (step: Step): step is JobStep =>
+  !['clean-vault', 'clean-item', 'sweep-item', 'verify-item', 'reclaim'].includes(step.step);
 
 const addressOf = (step: { vault: string; jobId: string }): JobAddress => ({
   vault: step.vault,
   jobId: step.jobId as JobAddress['jobId'],
 });
 
-async function perform(ports: Ports, step: Step): Promise<void> {
+/** `atLast`: the queue has given the step up, it gets one more try. */
+async function perform(ports: Ports, step: Step, atLast = false): Promise<void> {
   switch (step.step) {
     case 'take-snapshot':
       return takeSnapshot(ports, step);
@@ -70,8 +81,13 @@ async function perform(ports: Ports, step: Step): Promise<void> {
       return planMerge(ports, step);
     case 'merge-unit':
       return mergeUnit(ports, step);
+    case 'plan-compaction':
+      return planCompaction(ports, step);
+    case 'compact-unit':
+      return compactUnit(ports, step);
     case 'commit': {
       const job = await readJob(ports, addressOf(step));
+      if (job?.operation === 'Compact') return commitCompaction(ports, step);
       return job?.operation === 'Merge' ? commitMerge(ports, step) : commitTransfer(ports, step);
     }
     case 'reclaim':
@@ -82,8 +98,22 @@ async function perform(ports: Ports, step: Step): Promise<void> {
       return restoreUnit(ports, step);
     case 'finish-restore':
       return finishRestore(ports, step);
+    case 'plan-verify':
+      return planVerify(ports, step);
+    case 'verify-unit':
+      return verifyUnit(ports, step);
+    case 'finish-verify':
+      return finishVerify(ports, step);
+    case 'verify-item':
+      return verifyItem(ports, step);
+    case 'clean-vault':
+      return cleanVault(ports, step);
     case 'clean-item':
       return cleanItem(ports, step);
+    case 'rebuild-vault':
+      return rebuildVault(ports, step);
+    case 'rebuild-item':
+      return rebuildItem(ports, step, atLast);
     case 'sweep-item':
       return sweepItem(ports, step);
   }

@@ -105,6 +105,7 @@ async function sweepSnapshots(
     ({ url }) => url,
   );
   for (const url of new Set([...disks, ...(item.formerUrls ?? [])])) {
+    if (item.unlistedUrls?.includes(url) === true) continue; // whose they are is not known yet
     for await (const { tags, ...snapshot } of ports.snapshots.list(url)) {
       if (tags['vault'] !== containerName || tags['item'] !== item.itemId) continue;
       found.set(`${url}?snapshot=${snapshot.id}`, { snapshot, job: tags['job'] ?? '' });

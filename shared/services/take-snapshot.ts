@@ -9,25 +9,14 @@ import { changeItem } from './items.ts';
 import { type JobAddress, changeJob, readJob, withTask } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
+import { type SnapshotTags, aboutTag } from './snapshot-tags.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /** All snapshots of a set are taken within this by the storage's clock, or the set is not one moment. */
-const SET_MS = 60_000;
+export const SET_MS = 60_000;
 
 /** Former disks that an item remembers: a property of its row holds them. */
-const MOST_FORMER = 40;
-
-/** The tags that a snapshot carries, so that a rerun finds it and a sweep knows whose it is. */
-export interface SnapshotTags {
-  readonly vault: string;
-  readonly item: string;
-  readonly job: string;
-  readonly point: string;
-  readonly attempt: string;
-  readonly disk: string;
-  /** How many disks the whole set has. */
-  readonly disks: string;
-}
+export const MOST_FORMER = 40;
 
 /**
  * Takes the snapshots of all disks of a job's VM as one set, and makes the recovery point known: from here on it can be restored.
@@ -62,7 +51,16 @@ async function takeSet(
   const ids = await identify(ports, address.vault, job.itemKey, disks);
   const attempt = attemptId(ports.ids.hex(16));
   const startedAt = ports.clock.now();
-  const tags = (disk: string): SnapshotTags => ({
+  const vmAsItIs = {
+    id: vm.id,
+    vmId: vm.vmId,
+    name: vm.name,
+    resourceGroup: vm.resourceGroup,
+    location: vm.location,
+    size: vm.size,
+    osType: vm.osType,
+  };
+  const tags = ({ attached: { lun, name }, source: { createdAt } }: DescribedDisk, disk: DiskId): SnapshotTags => ({
     vault: vault.containerName,
     item: item.itemId,
     job: address.jobId,
@@ -70,8 +68,17 @@ async function takeSet(
     attempt,
     disk,
     disks: `${disks.length}`,
+    about: aboutTag({
+      lun,
+      name,
+      createdAt,
+      takenAt: startedAt,
+      dueAt: job.dueAt,
+      retainUntil: job.retainUntil,
+      vm: vmAsItIs,
+    }),
   });
-  const taken = await Promise.allSettled(disks.map((disk, i) => takeOne(ports, disk, ids[i]!, tags(ids[i]!))));
+  const taken = await Promise.allSettled(disks.map((disk, i) => takeOne(ports, disk, ids[i]!, tags(disk, ids[i]!))));
   const failure = taken.find((result) => result.status === 'rejected');
   const whole = taken.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   const times = whole.map(({ takenAtMs }) => takenAtMs);
@@ -90,15 +97,7 @@ async function takeSet(
     takenAt: startedAt,
     disks: whole.map(({ disk }) => disk),
     lacking: [],
-    vm: {
-      id: vm.id,
-      vmId: vm.vmId,
-      name: vm.name,
-      resourceGroup: vm.resourceGroup,
-      location: vm.location,
-      size: vm.size,
-      osType: vm.osType,
-    },
+    vm: vmAsItIs,
   };
   return record(ports, address, set, disks);
 }

@@ -1,142 +1,133 @@
-import { storedRuns } from '../domain/changes.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type RunId, runId } from '../domain/ids.ts';
-import { stacksOf } from '../domain/point-stack.ts';
-import { type RegionView, regionView } from '../domain/region-view.ts';
-import { BLOCK_BYTES } from '../domain/units.ts';
-import { type LayerRef, type TransferPlan, transferPlan } from '../format/documents.ts';
-import { type LayerKey, layerName } from '../format/names.ts';
+import { stackDigest } from '../domain/point-stack.ts';
+import { checkpointOf, encodeCheckpoint } from '../format/checkpoint.ts';
+import { type TransferPlan, transferPlan } from '../format/documents.ts';
+import { type LayerKey, checkpointName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
-import { Chain } from './chain.ts';
-import { changedBlocks, readPieces } from './changed-blocks.ts';
-import { LayerWriter } from './layer-writer.ts';
-import { readView } from './layers.ts';
-import { inOrder } from './pipeline.ts';
+import { DamagedRegion, inRegion } from './damaged-region.ts';
+import { recordFailure } from './findings.ts';
+import { PackSink, RegionWriter, SlabWriter, putOnce, storeLayer } from './layer-writer.ts';
+import { readKnown } from './layers.ts';
+import { newestStacks } from './newest-stacks.ts';
 import { openPlan } from './open-plan.ts';
 import type { Ports } from './ports.ts';
-import { hashBlock } from './region-bytes.ts';
+import { type UnitObject, objectName } from './unit-objects.ts';
+import { writeRegion } from './write-region.ts';
 
-/** Most bytes asked of a snapshot at once. */
-const READ_BYTES = 8 * 1024 * 1024;
-/** Reads of one unit under way: more streams on one blob do not help past its cap. */
-const READS_IN_FLIGHT = 4;
+/** A job whose plans meet damage again and again gives up: each has healed what the one before has met. */
+const MOST_PLANS = 20;
 
-const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
+type Unit = TransferPlan['units'][number];
+type Region = Unit['regions'][number];
+
+/** What a unit of a transfer writes. */
+export const transferObject = (plan: TransferPlan, { disk, slab, regions }: Unit): UnitObject => ({
+  item: plan.item,
+  attempt: plan.attempt,
+  disk: plan.disks[disk]!.disk,
+  point: plan.point,
+  slab,
+  regions: regions.map(({ region }) => region),
+});
 
 /**
- * One unit of a transfer: one region of one disk becomes one layer. Safe to run again, late, or beside its twin: the layer is
- * the unit's one object, the first one stands, and pack names carry this run's nonce.
+ * One unit of a transfer: a region becomes a layer, or several thin ones a slab. Safe to run again, late, or beside its twin: the
+ * object is the unit's one, the first one stands, and pack names carry this run's nonce.
  */
 export async function transferUnit(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
   const open = await openPlan(ports, step, transferPlan);
-  if (open === undefined) return;
-  const { address, container, plan } = open;
-  const unit = plan.units[step.unit];
-  const disk = unit && plan.disks[unit.disk];
-  if (unit === undefined || disk === undefined) return;
-  const key: LayerKey = {
-    item: plan.item,
-    disk: disk.disk,
-    point: plan.point,
-    region: unit.region,
-    attempt: plan.attempt,
-  };
-  if ((await container.stat(layerName(key))) !== undefined) return;
+  const unit = open?.plan.units[step.unit];
+  if (open === undefined || unit === undefined) return;
+  const { address, job, container, plan, partition } = open;
+  if ((await container.stat(objectName(transferObject(plan, unit)))) !== undefined) return;
 
   const run = runId(ports.ids.hex(8));
+  const planAgain = (): Promise<void> =>
+    ports.queue.send({ step: 'plan-transfer', v: 1, ...address, instead: step.attempt });
   try {
-    await writeLayer(ports, container, disk, key, unit.stack, run);
+    await writeUnit(ports, container, plan, unit, run);
   } catch (error) {
-    // The base snapshot went after the plan was made: the job plans again, without it.
-    if (isBackupError(error, 'ChangeTrackingUnusable')) {
-      return ports.queue.send({ step: 'plan-transfer', v: 1, ...address, instead: step.attempt });
+    if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain(); // the base snapshot went after the plan was made
+    if (!(error instanceof DamagedRegion)) throw error;
+    const moved = await atNewestRecord(container, plan, unit);
+    if (moved === undefined) return; // the base was merged away: the coordinator plans again
+    if (moved.regions.every(({ stack }, i) => stackDigest(stack) === stackDigest(unit.regions[i]!.stack))) {
+      // Nothing has moved, so this is damage: it is noted, and the next plan writes the region again.
+      const disk = plan.disks[unit.disk]!;
+      await recordFailure(ports, partition, error.cause, {
+        disk,
+        region: error.region,
+        newest: disk.base ?? undefined,
+      });
+      if (job.attempts.length >= MOST_PLANS) throw error.cause;
+      return planAgain();
     }
-    if (!isBackupError(error, 'VaultObjectMissing')) throw error;
-    const stack = await stackAtBase(container, plan, key);
-    if (stack === undefined) return; // the base was merged away: the coordinator plans again
-    if (JSON.stringify(stack) === JSON.stringify(unit.stack)) throw error; // nothing has moved: this is damage
-    await writeLayer(ports, container, disk, key, stack, run);
+    await writeUnit(ports, container, plan, moved, run);
   }
 }
 
-async function writeLayer(
+async function writeUnit(
+  ports: Ports,
+  container: VaultContainer,
+  plan: TransferPlan,
+  unit: Unit,
+  run: RunId,
+): Promise<void> {
+  const keyOf = ({ region }: Region): LayerKey => ({
+    item: plan.item,
+    disk: plan.disks[unit.disk]!.disk,
+    point: plan.point,
+    region,
+    attempt: plan.attempt,
+  });
+  const fill = (region: Region, writer: RegionWriter): Promise<void> =>
+    fillRegion(ports, container, plan.disks[unit.disk]!, keyOf(region), region, writer);
+  if (unit.slab === null) {
+    const only = unit.regions[0]!;
+    const sink = new PackSink(container, keyOf(only), run);
+    const writer = new RegionWriter(sink);
+    await fill(only, writer);
+    const columns = await writer.finish();
+    await storeLayer(container, keyOf(only), { ...columns, packs: await sink.close() });
+  } else {
+    const slab = new SlabWriter(objectName(transferObject(plan, unit)));
+    for (const region of unit.regions) await slab.region(keyOf(region), (writer) => fill(region, writer));
+    await slab.store(container);
+  }
+}
+
+/** Writes what has changed in a region since its base, and a checkpoint of the base where the plan wants one. */
+async function fillRegion(
   ports: Ports,
   container: VaultContainer,
   disk: TransferPlan['disks'][number],
   key: LayerKey,
-  stack: readonly LayerRef[],
-  run: RunId,
+  { stack, checkpoint, heal, writeCheckpoint }: Region,
+  writer: RegionWriter,
 ): Promise<void> {
-  const base: RegionView = stack.length === 0 ? regionView([]) : await readView(container, key, stack);
-  const { window, read, cleared } = await changedBlocks(
-    ports.snapshots,
-    disk,
-    key.region,
-    base,
-    ports.settings.geometry,
+  const base = await inRegion(key, () => readKnown(container, key, heal === 'all' ? [] : stack, checkpoint));
+  await writeRegion(ports, disk, key.region, base, heal, writer);
+  if (!writeCheckpoint || writer.isEmpty) return;
+  const name = checkpointName(key.item, key.disk, key.region, key.attempt);
+  const bytes = encodeCheckpoint(name, checkpointOf(stack, base));
+  await putOnce(container, name, bytes, { depth: `${stack.length}`, stack: stackDigest(stack) });
+}
+
+/** The unit with its stacks as the newest record has them at the disk's base; undefined when that is live no more. */
+async function atNewestRecord(container: VaultContainer, plan: TransferPlan, unit: Unit): Promise<Unit | undefined> {
+  const { disk, base } = plan.disks[unit.disk]!;
+  const stacks = base === null ? undefined : await newestStacks(container, plan.item, disk, base);
+  return (
+    stacks && {
+      ...unit,
+      regions: unit.regions.map((region): Region => {
+        const { layers, checkpoint } = stacks.get(region.region) ?? { layers: [] };
+        return { ...region, stack: [...layers], checkpoint };
+      }),
+    }
   );
-  const hasData = membership(storedRuns(base.extents));
-  const writer = new LayerWriter(container, key, run);
-  const snapshot = { url: disk.url, id: disk.snapshot };
-
-  let nextCleared = 0;
-  const clearUpTo = (block: number): void => {
-    for (; nextCleared < cleared.length && cleared[nextCleared]!.start < block; nextCleared++) {
-      const { start, count } = cleared[nextCleared]!;
-      for (let i = start; i < start + count; i++) if (hasData(i)) writer.cleared(i, 1);
-    }
-  };
-  const pieces = readPieces(read, window, READ_BYTES);
-  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) =>
-    ports.snapshots.read(snapshot, range),
-  )) {
-    for (let at = 0; at < result.length; at += BLOCK_BYTES) {
-      const block = item.block + at / BLOCK_BYTES;
-      const bytes = padded(result.subarray(at, at + BLOCK_BYTES));
-      clearUpTo(block);
-      if (ZERO_BLOCK.equals(bytes)) {
-        if (hasData(block)) writer.cleared(block, 1);
-        continue;
-      }
-      const hash = hashBlock(bytes);
-      if (hasData(block) && hash.equals(base.hashOf!(block))) continue;
-      await writer.data(block, bytes, hash);
-    }
-  }
-  clearUpTo(Infinity);
-  await writer.finish();
-}
-
-/** The last block of a disk may be cut: it is padded with zeros. */
-function padded(bytes: Uint8Array): Uint8Array {
-  if (bytes.length === BLOCK_BYTES) return bytes;
-  const whole = new Uint8Array(BLOCK_BYTES);
-  whole.set(bytes);
-  return whole;
-}
-
-/** A test for ascending questions: is this block in one of the runs? */
-function membership(runs: readonly { start: number; count: number }[]): (block: number) => boolean {
-  let at = 0;
-  return (block) => {
-    while (at > 0 && runs[at - 1]!.start + runs[at - 1]!.count > block) at--;
-    while (at < runs.length && runs[at]!.start + runs[at]!.count <= block) at++;
-    return at < runs.length && runs[at]!.start <= block;
-  };
-}
-
-/** The unit's stack as the newest record has it at the plan's base; undefined when the disk's base is live no more. */
-async function stackAtBase(
-  container: VaultContainer,
-  plan: TransferPlan,
-  key: LayerKey,
-): Promise<LayerRef[] | undefined> {
-  const base = plan.disks.find(({ disk }) => disk === key.disk)?.base;
-  const chain = new Chain(container, plan.item);
-  const record = await chain.newest();
-  if (base === null || base === undefined || !record.points.some(({ point }) => point === base)) return undefined;
-  return stacksOf(key.disk, await chain.manifests(record, base)).get(key.region) ?? [];
 }

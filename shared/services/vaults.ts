@@ -1,5 +1,6 @@
 import type { VaultRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
+import type { JobId } from '../domain/ids.ts';
 import { BLOCK_BYTES } from '../domain/units.ts';
 import { encodeDocument } from '../format/document.ts';
 import type { VaultDocument } from '../format/documents.ts';
@@ -8,6 +9,7 @@ import { DEFAULT_POLICY_NAME, defaultPolicy } from './default-policy.ts';
 import { type VaultAddress, vaultKey, vaultRowKey } from './keys.ts';
 import { putPolicy } from './policies.ts';
 import type { Ports } from './ports.ts';
+import { removeReport } from './reports.ts';
 
 /** What a client says of a vault. */
 export interface VaultRequest {
@@ -77,6 +79,10 @@ async function prepare(ports: Ports, address: VaultAddress, row: VaultRow): Prom
     blockBytes: BLOCK_BYTES,
     regionBytes: ports.settings.geometry.regionBytes,
     createdAt: new Date(row.createdAt).toISOString(),
+    subscriptionId: row.subscriptionId,
+    resourceGroup: row.resourceGroup,
+    name: row.name,
+    location: row.location,
   };
   try {
     await container.put(VAULT_NAME, encodeDocument(VAULT_NAME, document));
@@ -87,6 +93,31 @@ async function prepare(ports: Ports, address: VaultAddress, row: VaultRow): Prom
   if ((await ports.catalog.policies.get(key, DEFAULT_POLICY_NAME.toLowerCase())) === undefined) {
     const { properties, rules } = defaultPolicy();
     await putPolicy(ports, key, DEFAULT_POLICY_NAME, properties, rules);
+  }
+}
+
+/**
+ * Puts the row of a vault back whose container is there, and its default policy. A row that stands is left as it is, but for the
+ * container: `row`'s is the vault's.
+ */
+export async function putBackVault(ports: Ports, row: VaultRow): Promise<void> {
+  const address: VaultAddress = { ...row, vault: row.name };
+  const at = vaultRowKey(vaultKey(address));
+  for (;;) {
+    const found = await ports.catalog.vaults.get(at.partition, at.key);
+    try {
+      if (found === undefined) await ports.catalog.vaults.insert(at.partition, at.key, row);
+      else if (found.row.containerName !== row.containerName)
+        await ports.catalog.vaults.replace(
+          at.partition,
+          at.key,
+          { ...found.row, containerName: row.containerName },
+          found.etag,
+        );
+      return await prepare(ports, address, { ...(found?.row ?? row), containerName: row.containerName });
+    } catch (error) {
+      if (!isBackupError(error, 'EtagMismatch', 'RowAlreadyExists', 'RowNotFound')) throw error;
+    }
   }
 }
 
@@ -119,8 +150,10 @@ export async function deleteVault(ports: Ports, address: VaultAddress): Promise<
   }
   for await (const { partition, key: name } of ports.catalog.policies.list(key))
     await ports.catalog.policies.remove(partition, name);
-  for await (const { partition, key: id } of ports.catalog.jobs.list(key))
+  for await (const { partition, key: id } of ports.catalog.jobs.list(key)) {
+    await removeReport(ports, { vault: key, jobId: id as JobId });
     await ports.catalog.jobs.remove(partition, id);
+  }
   for await (const { partition, key: id } of ports.catalog.operations.list(key))
     await ports.catalog.operations.remove(partition, id);
   await ports.vaults.drop(row.containerName);

@@ -1,9 +1,10 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { Step } from '../queue/steps.ts';
+import { watchCleanUps } from './clean-up-look.ts';
 import { endJob, finishJob } from './end-job.ts';
 import { finishRestore } from './finish-restore.ts';
-import { ENDED, type JobAddress, changeJob, describeError, readJob } from './jobs.ts';
+import { ENDED, type JobAddress, changeJob, describeError, isHousekeeping, readJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
 
 /** A job without a sign of life for this long gets its messages again: longer than a dead host's message stays invisible. */
@@ -16,6 +17,7 @@ const MOST_MS = 14 * 86_400_000;
  * all may come twice), what is too old fails with a reason. So nothing waits for ever, whatever message or host was lost.
  */
 export async function watchJobs(ports: Ports): Promise<number> {
+  await watchCleanUps(ports);
   let woken = 0;
   for await (const { partition: vault, key, row: open, etag } of ports.catalog.openJobs.listAll()) {
     try {
@@ -65,9 +67,10 @@ async function lookAfter(ports: Ports, address: JobAddress, begunAt: number, eta
  * are not what they were, it ends as it is: disks that were handed over stay, the others keep the mark that says that they are
  * not complete.
  */
-async function endOldRestore(ports: Ports, address: JobAddress, { outcome, attempt }: JobRow): Promise<void> {
+async function endOldRestore(ports: Ports, address: JobAddress, { outcome, attempt, restore }: JobRow): Promise<void> {
   try {
-    if (outcome === 'Completed' && attempt !== undefined) await finishRestore(ports, { ...address, attempt, round: 0 });
+    if (outcome === 'Completed' && attempt !== undefined && restore?.verifyJob === undefined)
+      await finishRestore(ports, { ...address, attempt, round: 0 });
     else await endJob(ports, address, outcome ?? 'Failed');
   } catch (error) {
     const reason = describeError(error, ports);
@@ -86,8 +89,14 @@ function nextSteps(vault: string, job: JobRow): Step[] {
       return [{ step: 'take-snapshot', ...at }];
     case 'Merge':
       return [{ step: 'plan-merge', ...at }];
+    case 'Verify':
+      return [{ step: 'plan-verify', ...at }];
+    case 'Compact':
+      return [{ step: 'plan-compaction', ...at }];
     case 'Restore':
       return [{ step: 'plan-restore', ...at }];
+    case 'Rebuild':
+      return [{ step: 'rebuild-vault', ...at, round: 0 }];
     case 'ConfigureBackup':
     case 'DisableBackup':
       return [];
@@ -101,6 +110,9 @@ export async function failJob(ports: Ports, address: JobAddress, error: unknown)
   const job = await readJob(ports, address);
   if (job === undefined) return;
   await endJob(ports, address, outcomeOf(job), describeError(error, ports));
+  // Cleanup goes on with the item's other points.
+  if (job.operation === 'Merge' || job.operation === 'Compact')
+    await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
 }
 
 /** A backup whose snapshots are taken has made a point that can be restored, whatever becomes of its transfer. */
@@ -111,7 +123,7 @@ function outcomeOf(job: JobRow): 'Failed' | 'CompletedWithWarnings' {
 /** Cancels a running backup or restore. @throws BackupError ResourceNotFound, UserErrorJobNotCancellable */
 export async function cancelJob(ports: Ports, address: JobAddress): Promise<void> {
   const job = await readJob(ports, address);
-  if (job === undefined || job.operation === 'Merge') {
+  if (job === undefined || isHousekeeping(job)) {
     throw new BackupError('ResourceNotFound', `there is no job ${address.jobId} in this vault`);
   }
   if (job.status !== 'InProgress' || (job.operation !== 'Backup' && job.operation !== 'Restore')) {

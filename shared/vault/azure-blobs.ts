@@ -10,7 +10,9 @@ import {
 } from '@azure/storage-blob';
 import { BackupError } from '../domain/errors.ts';
 import { storageFailure, translated } from './azure-failures.ts';
-import type { BlobInfo, VaultContainer, VaultContainers } from './vault-container.ts';
+import { assembleBlocks } from './block-assembly.ts';
+import { copySources } from './copy-sources.ts';
+import { type BlobInfo, type VaultContainer, type VaultContainers, VAULT_CONTAINER_PREFIX } from './vault-container.ts';
 
 /** Where the vaults' containers lie and how to get in. */
 export interface AzureVaultOptions {
@@ -43,7 +45,7 @@ export function azureVaultContainers(options: AzureVaultOptions): VaultContainer
       opened.delete(containerName);
       throw translated(error, `open container ${containerName}`);
     }
-    return azureVaultContainer(container, deadline);
+    return azureVaultContainer(service, container, deadline);
   };
 
   return {
@@ -52,6 +54,15 @@ export function azureVaultContainers(options: AzureVaultOptions): VaultContainer
       const found = opened.get(containerName) ?? create(containerName);
       opened.set(containerName, found);
       return found;
+    },
+
+    async *list(): AsyncGenerator<string> {
+      const pages = (token?: string) =>
+        service
+          .listContainers({ prefix: VAULT_CONTAINER_PREFIX, abortSignal: deadline() })
+          .byPage(token === undefined ? {} : { continuationToken: token });
+      for await (const { containerItems } of eachPage(pages, (error) => translated(error, 'list containers')))
+        for (const { name } of containerItems) yield name;
     },
 
     async drop(containerName) {
@@ -68,7 +79,13 @@ export function azureVaultContainers(options: AzureVaultOptions): VaultContainer
   };
 }
 
-function azureVaultContainer(container: ContainerClient, deadline: () => AbortSignal): VaultContainer {
+function azureVaultContainer(
+  service: BlobServiceClient,
+  container: ContainerClient,
+  deadline: () => AbortSignal,
+): VaultContainer {
+  const sources = copySources(service, container, deadline);
+
   /** Absence of the blob has its own error; absence of the whole container must never pass for it. */
   function failed(error: unknown, what: string, name: string): unknown {
     const failure = storageFailure(error);
@@ -90,7 +107,15 @@ function azureVaultContainer(container: ContainerClient, deadline: () => AbortSi
     return translated(error, `${what} ${name} in container ${container.containerName}`);
   }
 
-  return {
+  /** Creating a name may meet one that is there: by the condition of the request (412), or by the service's own word. */
+  function notCreated(error: unknown, what: string, name: string): unknown {
+    const failure = storageFailure(error);
+    return failure?.status === 412 || failure?.code === 'BlobAlreadyExists'
+      ? new BackupError('BlobAlreadyExists', `blob ${name} exists already`, { cause: error, target: name })
+      : failed(error, what, name);
+  }
+
+  const self: VaultContainer = {
     async put(name, body, summary = {}) {
       assertSummary(summary);
       try {
@@ -102,11 +127,26 @@ function azureVaultContainer(container: ContainerClient, deadline: () => AbortSi
           abortSignal: deadline(),
         });
       } catch (error) {
-        const failure = storageFailure(error);
-        if (failure?.status === 412 || failure?.code === 'BlobAlreadyExists') {
-          throw new BackupError('BlobAlreadyExists', `blob ${name} exists already`, { cause: error, target: name });
-        }
-        throw failed(error, 'put', name);
+        throw notCreated(error, 'put', name);
+      }
+    },
+
+    async assemble(name, parts, summary = {}) {
+      assertSummary(summary);
+      const blob = container.getBlockBlobClient(name);
+      const read: VaultContainer['read'] = (from, offset, length) => self.read(from, offset, length);
+      try {
+        return await assembleBlocks({ blob, sources, deadline, read }, parts, summary);
+      } catch (error) {
+        const problem = notCreated(error, 'put together', name);
+        // The blocks are gone: taken away by a twin's commit of the same name, or dropped by the service.
+        const blocksLost =
+          storageFailure(error)?.code === 'InvalidBlockList' ||
+          (problem instanceof BackupError && problem.code === 'BlobNotFound' && problem.target === name);
+        if (!blocksLost) throw problem;
+        throw (await self.stat(name)) === undefined
+          ? new BackupError('StorageUnavailable', `the blocks of ${name} are gone`, { cause: error, target: name })
+          : new BackupError('BlobAlreadyExists', `blob ${name} exists already`, { cause: error, target: name });
       }
     },
 
@@ -148,20 +188,22 @@ function azureVaultContainer(container: ContainerClient, deadline: () => AbortSi
     },
 
     async *list(prefix): AsyncGenerator<BlobInfo> {
-      let continuationToken: string | undefined;
-      do {
-        const pages = container
+      const pages = (token?: string) =>
+        container
           .listBlobsFlat({ prefix, includeMetadata: true, abortSignal: deadline() })
-          .byPage(continuationToken === undefined ? {} : { continuationToken });
-        const page = await pages.next().catch((error: unknown) => {
-          throw failed(error, 'list', `${prefix}*`);
-        });
-        if (page.done === true) return;
-        for (const { name, properties, metadata } of page.value.segment.blobItems) {
+          .byPage(token === undefined ? {} : { continuationToken: token });
+      for await (const { segment } of eachPage(pages, (error) => failed(error, 'list', `${prefix}*`)))
+        for (const { name, properties, metadata } of segment.blobItems)
           yield { name, sizeBytes: properties.contentLength ?? 0, summary: { ...metadata } };
-        }
-        continuationToken = page.value.continuationToken;
-      } while (continuationToken !== undefined && continuationToken !== '');
+    },
+
+    async *folders(prefix): AsyncGenerator<string> {
+      const pages = (token?: string) =>
+        container
+          .listBlobsByHierarchy('/', { prefix, abortSignal: deadline() })
+          .byPage(token === undefined ? {} : { continuationToken: token });
+      for await (const { segment } of eachPage(pages, (error) => failed(error, 'list', `${prefix}*/`)))
+        for (const { name } of segment.blobPrefixes ?? []) yield name;
     },
 
     async delete(name) {
@@ -174,6 +216,25 @@ function azureVaultContainer(container: ContainerClient, deadline: () => AbortSi
       }
     },
   };
+  return self;
+}
+
+/** The pages of a listing, each asked for under a deadline of its own; `failure` says what a failed request is to callers. */
+async function* eachPage<Page extends { continuationToken?: string }>(
+  from: (token?: string) => AsyncIterableIterator<Page>,
+  failure: (error: unknown) => unknown,
+): AsyncGenerator<Page> {
+  let token: string | undefined;
+  do {
+    const page = await from(token)
+      .next()
+      .catch((error: unknown) => {
+        throw failure(error);
+      });
+    if (page.done === true) return;
+    yield page.value;
+    token = page.value.continuationToken;
+  } while (token !== undefined && token !== '');
 }
 
 /** The `length` bytes of a body, copied once as they arrive. By events: an async iterator costs small reads a third of their rate. */

@@ -3,6 +3,8 @@ import type { VaultContainer } from './vault-container.ts';
 /** What has been asked of a vault's container so far. Azure bills requests by these kinds, failed ones too. */
 export interface RequestTotals {
   put: number;
+  /** Blocks of blobs that were put together from parts, and the lists that made them blobs: billed as writes. */
+  block: number;
   read: number;
   /** Pages of listings, at the 5,000 names that Azure gives a page. */
   list: number;
@@ -22,12 +24,32 @@ export function metered(container: VaultContainer): {
   readonly container: VaultContainer;
   readonly totals: () => RequestTotals;
 } {
-  const totals: RequestTotals = { put: 0, read: 0, list: 0, delete: 0, stat: 0, bytesWritten: 0, bytesRead: 0 };
+  const totals: RequestTotals = {
+    put: 0,
+    block: 0,
+    read: 0,
+    list: 0,
+    delete: 0,
+    stat: 0,
+    bytesWritten: 0,
+    bytesRead: 0,
+  };
   const counted: VaultContainer = {
     async put(name, body, summary) {
       totals.put += 1;
       await container.put(name, body, summary);
       totals.bytesWritten += body.byteLength;
+    },
+    async assemble(name, parts, summary) {
+      const assembly = await container.assemble(name, parts, summary);
+      totals.block += assembly.blockRequests;
+      totals.read += assembly.readRequests;
+      totals.bytesRead += assembly.bytesMoved;
+      totals.bytesWritten += parts.reduce(
+        (sum, part) => sum + ('bytes' in part ? part.bytes.byteLength : part.length),
+        0,
+      );
+      return assembly;
     },
     async read(name, offset, length) {
       totals.read += 1;
@@ -52,6 +74,15 @@ export function metered(container: VaultContainer): {
         if (names > 0 && names % NAMES_PER_PAGE === 0) totals.list += 1;
         names += 1;
         yield blob;
+      }
+    },
+    async *folders(prefix) {
+      let folders = 0;
+      totals.list += 1;
+      for await (const folder of container.folders(prefix)) {
+        if (folders > 0 && folders % NAMES_PER_PAGE === 0) totals.list += 1;
+        folders += 1;
+        yield folder;
       }
     },
     delete(name) {

@@ -6,6 +6,23 @@ export interface BlobInfo {
   readonly summary: Readonly<Record<string, string>>;
 }
 
+/** A piece of a blob that is put together: bytes of another blob of the same container, or the caller's own. */
+export type BlobPart =
+  | { readonly from: string; readonly offset: number; readonly length: number }
+  | { readonly bytes: Uint8Array };
+
+/** How a blob was put together, and what the service counts of it. */
+export interface Assembly {
+  /** `function` when bytes of other blobs had to be fetched and sent again, because the service would not copy them itself. */
+  readonly through: 'storage' | 'function';
+  /** Bytes of other blobs that were fetched and sent again. */
+  readonly bytesMoved: number;
+  /** Requests billed as writes: a block each, and the list that makes them a blob. */
+  readonly blockRequests: number;
+  /** Requests billed as reads: of sources, whoever read them, and of the list of blocks. */
+  readonly readRequests: number;
+}
+
 /**
  * Write-once storage for everything a vault keeps: packs, layers, manifests, plans, chain records.
  * Every implementation passes vaultContainerContract in test/contract.
@@ -24,6 +41,14 @@ export interface VaultContainer {
    * @throws BackupError BlobAlreadyExists
    */
   put(name: string, body: Uint8Array, summary?: Readonly<Record<string, string>>): Promise<void>;
+  /**
+   * Stores a new blob, write-once and atomic as `put`, whose bytes are the parts one after another. Bytes of other blobs are
+   * copied by the service itself where it can; where it refuses they go through the caller's process. They are copied as they
+   * are, damaged or not. What a failure leaves behind the service drops by itself, and no listing shows it.
+   * At most 50,000 pieces, a part of more than 100 MiB counting once for every 100 MiB begun.
+   * @throws BackupError BlobAlreadyExists, BlobNotFound naming the source, PackCorrupt when a source is shorter
+   */
+  assemble(name: string, parts: readonly BlobPart[], summary?: Readonly<Record<string, string>>): Promise<Assembly>;
   /** Resolves exactly `length` bytes from `offset`. @throws BackupError BlobNotFound, PackCorrupt when the blob is shorter */
   read(name: string, offset: number, length: number): Promise<Uint8Array>;
   /** Resolves all bytes. @throws BackupError BlobNotFound */
@@ -32,6 +57,12 @@ export interface VaultContainer {
   stat(name: string): Promise<BlobInfo | undefined>;
   /** Yields the blobs under `prefix` in ascending byte order of their names, a page at a time. */
   list(prefix: string): AsyncIterable<BlobInfo>;
+  /**
+   * Yields the folders right below `prefix`, which ends with a slash: each name's part up to the next slash, that slash with it,
+   * once, in ascending byte order. Names that lie there themselves are no folders. Costs a request for each page of folders,
+   * however much is in them.
+   */
+  folders(prefix: string): AsyncIterable<string>;
   /**
    * Deleting what is absent succeeds, so that a retried delete is safe.
    * @throws BackupError BMSUserErrorObjectLocked while an immutability policy holds the blob
@@ -43,6 +74,11 @@ export interface VaultContainer {
 export interface VaultContainers {
   /** The container of that name (3 to 63 lower-case letters, digits, hyphens), created when absent. */
   open(containerName: string): Promise<VaultContainer>;
+  /** Yields the names of the containers that vaults may have: those that begin with `vault-`, in ascending order. */
+  list(): AsyncIterable<string>;
   /** Deletes the container and all in it; absent is fine. */
   drop(containerName: string): Promise<void>;
 }
+
+/** What the names of vaults' containers begin with. */
+export const VAULT_CONTAINER_PREFIX = 'vault-';

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { azureVaultContainers } from '../../shared/vault/azure-blobs.ts';
 import { metered } from '../../shared/vault/metered.ts';
 import { startTestStorage } from '../support/azurite.ts';
+import { type OwnAnswer, startCrashProxy } from '../support/crash-proxy.ts';
 import { all, patterned, vaultContainerContract } from './vault-container.contract.ts';
 
 for (const mode of ['stock', 'completed'] as const) {
@@ -24,10 +25,21 @@ describe('vault container: trouble', () => {
     await expect(container.put('a', patterned(1_000))).rejects.toMatchObject({ code: 'BlobAlreadyExists' });
     await Promise.all(Array.from({ length: 8 }, () => container.read('a', 10, 100)));
     await container.readWhole('a');
+    // Two blocks and the list of them are writes; the source and the lengths are reads.
+    await container.assemble('d', [{ bytes: patterned(20) }, { from: 'a', offset: 10, length: 50 }]);
     await container.stat('a');
     await all(container.list(''));
     await container.delete('b');
-    expect(totals()).toEqual({ put: 2, read: 9, list: 1, delete: 1, stat: 1, bytesWritten: 1_000, bytesRead: 1_800 });
+    expect(totals()).toEqual({
+      put: 2,
+      block: 3,
+      read: 11,
+      list: 1,
+      delete: 1,
+      stat: 1,
+      bytesWritten: 1_070,
+      bytesRead: 1_800,
+    });
 
     // The server closes connections that were idle for five seconds; a client that uses one of them must not notice.
     for (const pauseMs of [4_990, 5_005]) {
@@ -43,10 +55,49 @@ describe('vault container: trouble', () => {
       expect(container.read('a', 0, 1)).rejects.toMatchObject(outage),
       expect(container.stat('absent')).rejects.toMatchObject(outage),
       expect(container.put('c', patterned(1))).rejects.toMatchObject(outage),
+      expect(container.assemble('e', [{ from: 'a', offset: 0, length: 1 }])).rejects.toMatchObject(outage),
       expect(container.delete('a')).rejects.toMatchObject(outage),
       expect(all(container.list(''))).rejects.toMatchObject(outage),
     ]);
     expect(performance.now() - startedMs).toBeLessThan(15_000);
+  });
+
+  it.each([
+    ['cannot copy', { status: 501, headers: { 'x-ms-error-code': 'NotImplemented' } }],
+    ['may not read the source', { status: 403, headers: { 'x-ms-error-code': 'CannotVerifyCopySource' } }],
+    ['does not find the source', { status: 404, headers: { 'x-ms-error-code': 'CannotVerifyCopySource' } }],
+  ])('puts blobs together itself where the server %s', async (_, refusal: OwnAnswer) => {
+    const storage = await startTestStorage('stock');
+    const server = new URL(storage.blobServiceUrl);
+    let refused = 0;
+    const proxy = await startCrashProxy(server.origin, (_url, headers) => {
+      if (headers['x-ms-copy-source'] === undefined) return undefined;
+      refused++;
+      return refusal;
+    });
+    const blobServiceUrl = `${proxy.origin}${server.pathname}`;
+    const container = await azureVaultContainers({ ...storage, blobServiceUrl }).open('vault-one');
+    await container.put('a', patterned(10_000));
+    const parts = [
+      { bytes: patterned(3) },
+      { from: 'a', offset: 5_000, length: 1_000 },
+      { from: 'a', offset: 9_999, length: 1 },
+    ];
+    // It is asked once, not for each part.
+    expect(await container.assemble('b', parts)).toEqual({
+      through: 'function',
+      bytesMoved: 1_001,
+      blockRequests: 4,
+      readRequests: 3,
+    });
+    expect(refused).toBe(1);
+    expect(Buffer.from(await container.readWhole('b'))).toEqual(
+      Buffer.concat([patterned(3), patterned(10_000).subarray(5_000, 6_000), patterned(10_000).subarray(9_999)]),
+    );
+    const absent = container.assemble('c', [{ from: 'absent', offset: 0, length: 1 }]);
+    await expect(absent).rejects.toMatchObject({ code: 'BlobNotFound', target: 'absent' });
+    await proxy.close();
+    await storage.stop();
   });
 
   it('gives a server up that takes requests and never answers', async () => {

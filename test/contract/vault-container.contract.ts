@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { BlobInfo, VaultContainer, VaultContainers } from '../../shared/vault/vault-container.ts';
+import type { VaultContainer, VaultContainers } from '../../shared/vault/vault-container.ts';
 
 export interface VaultSubject {
   readonly containers: VaultContainers;
@@ -107,6 +107,94 @@ export function vaultContainerContract(implementation: string, start: () => Prom
       expect(await all(vault.list('summed/'))).toEqual([{ name: 'summed/up', sizeBytes: 3, summary }]);
     });
 
+    it('puts a blob together from parts of others and own bytes', async () => {
+      const old = patterned(300_000);
+      await vault.put('assembled/a (1)%', old);
+      await vault.put('assembled/b', patterned(50));
+      const own = Uint8Array.from([1, 2, 3]);
+      const assembly = await vault.assemble(
+        'assembled/whole',
+        [
+          { bytes: own },
+          { from: 'assembled/a (1)%', offset: 250_000, length: 50_000 },
+          { from: 'assembled/b', offset: 0, length: 50 },
+          { from: 'assembled/a (1)%', offset: 1, length: 1 },
+          { from: 'assembled/b', offset: 50, length: 0 },
+          { bytes: new Uint8Array(0) },
+          { bytes: own.subarray(1) },
+        ],
+        { stored: '5' },
+      );
+      const expected = Buffer.concat([own, old.subarray(250_000), patterned(50), old.subarray(1, 2), own.subarray(1)]);
+      expect(Buffer.compare(await vault.readWhole('assembled/whole'), expected)).toBe(0);
+      expect(await vault.stat('assembled/whole')).toEqual({
+        name: 'assembled/whole',
+        sizeBytes: expected.length,
+        summary: { stored: '5' },
+      });
+      expect(assembly).toMatchObject({ through: 'storage', bytesMoved: 0 });
+      // What it was made of may go; what it was not made of is as it was.
+      await vault.delete('assembled/a (1)%');
+      expect(Buffer.compare(await vault.readWhole('assembled/whole'), expected)).toBe(0);
+      expect(await vault.readWhole('assembled/b')).toEqual(patterned(50));
+    });
+
+    it('never overwrites by putting together, and lets exactly one of many win', async () => {
+      await vault.put('assembling/source', patterned(1_000));
+      await vault.put('assembling/standing', patterned(7));
+      const again = vault.assemble('assembling/standing', [{ from: 'assembling/source', offset: 0, length: 9 }]);
+      await expect(again).rejects.toMatchObject({ code: 'BlobAlreadyExists', target: 'assembling/standing' });
+      expect(await vault.readWhole('assembling/standing')).toEqual(patterned(7));
+
+      const tries = Array.from({ length: 6 }, (_, n) =>
+        vault.assemble('assembling/race', [
+          { bytes: Uint8Array.of(n) },
+          { from: 'assembling/source', offset: n, length: 100 },
+          { bytes: Uint8Array.of(n) },
+        ]),
+      );
+      const outcomes = await Promise.allSettled(tries);
+      const winners = outcomes.flatMap(({ status }, n) => (status === 'fulfilled' ? [n] : []));
+      expect(winners.length).toBe(1);
+      const [n] = winners;
+      expect(Buffer.from(await vault.readWhole('assembling/race'))).toEqual(
+        Buffer.concat([Uint8Array.of(n!), patterned(1_000).subarray(n, n! + 100), Uint8Array.of(n!)]),
+      );
+      for (const outcome of outcomes) {
+        if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'BlobAlreadyExists' });
+      }
+    });
+
+    it('says which source is missing or short, and leaves nothing to be seen', async () => {
+      await vault.put('unmade/short', patterned(100));
+      const own = { bytes: patterned(5) };
+      await expect(
+        vault.assemble('unmade/x', [own, { from: 'unmade/absent', offset: 0, length: 10 }]),
+      ).rejects.toMatchObject({ code: 'BlobNotFound', target: 'unmade/absent' });
+      for (const [offset, length] of [
+        [0, 101],
+        [90, 20],
+        [100, 1],
+        [5_000, 1],
+      ] as const) {
+        await expect(vault.assemble('unmade/x', [own, { from: 'unmade/short', offset, length }])).rejects.toMatchObject(
+          {
+            code: 'PackCorrupt',
+            target: 'unmade/short',
+          },
+        );
+      }
+      expect(await vault.stat('unmade/x')).toBeUndefined();
+      expect((await all(vault.list('unmade/'))).map(({ name }) => name)).toEqual(['unmade/short']);
+      // What a failed run has staged does not get into the way of the next one.
+      await vault.assemble('unmade/x', [own, { from: 'unmade/short', offset: 90, length: 10 }]);
+      expect(Buffer.from(await vault.readWhole('unmade/x'))).toEqual(
+        Buffer.concat([patterned(5), patterned(100).subarray(90)]),
+      );
+      await vault.assemble('unmade/empty', []);
+      expect(await vault.readWhole('unmade/empty')).toEqual(new Uint8Array(0));
+    });
+
     it('lists what begins with a prefix, in ascending order', async () => {
       const names = ['l/10', 'l/9', 'l/a', 'l/B', 'l/a.b', 'l/a-b', 'l/a/b', 'l/ab', 'l/', 'l/a;b', 'm/1'];
       for (const name of names) await vault.put(name, patterned(1));
@@ -163,6 +251,24 @@ export function vaultContainerContract(implementation: string, start: () => Prom
       expect(await all(vault.list('going/'))).toEqual([]);
     });
 
+    it('lists the folders right below a prefix, and what lies there itself not', async () => {
+      const names = ['f/b/1', 'f/b/2', 'f/a/1/deep', 'f/a.b/1', 'f/a-b/1', 'f/file', 'f/größe/1', 'f2/x/1', 'f/ä'];
+      for (const name of names) await vault.put(name, patterned(1));
+      expect(await all(vault.folders('f/'))).toEqual(['f/a-b/', 'f/a.b/', 'f/a/', 'f/b/', 'f/größe/']);
+      expect(await all(vault.folders('f/a/'))).toEqual(['f/a/1/']);
+      expect(await all(vault.folders('f/b/'))).toEqual([]);
+      expect(await all(vault.folders('none/'))).toEqual([]);
+    });
+
+    it('tells which containers vaults may have', async () => {
+      await subject.containers.open('vault-listed-2');
+      await subject.containers.open('other-container');
+      await subject.containers.open('vault-listed-1');
+      const found = await all(subject.containers.list());
+      expect(found.filter((name) => name.startsWith('vault-listed'))).toEqual(['vault-listed-1', 'vault-listed-2']);
+      expect(found).not.toContain('other-container');
+    });
+
     it('keeps containers apart and finds them again', async () => {
       const other = await subject.containers.open('vault-two');
       await vault.put('apart', patterned(1));
@@ -181,8 +287,11 @@ export function vaultContainerContract(implementation: string, start: () => Prom
       await expect(doomed.read('x', 0, 1)).rejects.toMatchObject(missing);
       await expect(doomed.stat('x')).rejects.toMatchObject(missing);
       await expect(doomed.put('y', patterned(1))).rejects.toMatchObject(missing);
+      await expect(doomed.assemble('y', [{ bytes: patterned(1) }])).rejects.toMatchObject(missing);
+      await expect(doomed.assemble('y', [{ from: 'x', offset: 0, length: 1 }])).rejects.toMatchObject(missing);
       await expect(doomed.delete('x')).rejects.toMatchObject(missing);
       await expect(all(doomed.list(''))).rejects.toMatchObject(missing);
+      await expect(all(doomed.folders('x/'))).rejects.toMatchObject(missing);
       const reopened = await subject.containers.open('vault-doomed');
       expect(await all(reopened.list(''))).toEqual([]);
     });
@@ -193,9 +302,9 @@ export function vaultContainerContract(implementation: string, start: () => Prom
   });
 }
 
-export async function all(blobs: AsyncIterable<BlobInfo>): Promise<BlobInfo[]> {
-  const found: BlobInfo[] = [];
-  for await (const blob of blobs) found.push(blob);
+export async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const found: Item[] = [];
+  for await (const item of items) found.push(item);
   return found;
 }
 

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { PageBlobClient } from '@azure/storage-blob';
 import type { IaasVMRecoveryPoint } from '@azure/arm-recoveryservicesbackup';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -17,6 +16,7 @@ import {
   makeVm,
   startArmPlatform,
 } from '../support/arm-platform.ts';
+import { type DiskImage, filled, imageOf } from '../support/disk-image.ts';
 
 /*
  * Nights of a VM with two disks in two accounts, at the production region size, moved along by the clock: the timer finds what is
@@ -30,32 +30,6 @@ const VM = 'nightly1';
 const VAULT = 'nights-vault';
 const NIGHTS = 6;
 const RETENTION_DAYS = 3;
-
-/** Every block of a disk that is not all zeros, by number, as a hash. */
-async function imageOf(blob: PageBlobClient): Promise<Map<number, string>> {
-  const blocks = new Map<number, string>();
-  for await (const page of blob.listPageRanges().byPage()) {
-    for (const { start, end } of (page.pageRange ?? []).map((range) => ({ start: range.start, end: range.end + 1 }))) {
-      const size = (await blob.getProperties()).contentLength!;
-      const from = Math.floor(start / BLOCK) * BLOCK;
-      const until = Math.min(Math.ceil(end / BLOCK) * BLOCK, size);
-      const bytes = await blob.downloadToBuffer(from, until - from);
-      for (let offset = 0; offset < bytes.length; offset += BLOCK) {
-        const block = bytes.subarray(offset, offset + BLOCK);
-        if (block.some((byte) => byte !== 0)) {
-          blocks.set((from + offset) / BLOCK, createHash('sha256').update(block).digest('hex'));
-        }
-      }
-    }
-  }
-  return blocks;
-}
-
-const filled = (bytes: number, seed: number): Buffer => {
-  const buffer = Buffer.alloc(bytes);
-  for (let i = 0; i < bytes; i++) buffer[i] = (i * (seed + 3) + (i >> 7) + seed) & 0xff;
-  return buffer;
-};
 
 /** What the VM does on day `n`: rewrites, new data over a region's end, clears, and the same bytes once more. */
 async function change(os: PageBlobClient, data: PageBlobClient, n: number): Promise<void> {
@@ -78,7 +52,7 @@ for (const [storage, source] of [
     let platform: ArmPlatform;
     let os: PageBlobClient;
     let data: PageBlobClient;
-    const images = new Map<string, Map<number, string>[]>();
+    const images = new Map<string, DiskImage[]>();
 
     beforeAll(async () => {
       platform = await startArmPlatform(storage);

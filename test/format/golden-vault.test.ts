@@ -27,8 +27,9 @@ async function restore(container: VaultContainer, item: ItemId, index: number) {
   return Promise.all(
     manifests.at(-1)!.disks.map(async ({ disk, lun, sizeBytes }) => {
       const bytes = Buffer.alloc(Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES);
-      for (const [region, stack] of stacksOf(disk, manifests)) {
-        for await (const run of readBlocks(container, await readView(container, { item, disk, region }, stack))) {
+      for (const [region, { layers, checkpoint }] of stacksOf(disk, manifests)) {
+        const view = await readView(container, { item, disk, region }, layers, checkpoint);
+        for await (const run of readBlocks(container, view)) {
           bytes.set(run.bytes, region * regionBytes + run.start * BLOCK_BYTES);
         }
       }

@@ -3,7 +3,14 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { CODEC, type StoredFrame, decodeFrame, encodeFrame } from '../../shared/format/frame.ts';
-import { PACK_HEADER_BYTES, PackBuilder, readPackTable } from '../../shared/format/pack.ts';
+import {
+  PACK_HEADER_BYTES,
+  PackBuilder,
+  packHeader,
+  packTail,
+  readPackTable,
+  readPackTail,
+} from '../../shared/format/pack.ts';
 import { codeOf, flips, truncations, unspaced } from './failures.ts';
 import { goldenBlob, goldenBlobs } from './golden-vault.ts';
 
@@ -42,6 +49,39 @@ function signed(table: Uint8Array, frameCount: number): Buffer {
   footer.write('STRATAPK', 40, 'latin1');
   return Buffer.concat([header, table, footer]);
 }
+
+describe('the end of a pack', () => {
+  const table = readPackTable(NAME, small);
+  const needed = small.length - tableAt;
+
+  it('is enough to know its frames', () => {
+    for (let length = needed; length <= small.length; length++)
+      expect(readPackTail(NAME, small.subarray(small.length - length), small.length)).toEqual(table);
+  });
+
+  it('says how much of it is needed, where that is more than was read', () => {
+    for (let length = FOOTER; length < needed; length++)
+      expect(readPackTail(NAME, small.subarray(small.length - length), small.length)).toBe(needed);
+  });
+
+  it('is refused when it is damaged, of another pack, or of another size', () => {
+    const tail = small.subarray(tableAt);
+    const read = (name: string, bytes: Uint8Array, total: number) => codeOf(() => readPackTail(name, bytes, total));
+    for (const { damaged, bit } of flips(tail)) {
+      // The length of the table may be what is damaged: then more is asked for, and nothing is answered as true.
+      const code = codeOf(() => expect(readPackTail(NAME, damaged, small.length), `bit ${bit}`).toBeTypeOf('number'));
+      expect(['none', 'PackCorrupt']).toContain(code);
+    }
+    expect(read(NAME.replace('000003', '000004'), tail, small.length)).toBe('PackCorrupt');
+    expect(read(NAME, tail, small.length + 1)).toBe('PackCorrupt');
+    expect(read(NAME, tail.subarray(1 - FOOTER), small.length)).toBe('PackCorrupt');
+  });
+
+  it('makes a pack of frames that lie elsewhere', () => {
+    const copied = [packHeader(), small.subarray(PACK_HEADER_BYTES, tableAt), packTail(NAME, table)];
+    expect(Buffer.concat(copied)).toEqual(Buffer.from(small));
+  });
+});
 
 describe('a pack', () => {
   it('tells its frames, and they are where it says', () => {

@@ -1,19 +1,8 @@
-/**
- * A change of one place that would lose data or let damage pass, and the tests that must notice it. `find` stands exactly once in
- * `file`; `tests` are paths under test/.
- */
-export interface Mutation {
-  readonly name: string;
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
-  readonly tests: readonly string[];
-  /** What would become of somebody's disk. */
-  readonly why: string;
-}
+import { COMPACTION } from './compaction.ts';
+import { RULES } from './rules.ts';
+import type { Mutation } from './mutation.ts';
 
 const CHANGES = 'services/changed-blocks.test.ts';
-const RACES = 'services/commit-races.test.ts';
 const WORKERS = 'services/concurrency.test.ts';
 const MERGED = 'services/merge.test.ts';
 const WORKED = 'services/worked-cases.test.ts';
@@ -25,6 +14,8 @@ const SWEEPS = 'domain/sweep.test.ts';
 const LAYERS = 'format/layer-file.test.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
+  ...RULES,
+  ...COMPACTION,
   // What a transfer writes down.
   {
     name: 'cleared extents are never written',
@@ -63,7 +54,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/transfer-unit.ts',
     find: 'await chain.manifests(record, base)).get(key.region)',
     replace: '(await chain.manifests(record, base)).slice(0, -1)).get(key.region)',
-    tests: [RACES, WORKERS],
+    tests: [WORKERS],
     why: 'blocks are dropped as equal to something that the base does not show',
   },
   {
@@ -285,95 +276,7 @@ export const MUTATIONS: readonly Mutation[] = [
     tests: [RETENTION],
     why: 'stopping protection with data retained deletes the data',
   },
-  // The commit protocol.
-  {
-    name: 'a commit does not look at its base',
-    file: 'shared/services/commit.ts',
-    find: 'plan === undefined || !standsOn(plan, newest)',
-    replace: 'plan === undefined',
-    tests: [RACES, WORKERS],
-    why: 'differences from a point that is gone, or is not the last any more, are committed as if they were whole',
-  },
-  {
-    name: 'a commit looks at its last point alone',
-    file: 'shared/services/commit.ts',
-    find: ' && plan.disks.every(({ base }) => base === null || live.has(base));',
-    replace: ' && live.size >= 0;',
-    tests: [RACES, WORKERS],
-    why: 'a disk that comes back is committed on a point that was merged away',
-  },
-  {
-    name: "a commit looks at its disks' bases alone",
-    file: 'shared/services/commit.ts',
-    find: 'return last === plan.base && plan',
-    replace: 'return last !== undefined && plan',
-    tests: [RACES, WORKERS],
-    why: 'a point enters behind a later one, as a difference from an earlier',
-  },
-  {
-    name: "whose record it is, is told by the storage's answer: lost",
-    file: 'shared/services/chain.ts',
-    find: 'return { won: standing.attempt === next.attempt, record: standing };',
-    replace: 'return { won: false, record: standing };',
-    tests: [RACES, WORKERS],
-    why: "the winner takes itself for the loser, and its record's names for leftovers",
-  },
-  {
-    name: "whose record it is, is told by the storage's answer: won",
-    file: 'shared/services/chain.ts',
-    find: 'return { won: standing.attempt === next.attempt, record: standing };',
-    replace: 'return { won: true, record: standing };',
-    tests: [RACES, WORKERS],
-    why: 'the loser deletes what it believes to have replaced',
-  },
-  {
-    name: 'a merge commits on a later record than its own',
-    file: 'shared/services/commit-merge.ts',
-    find: 'chain.append(before, {',
-    replace: 'chain.append(await chain.newest(), {',
-    tests: [RACES, WORKERS],
-    why: 'a point that was committed meanwhile is dropped from the chain',
-  },
-  {
-    name: 'a job ends without a record behind the newest',
-    file: 'shared/services/end-job.ts',
-    find: "row.operation === 'Backup' || row.operation === 'Merge'",
-    replace: "row.status === 'Completed'",
-    tests: [RACES, WORKERS],
-    why: 'a handler that wakes up late commits names that a sweep takes for leftovers',
-  },
-  {
-    name: 'a leaving point can be pinned',
-    file: 'shared/services/restore.ts',
-    find: 'if (item.leaving === point) {',
-    replace: "if (item.leaving === ('' as PointId)) {",
-    tests: [RACES, WORKERS],
-    why: 'a restore begins to read a point while it is taken away',
-  },
-  {
-    name: 'a pinned point can leave',
-    file: 'shared/services/jobs.ts',
-    find: 'if (pin.point === point && (await isRunning(ports, vault, pin.jobId))) return true;',
-    replace: 'if (pin.point === point && (await isRunning(ports, vault, pin.jobId))) return false;',
-    tests: [RACES, WORKERS],
-    why: 'a point is taken away while a restore reads it',
-  },
-  {
-    name: "a record that stands is not recognised as the attempt's own",
-    file: 'shared/services/commit.ts',
-    find: 'if (await chain.committed(job.attempts, job.planSeq ?? 0, newest)) return settle(newest);',
-    replace: '',
-    tests: [RACES, WORKERS],
-    why: 'a point is committed twice, its second layers empty',
-  },
-  {
-    name: 'a commit asks whether its job runs before it reads the record, not after',
-    file: 'shared/services/commit.ts',
-    find: 'if ((await runningJob(ports, address, step.attempt)) === undefined) return;',
-    replace: '',
-    tests: [RACES, WORKERS],
-    why: "a cancelled job's point enters the vault, its objects taken for leftovers",
-  },
+  // What a commit leaves to be done.
   {
     name: 'late projections go back to an older record',
     file: 'shared/services/projection.ts',
@@ -404,7 +307,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/services/restore-unit.ts',
     find: 'chain.manifests(record, point)',
     replace: 'chain.manifests(record)',
-    tests: [RACES, WORKERS],
+    tests: [WORKERS],
     why: 'an old point is restored with new bytes',
   },
   {

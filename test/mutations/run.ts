@@ -2,11 +2,13 @@ import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { MUTATIONS, type Mutation } from './mutations.ts';
+import type { Edit, Mutation } from './mutation.ts';
+import { MUTATIONS } from './mutations.ts';
 
 /*
- * Shows that the tests bite: each mutation is made in a copy of the project, and the tests that it names must fail there. Without
- * arguments all are tried, else those whose names contain one of the arguments.
+ * Shows that the tests bite: each mutation is made in a copy of the project, and the tests that it names must fail there. A mutation
+ * that cannot be made, or whose tests are not there to fail, counts as not noticed. Without arguments all are tried, else those
+ * whose names contain one of the arguments.
  *
  *     node test/mutations/run.ts [part of a name ...]
  */
@@ -27,13 +29,39 @@ async function copyProject(): Promise<string> {
   return folder;
 }
 
-/** Runs the tests in the copy; resolves the exit code and what was printed, or undefined when they did not end. */
-function runTests(folder: string, tests: readonly string[]): Promise<{ code: number; output: string } | undefined> {
+/** A test that was run, and how it ended. */
+interface Ran {
+  readonly fullName: string;
+  readonly status: 'passed' | 'failed';
+  readonly failureMessages: readonly string[];
+}
+
+interface Results {
+  readonly tests: readonly Ran[];
+  /** What failed besides tests: files that did not load. */
+  readonly broken: boolean;
+  readonly output: string;
+}
+
+/** Runs the tests in the copy, of these only those whose names contain `only`; undefined when they did not end. */
+async function runTests(folder: string, tests: readonly string[], only?: string): Promise<Results | undefined> {
   const vitest = path.join(folder, 'node_modules/vitest/vitest.mjs');
-  const files = tests.map((test) => path.join('test', test));
+  const report = path.join(folder, 'results.json');
+  await rm(report, { force: true });
   const child = spawn(
     process.execPath,
-    [vitest, 'run', '--project', 'unit', '--bail', '1', '--maxWorkers', '1', ...files],
+    [
+      vitest,
+      'run',
+      '--project=unit',
+      '--bail=1',
+      '--maxWorkers=1',
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${report}`,
+      ...(only === undefined ? [] : ['-t', only.replaceAll(/[$()*+.?[\\\]^{|}]/g, '\\$&')]),
+      ...tests.map((test) => path.join('test', test)),
+    ],
     {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -42,37 +70,71 @@ function runTests(folder: string, tests: readonly string[]): Promise<{ code: num
   let output = '';
   child.stdout.on('data', (text: Buffer) => (output += text.toString()));
   child.stderr.on('data', (text: Buffer) => (output += text.toString()));
-  return new Promise((resolve, reject) => {
+  const ended = await new Promise<boolean>((resolve, reject) => {
     let timedOut = false;
     const timer = setTimeout(() => {
       timedOut = true;
       child.kill('SIGKILL');
     }, MOST_MS);
     child.on('error', reject);
-    child.on('close', (code) => {
+    child.on('close', () => {
       clearTimeout(timer);
-      resolve(timedOut ? undefined : { code: code ?? 1, output });
+      resolve(!timedOut);
     });
   });
+  return ended ? readResults(report, output) : undefined;
 }
 
-async function tryMutation(folder: string, { file, find, replace, tests }: Mutation): Promise<Outcome> {
+async function readResults(report: string, output: string): Promise<Results> {
+  let text: string;
+  try {
+    text = await readFile(report, 'utf8');
+  } catch {
+    return { tests: [], broken: true, output };
+  }
+  const { testResults } = JSON.parse(text) as {
+    testResults: { status: string; assertionResults: (Omit<Ran, 'status'> & { status: string })[] }[];
+  };
+  const tests = testResults
+    .flatMap(({ assertionResults }) => assertionResults)
+    .filter((each): each is Ran => each.status === 'passed' || each.status === 'failed');
+  const failed = tests.some(({ status }) => status === 'failed');
+  return { tests, broken: !failed && testResults.some(({ status }) => status === 'failed'), output };
+}
+
+/** Makes one edit after another; undefined when what is to be found does not stand exactly once. */
+function edited(source: string, edits: readonly Edit[]): string | undefined {
+  let text: string | undefined = source;
+  for (const { find, replace } of edits) {
+    if (text?.split(find).length !== 2) return undefined;
+    text = text.replace(find, () => replace);
+  }
+  return text;
+}
+
+async function tryMutation(folder: string, mutation: Mutation): Promise<Outcome> {
+  const { file, tests, only, also = [] } = mutation;
   const target = path.join(folder, file);
   const source = await readFile(target, 'utf8');
-  if (source.split(find).length !== 2) return 'NOT APPLIED';
-  await writeFile(
-    target,
-    source.replace(find, () => replace),
-  );
+  const mutated = edited(source, [mutation, ...also]);
+  if (mutated === undefined) return 'NOT APPLIED';
+  await writeFile(target, mutated);
   try {
-    const result = await runTests(folder, tests);
-    if (result === undefined) return 'timed out';
-    // A file that does not load fails every test: that would prove nothing.
-    if (/SyntaxError|Transform failed|ReferenceError|no tests/i.test(result.output)) return 'NOT APPLIED';
-    return result.code === 0 ? 'SURVIVED' : 'killed';
+    const results = await runTests(folder, tests, only);
+    if (results === undefined) return 'timed out';
+    const failed = results.tests.filter(({ status }) => status === 'failed');
+    // A file that does not load fails every test, and a name that is not there fails whoever comes by: that would prove nothing.
+    const proves = !failed.some(({ failureMessages }) => /SyntaxError|ReferenceError/.test(failureMessages.join()));
+    if (results.broken || results.tests.length === 0 || !proves) return 'NOT APPLIED';
+    return failed.length > 0 ? 'killed' : 'SURVIVED';
   } finally {
     await writeFile(target, source);
   }
+}
+
+/** The mutations whose filter picks none of the tests that they name. */
+function withoutTests(chosen: readonly Mutation[], { tests }: Results): Mutation[] {
+  return chosen.filter(({ only }) => only !== undefined && !tests.some(({ fullName }) => fullName.includes(only)));
 }
 
 async function main(): Promise<number> {
@@ -97,11 +159,14 @@ async function main(): Promise<number> {
   };
   const unmutated = await copyProject();
   try {
-    const result = await runTests(unmutated, [...new Set(chosen.flatMap(({ tests }) => tests))]);
-    if (result?.code !== 0) {
-      console.error(`the tests fail without any mutation:\n${result?.output ?? 'they did not end'}`);
+    const results = await runTests(unmutated, [...new Set(chosen.flatMap(({ tests }) => tests))]);
+    if (results === undefined || results.broken || results.tests.some(({ status }) => status === 'failed')) {
+      console.error(`the tests fail without any mutation:\n${results?.output ?? 'they did not end'}`);
       return 1;
     }
+    const lost = withoutTests(chosen, results);
+    for (const { name, only } of lost) console.error(`${name}: no test is named '${only}'`);
+    if (lost.length > 0) return 1;
   } finally {
     await rm(unmutated, { recursive: true, force: true });
   }

@@ -1,12 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CLEARED } from '../../shared/domain/extent.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
-import { decodeLayer } from '../../shared/format/layer-file.ts';
-import { layerName } from '../../shared/format/names.ts';
 import { startBackup } from '../../shared/services/backup.ts';
 import { itemKey } from '../../shared/services/keys.ts';
 import { runStep } from '../../shared/services/run-step.ts';
-import { liveManifests } from '../support/vault-map.ts';
+import { liveManifests, openLayer } from '../support/vault-map.ts';
 import { VAULT, type World, createWorld } from '../support/world.ts';
 
 /*
@@ -45,8 +43,7 @@ function newest(world: World): { data: number[]; cleared: number[] } {
   for (const { disk, regions } of manifest.disks) {
     for (const { region, layers } of regions) {
       for (const layer of layers) {
-        const name = layerName({ item: manifest.item, disk, region, ...layer });
-        for (const { start, count, frame } of decodeLayer(name, blobs.get(name)!.body).extents) {
+        for (const { start, count, frame } of openLayer(blobs, manifest, disk, region, layer).layer.extents) {
           for (let i = 0; i < count; i++) (frame === CLEARED ? found.cleared : found.data).push(region * 4 + start + i);
         }
       }

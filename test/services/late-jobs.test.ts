@@ -11,7 +11,7 @@ import { cancelJob, watchJobs } from '../../shared/services/watch.ts';
 import { collect } from '../support/collect.ts';
 import { leftovers, newestRecord } from '../support/vault-map.ts';
 import { DAY_MS, VAULT, type World } from '../support/world.ts';
-import { B, KEY, block, container, holding, live, restoresExactly, stage, start, until, vaultOnly } from './stage.ts';
+import { B, KEY, block, container, stage, start, until, vaultOnly } from './stage.ts';
 
 /* Handlers that sleep, jobs whose end is in the way of something, and what they held: the named cases. */
 
@@ -24,102 +24,6 @@ function failing(ports: Ports, method: 'complete' | 'discard', error: BackupErro
   };
   return { ...ports, targets: { ...ports.targets, [method]: fail } };
 }
-
-/** Ports through which, once they are dead, nothing is noted on a job any more. */
-function mortal(ports: Ports): { ports: Ports; die: () => void } {
-  let dead = false;
-  const { jobs: table } = ports.catalog;
-  const replace: typeof table.replace = async (...row) => {
-    if (dead) throw new BackupError('StorageUnavailable', 'the host has died');
-    return table.replace(...row);
-  };
-  return {
-    ports: { ...ports, catalog: { ...ports.catalog, jobs: { ...table, replace } } },
-    die: () => void (dead = true),
-  };
-}
-
-describe('a transfer that plans again', () => {
-  it('finds that its first plan has been committed meanwhile, and commits no second', async () => {
-    const { world, disk, images, backUp } = await stage();
-    await world.disks.write(disk, 0, block(1, 6));
-    const first = await backUp(30);
-    await world.disks.write(disk, B, Buffer.alloc(2 * 1024, 2));
-    const image = await world.disks.read(disk, { start: 0, end: 6 * B });
-    const id = await start(world);
-    const commit = await until(world, 'commit');
-    // The coordinator is past its checks and about to write the record.
-    const host = mortal(world.ports);
-    const slow = holding(host.ports, /\/chain\//);
-    const committing = runStep(slow.ports, commit.step);
-    await slow.reached;
-    // A twin of one of its units has found that the base's snapshot is gone.
-    for (const { set } of (await world.points('vm')).filter(({ point }) => point === first)) {
-      for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
-    }
-    const old = (await job(world, id)).attempt!;
-    await runStep(world.ports, { step: 'plan-transfer', v: 1, vault: VAULT, jobId: id, instead: old });
-    expect((await job(world, id)).attempt).not.toBe(old);
-    // The record is written, and then the coordinator's host dies.
-    host.die();
-    slow.letGo();
-    await committing.catch(() => undefined);
-    await world.drain();
-    await world.watch();
-    const ended = await job(world, id);
-    expect(ended).toMatchObject({ status: 'Completed', errors: [] });
-    images.set(ended.point!, image);
-    expect(live(world)).toEqual([...images.keys()]);
-    await world.sweep();
-    expect(leftovers(container(world))).toEqual([]);
-    await restoresExactly(world, images);
-  });
-
-  it('too late has been committed before, and plans nothing', async () => {
-    const { world, disk, images, backUp } = await stage();
-    await world.disks.write(disk, 0, block(1, 6));
-    await backUp(30);
-    await world.disks.write(disk, B, block(2));
-    const id = await start(world);
-    const commit = await until(world, 'commit');
-    const host = mortal(world.ports);
-    const slow = holding(host.ports, /\/chain\//);
-    const committing = runStep(slow.ports, commit.step);
-    await slow.reached;
-    host.die();
-    slow.letGo();
-    await committing.catch(() => undefined);
-    const { attempt, attempts } = await job(world, id);
-    await runStep(world.ports, { step: 'plan-transfer', v: 1, vault: VAULT, jobId: id, instead: attempt! });
-    expect((await job(world, id)).attempts).toEqual(attempts);
-    await world.drain();
-    expect(await job(world, id)).toMatchObject({ status: 'Completed', errors: [] });
-    expect(live(world)).toEqual([...images.keys(), (await job(world, id)).point]);
-  });
-
-  it('and is cancelled has completed, if an earlier plan of it has been committed', async () => {
-    const { world, disk, images, backUp } = await stage();
-    await world.disks.write(disk, 0, block(1, 6));
-    await backUp(30);
-    await world.disks.write(disk, B, block(2));
-    const id = await start(world);
-    const commit = await until(world, 'commit');
-    const host = mortal(world.ports);
-    const slow = holding(host.ports, /\/chain\//);
-    const committing = runStep(slow.ports, commit.step);
-    await slow.reached;
-    const old = (await job(world, id)).attempt!;
-    await runStep(world.ports, { step: 'plan-transfer', v: 1, vault: VAULT, jobId: id, instead: old });
-    host.die();
-    slow.letGo();
-    await committing.catch(() => undefined);
-    await cancelJob(world.ports, { vault: VAULT, jobId: id });
-    const ended = await job(world, id);
-    expect(ended.status).toBe('Completed');
-    expect(live(world)).toEqual([...images.keys(), ended.point]);
-    expect((await world.points('vm')).map(({ vault }) => vault)).toEqual(['Valid', 'Valid']);
-  });
-});
 
 describe('the watch', () => {
   it('ends a job that only tells of a change and died before it could say so', async () => {

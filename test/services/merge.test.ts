@@ -16,7 +16,7 @@ let disk: string;
 let images: Map<PointId, Uint8Array[]>;
 
 beforeEach(async () => {
-  world = await createWorld();
+  world = await createWorld({ layout: { thinBytes: -1 } });
   disk = (await world.createVm('vm', [12 * B]))[0]!;
   await world.protect('vm');
   images = new Map();

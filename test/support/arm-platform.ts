@@ -13,7 +13,7 @@ import {
 } from '@azure/arm-recoveryservicesbackup';
 import type { TokenCredential } from '@azure/identity';
 import { BlobServiceClient, type PageBlobClient, StorageSharedKeyCredential } from '@azure/storage-blob';
-import { startPlatform, type Endpoints, type Platform } from '../../local/platform/start.ts';
+import { startPlatform, type Endpoints, type Platform, type PlatformOptions } from '../../local/platform/start.ts';
 
 export const LOCATION = 'westeurope';
 export const GROUP = 'backup-rg';
@@ -23,6 +23,9 @@ export type Role = 'Backup Reader' | 'Backup Operator' | 'Backup Contributor';
 /** A whole platform with the official clients as a user would make them. */
 export interface ArmPlatform {
   readonly endpoints: Endpoints;
+  readonly dataDir: string;
+  /** The main host's process id; undefined while another one starts. */
+  readonly hostPid: number | undefined;
   token(roles: readonly Role[]): Promise<string>;
   vaults(roles?: readonly Role[]): RecoveryServicesClient;
   backup(roles?: readonly Role[]): RecoveryServicesBackupClient;
@@ -41,9 +44,12 @@ export interface ArmReply {
 }
 
 /** Starts the platform on a folder of its own; this process trusts its CA from then on. */
-export async function startArmPlatform(storage: 'completed' | 'stock' = 'completed'): Promise<ArmPlatform> {
+export async function startArmPlatform(
+  storage: 'completed' | 'stock' = 'completed',
+  options: Pick<PlatformOptions, 'env' | 'output'> = {},
+): Promise<ArmPlatform> {
   const dataDir = await mkdtemp(join(tmpdir(), 'strata-arm-e2e-'));
-  const platform: Platform = await startPlatform({ dataDir, portBase: 0, storage, say: () => {} });
+  const platform: Platform = await startPlatform({ dataDir, portBase: 0, storage, say: () => {}, ...options });
   const { endpoints } = platform;
   setDefaultCACertificates([...getCACertificates('default'), await readFile(endpoints.caFile, 'utf8')]);
 
@@ -57,6 +63,10 @@ export async function startArmPlatform(storage: 'completed' | 'stock' = 'complet
   const client = { endpoint: endpoints.https };
   return {
     endpoints,
+    dataDir,
+    get hostPid() {
+      return platform.hostPid;
+    },
     token,
     vaults: (roles) => new RecoveryServicesClient(credential(roles), endpoints.subscriptionId, client),
     backup: (roles) => new RecoveryServicesBackupClient(credential(roles), endpoints.subscriptionId, client),

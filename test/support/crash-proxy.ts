@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, request, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** An HTTP proxy before one server that dies at a chosen request, as a worker dies for the server behind it. */
@@ -23,7 +23,7 @@ export interface OwnAnswer {
 
 export async function startCrashProxy(
   targetOrigin: string,
-  answerTo: (url: string) => OwnAnswer | undefined = () => undefined,
+  answerTo: (url: string, headers: IncomingHttpHeaders) => OwnAnswer | undefined = () => undefined,
 ): Promise<CrashProxy> {
   let fatal = Infinity;
   let lost: 'before' | 'after' = 'before';
@@ -37,7 +37,7 @@ export async function startCrashProxy(
       incoming.socket.destroy();
       return;
     }
-    const own = answerTo(incoming.url ?? '/');
+    const own = answerTo(incoming.url ?? '/', incoming.headers);
     if (own !== undefined) {
       incoming.resume();
       outgoing.writeHead(own.status, own.headers).end();

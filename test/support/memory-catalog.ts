@@ -10,26 +10,27 @@ import {
 } from '../../shared/catalog/row-codec.ts';
 import { BackupError } from '../../shared/domain/errors.ts';
 
-interface Version {
-  readonly stored: StoredRow;
+interface Version<Row> {
+  /** As it reads from the table; nobody else ever holds it. */
+  readonly row: Row;
   readonly etag: string;
 }
 
 const ascending = (names: Iterable<string>): string[] => [...names].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 
 /**
- * A catalog table in memory. Rows are kept as the real table keeps them, so no caller can reach into another's row and the
- * same rows are refused. Each call takes effect at once, before its promise settles; a listing sees each row as it is when
+ * A catalog table in memory. Rows go through the form in which the real table keeps them, so the same rows are refused, and every
+ * reader gets its own copy, so no caller can reach into another's row. Each call takes effect at once, before its promise settles; a listing sees each row as it is when
  * the listing comes to it.
  */
 export function memoryTable<Row extends object>(
   options: { readonly tableName?: string; readonly schema?: z.ZodType<Row> } = {},
 ): CatalogTable<Row> {
   const { tableName: table = 'memory', schema } = options;
-  const partitions = new Map<string, Map<string, Version>>();
+  const partitions = new Map<string, Map<string, Version<Row>>>();
   let versions = 0;
 
-  const find = (partition: string, key: string): Version | undefined => {
+  const find = (partition: string, key: string): Version<Row> | undefined => {
     checkKeys({ table, partition, key });
     return partitions.get(partition)?.get(key);
   };
@@ -41,8 +42,9 @@ export function memoryTable<Row extends object>(
   const write = (partition: string, key: string, stored: StoredRow): string => {
     versions += 1;
     const etag = `W/"${versions}"`;
-    const rows = partitions.get(partition) ?? new Map<string, Version>();
-    partitions.set(partition, rows.set(key, { stored, etag }));
+    const rows = partitions.get(partition) ?? new Map<string, Version<Row>>();
+    const row = decodeRow({ table, partition, key }, stored, schema);
+    partitions.set(partition, rows.set(key, { row, etag }));
     return etag;
   };
   const fail = (code: 'RowNotFound' | 'RowAlreadyExists' | 'EtagMismatch', partition: string, key: string): never => {
@@ -57,7 +59,7 @@ export function memoryTable<Row extends object>(
       yield {
         partition,
         key,
-        row: decodeRow({ table, partition, key }, version.stored, schema),
+        row: copyOf(version.row),
         etag: version.etag,
       };
     }
@@ -67,7 +69,7 @@ export function memoryTable<Row extends object>(
     async get(partition, key) {
       const version = find(partition, key);
       if (version === undefined) return undefined;
-      return { row: decodeRow({ table, partition, key }, version.stored, schema), etag: version.etag };
+      return { row: copyOf(version.row), etag: version.etag };
     },
     async insert(partition, key, row) {
       const stored = encode(partition, key, row);
@@ -100,4 +102,13 @@ export function memoryTable<Row extends object>(
       for (const partition of ascending(partitions.keys())) yield* rows(partition, '');
     },
   };
+}
+
+/** A copy of a value as JSON has them. */
+function copyOf<Value>(value: Value): Value {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((each: unknown) => copyOf(each)) as Value;
+  const copy: Record<string, unknown> = {};
+  for (const [name, property] of Object.entries(value)) copy[name] = copyOf(property as unknown);
+  return copy as Value;
 }

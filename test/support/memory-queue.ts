@@ -29,26 +29,18 @@ export interface MemoryQueue extends WorkQueue {
   putBack(message: QueuedMessage, delaySeconds?: number): void;
 }
 
-/** A work queue in memory, with `clock` as its time. Steps are kept as text, so that no sender can reach into a sent message. */
+/** A work queue in memory, with `clock` as its time. Steps go through their text, so that no sender can reach into a sent message. */
 export function memoryQueue(clock: Clock): MemoryQueue {
-  interface Kept {
-    readonly id: number;
-    readonly queue: string;
-    readonly text: string;
-    readonly dueMs: number;
-    readonly deliveries: number;
-  }
-  const kept = new Map<number, Kept>();
+  const kept = new Map<number, QueuedMessage>();
   let sent = 0;
 
   const inOrder = (): QueuedMessage[] =>
-    [...kept.values()]
-      .sort((a, b) => a.dueMs - b.dueMs || a.id - b.id)
-      .map((message) => ({ ...message, step: stepFromText(message.text) }));
+    [...kept.values()].sort((a, b) => a.dueMs - b.dueMs || a.id - b.id);
   const due = (): QueuedMessage[] => inOrder().filter(({ dueMs }) => dueMs <= clock.now());
   const keep = (queue: string, text: string, delaySeconds: number, deliveries: number): void => {
     sent += 1;
-    kept.set(sent, { id: sent, queue, text, dueMs: clock.now() + delaySeconds * 1_000, deliveries });
+    const step = Object.freeze(stepFromText(text));
+    kept.set(sent, { id: sent, queue, step, text, dueMs: clock.now() + delaySeconds * 1_000, deliveries });
   };
 
   return {

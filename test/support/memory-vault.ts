@@ -1,5 +1,10 @@
 import { BackupError } from '../../shared/domain/errors.ts';
-import type { BlobInfo, VaultContainer, VaultContainers } from '../../shared/vault/vault-container.ts';
+import {
+  type BlobInfo,
+  type VaultContainer,
+  type VaultContainers,
+  VAULT_CONTAINER_PREFIX,
+} from '../../shared/vault/vault-container.ts';
 
 /** Vault containers in memory, for seeded simulations: no time, no randomness, the same order in every run. */
 export interface MemoryVault extends VaultContainers {
@@ -26,6 +31,9 @@ export function memoryVault({ pageSize = 100 }: { pageSize?: number } = {}): Mem
       if (!containers.has(containerName)) containers.set(containerName, new Map());
       return memoryContainer(containerName, () => containers.get(containerName), pageSize);
     },
+    async *list(): AsyncGenerator<string> {
+      yield* [...containers.keys()].filter((name) => name.startsWith(VAULT_CONTAINER_PREFIX)).sort();
+    },
     async drop(containerName) {
       containers.delete(containerName);
     },
@@ -51,6 +59,14 @@ function memoryContainer(
     if (found === undefined) throw new BackupError('BlobNotFound', `no blob ${name}`, { target: name });
     return found;
   }
+  function range({ from, offset, length }: { from: string; offset: number; length: number }): Uint8Array {
+    const { body } = blob(from);
+    if (offset + length > body.byteLength) {
+      const message = `expected bytes ${offset} to ${offset + length} in ${from}, it has ${body.byteLength}`;
+      throw new BackupError('PackCorrupt', message, { target: from });
+    }
+    return body.slice(offset, offset + length);
+  }
   const info = (name: string, { body, summary }: StoredBlob): BlobInfo => ({
     name,
     sizeBytes: body.byteLength,
@@ -63,14 +79,17 @@ function memoryContainer(
         throw new BackupError('BlobAlreadyExists', `blob ${name} exists already`, { target: name });
       blobs().set(name, { body: body.slice(), summary: { ...summary } });
     },
+    async assemble(name, parts, summary = {}) {
+      const body = Buffer.concat(parts.map((part) => ('bytes' in part ? part.bytes : range(part))));
+      if (blobs().has(name))
+        throw new BackupError('BlobAlreadyExists', `blob ${name} exists already`, { target: name });
+      blobs().set(name, { body: new Uint8Array(body), summary: { ...summary } });
+      const copied = parts.filter((part) => 'from' in part).length;
+      return { through: 'storage', bytesMoved: 0, blockRequests: parts.length + 1, readRequests: copied };
+    },
     async read(name, offset, length) {
       if (length === 0) return new Uint8Array(0);
-      const { body } = blob(name);
-      if (offset + length > body.byteLength) {
-        const message = `expected bytes ${offset} to ${offset + length} in ${name}, it has ${body.byteLength}`;
-        throw new BackupError('PackCorrupt', message, { target: name });
-      }
-      return body.slice(offset, offset + length);
+      return range({ from: name, offset, length });
     },
     async readWhole(name) {
       return blob(name).body.slice();
@@ -91,6 +110,14 @@ function memoryContainer(
         if (page.length < pageSize) return;
         after = names.at(-1);
       }
+    },
+    async *folders(prefix) {
+      const found = new Set<string>();
+      for (const name of blobs().keys()) {
+        const slash = name.startsWith(prefix) ? name.indexOf('/', prefix.length) : -1;
+        if (slash >= 0) found.add(name.slice(0, slash + 1));
+      }
+      yield* [...found].sort(byUtf8);
     },
     async delete(name) {
       blobs().delete(name);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { decodeDocument } from '../../shared/format/document.ts';
-import { type ChainRecord, type Manifest, chainRecord, manifest } from '../../shared/format/documents.ts';
+import type { Layer } from '../../shared/domain/layer.ts';
+import { type ChainRecord, type LayerRef, type Manifest, chainRecord, manifest } from '../../shared/format/documents.ts';
 import { decodeLayer } from '../../shared/format/layer-file.ts';
 import type { StoredBlob } from './memory-vault.ts';
 
@@ -39,9 +40,8 @@ export function ownedBlocks(blobs: Blobs, regionBlocks: number): OwnedBlock[][] 
   return liveManifests(blobs).map((point) =>
     point.disks.flatMap((disk, index) =>
       disk.regions.flatMap(({ region, layers }) =>
-        layers.flatMap(({ point: by, attempt }) => {
-          const name = layerOf(point, disk.disk, region, by, attempt);
-          const layer = decodeLayer(name, blobs.get(name)!.body);
+        layers.flatMap((ref) => {
+          const { layer } = openLayer(blobs, point, disk.disk, region, ref);
           let at = 0;
           return layer.extents.flatMap((extent) =>
             extent.frame < 0
@@ -49,7 +49,7 @@ export function ownedBlocks(blobs: Blobs, regionBlocks: number): OwnedBlock[][] 
               : Array.from({ length: extent.count }, (_, i) => ({
                   disk: index,
                   block: region * regionBlocks + extent.start + i,
-                  hash: Buffer.from(layer.hashes!.subarray(at, (at += 32))).toString('hex'),
+                  hash: Buffer.from(layer.hashes.subarray(at, (at += 32))).toString('hex'),
                 })),
           );
         }),
@@ -58,8 +58,21 @@ export function ownedBlocks(blobs: Blobs, regionBlocks: number): OwnedBlock[][] 
   );
 }
 
-function layerOf(point: Manifest, disk: string, region: number, by: string, attempt: string): string {
-  return `v1/items/${point.item}/disks/${disk}/${by}/${String(region).padStart(6, '0')}.${attempt}.layer`;
+/** The layer that a manifest names, and the blob that it lies in. */
+export function openLayer(
+  blobs: Blobs,
+  { item }: Manifest,
+  disk: string,
+  region: number,
+  { point, attempt, slab }: LayerRef,
+): { blob: string; layer: Layer & { hashes: Uint8Array } } {
+  const folder = `v1/items/${item}/disks/${disk}/${point}/`;
+  const numbered = (number: number, kind: string): string => `${folder}${String(number).padStart(6, '0')}.${attempt}.${kind}`;
+  const file = numbered(region, 'layer');
+  if (slab === undefined) return { blob: file, layer: decodeLayer(file, blobs.get(file)!.body) };
+  const blob = numbered(slab.number, 'slab');
+  const { body } = blobs.get(blob)!;
+  return { blob, layer: decodeLayer(file, body.subarray(slab.offset, slab.offset + slab.bytes)) };
 }
 
 /** Everything that the newest record of an item leads to. Throws where something of it is missing or damaged. */
@@ -68,12 +81,14 @@ export function namedIn(blobs: Blobs, item?: string): Set<string> {
   for (const { manifest: name } of newestRecord(blobs, item).points) named.add(name);
   for (const point of liveManifests(blobs, item)) {
     for (const disk of point.disks) {
-      for (const { region, layers } of disk.regions) {
-        for (const { point: by, attempt } of layers) {
-          const name = layerOf(point, disk.disk, region, by, attempt);
-          named.add(name);
-          for (const pack of decodeLayer(name, blobs.get(name)!.body).packs) named.add(pack.name);
+      for (const { region, layers, checkpoint } of disk.regions) {
+        for (const ref of layers) {
+          const { blob, layer } = openLayer(blobs, point, disk.disk, region, ref);
+          named.add(blob);
+          for (const pack of layer.packs) named.add(pack.name);
         }
+        if (checkpoint !== undefined)
+          named.add(`v1/items/${point.item}/disks/${disk.disk}/${String(region).padStart(6, '0')}.${checkpoint.attempt}.checkpoint`);
       }
     }
   }

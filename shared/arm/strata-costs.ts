@@ -1,0 +1,102 @@
+import { type Amount, type DiskCost, type PointCost, addAmounts, monthlyPrice, writePrice } from '../domain/costs.ts';
+import { BackupError } from '../domain/errors.ts';
+import { type ItemCost, type VaultCosts, vaultCosts } from '../services/costs.ts';
+import { type ArmAnswer, ok } from './http.ts';
+import { VAULT_TYPE, vaultId } from './ids.ts';
+import { theVault, type VaultCall } from './vaults.ts';
+
+const PRICES_NOTE =
+  'US dollars by sample prices of 2024-07-26 (locally redundant, a US region), to compare; no quote. Snapshots of the instant tier are billed with the disks and are not in here.';
+
+/**
+ * What the vault's container holds, point by point. `measure=listing` lists the whole container besides, to compare; `point=<id>` shows
+ * that point disk by disk and region by region.
+ */
+export async function getCosts(call: VaultCall): Promise<ArmAnswer> {
+  const measure = call.query.get('measure') ?? 'manifests';
+  if (measure !== 'manifests' && measure !== 'listing')
+    throw invalid('measure', `measure is ${JSON.stringify(measure)}: expected manifests or listing`);
+  const point = call.query.get('point');
+  if (point !== undefined && !/^\d{17}$/.test(point))
+    throw invalid('point', `point is ${JSON.stringify(point)}: expected the 17 digits of a recovery point's id`);
+  const vault = await theVault(call);
+  const costs = await vaultCosts(call.ports, vault.key, { listing: measure === 'listing' });
+  if (point !== undefined && !costs.items.some(({ points }) => points.some((own) => own.point === point)))
+    throw new BackupError('ResourceNotFound', `no item of this vault has recovery point ${point} in the vault now`, {
+      target: 'point',
+    });
+  return ok({
+    id: `${vaultId(vault.address)}/strata/costs`,
+    name: 'costs',
+    type: `${VAULT_TYPE}/strata/costs`,
+    properties: costsView(costs, measure, point),
+  });
+}
+
+const invalid = (target: string, message: string): BackupError =>
+  new BackupError('InvalidRequest', message, { target });
+
+function costsView(costs: VaultCosts, measure: string, point: string | undefined): Record<string, unknown> {
+  const { containerName, items, vaultDocumentBytes, bytes, listing } = costs;
+  return {
+    measure,
+    containerName,
+    bytes,
+    vaultDocumentBytes,
+    items: items.map((item) => itemView(item, point)),
+    ...(listing === undefined ? {} : { listing: { ...listing, priceOfWriting: writePrice(listing.objects) } }),
+    priceOfAMonth: monthlyPrice(bytes),
+    prices: PRICES_NOTE,
+  };
+}
+
+function itemView(item: ItemCost, point: string | undefined): Record<string, unknown> {
+  const { vmName, resourceGroup, seq, points, chainBytes, otherManifestBytes, planBytes, bytes } = item;
+  return {
+    virtualMachine: vmName,
+    resourceGroup,
+    chainRecord: seq,
+    bytes,
+    documents: { chainBytes, otherManifestBytes, planBytes },
+    ...addAmounts(points),
+    priceOfAMonth: monthlyPrice(bytes),
+    points: points.map((own) => pointView(own, own.point === point)),
+  };
+}
+
+function pointView(cost: PointCost, isWhole: boolean): Record<string, unknown> {
+  const { point, time, bytes, manifestBytes, disks } = cost;
+  return {
+    recoveryPoint: point,
+    recoveryPointTime: time,
+    bytes,
+    manifestBytes,
+    ...amountOf(cost),
+    explanation: explain(cost),
+    ...(isWhole ? { disks: disks.map(diskView) } : {}),
+  };
+}
+
+function diskView(cost: DiskCost): Record<string, unknown> {
+  const { lun, name, sizeBytes, regions } = cost;
+  return {
+    lun,
+    name,
+    sizeBytes,
+    ...amountOf(cost),
+    regions: regions.map((own) => ({ region: own.region, ...amountOf(own) })),
+  };
+}
+
+function amountOf({ layers, dataBlocks, clearedBlocks, layerBytes, wastedBytes, checkpointBytes }: Amount): Amount {
+  return { layers, dataBlocks, clearedBlocks, layerBytes, wastedBytes, checkpointBytes };
+}
+
+function explain({ dataBlocks, clearedBlocks, layers, layerBytes, wastedBytes, disks }: PointCost): string {
+  const regions = disks.reduce((sum, disk) => sum + disk.regions.length, 0);
+  return [
+    `${dataBlocks} blocks of 16 KiB are stored for this point, ${clearedBlocks} are noted as cleared`,
+    `in ${layers} layers of ${regions} regions, ${layerBytes} bytes with their maps and hashes`,
+    ...(wastedBytes > 0 ? [`of which ${wastedBytes} are of blocks that no point shows any more`] : []),
+  ].join(', ');
+}

@@ -1,0 +1,114 @@
+import { without } from './changes.ts';
+import { type BlockRun, type ExtentMap, blockCount, normalise } from './extent.ts';
+import type { PointId } from './ids.ts';
+
+/**
+ * What verify has found wrong.
+ * `document`: a manifest or the newest chain record; `layer`: a layer that cannot be read, so that nobody knows what it says;
+ * `blocks`: stored bytes of blocks; `index`: something that no restore needs (a pack's own table, counts, a checkpoint);
+ * `view`: what the vault shows differs from the snapshot that it was read from; `drill`: a restore that was tried.
+ */
+export const FINDING_KINDS = ['document', 'layer', 'blocks', 'index', 'view', 'drill'] as const;
+export type FindingKind = (typeof FINDING_KINDS)[number];
+
+/** A layer that lies above others: the point in whose list it is, and what it speaks of. `undefined`: it cannot be read. */
+export interface Cover {
+  readonly owner: PointId;
+  readonly extents: ExtentMap | undefined;
+}
+
+/**
+ * The points of `points` (live ones that include the disk, in snapshot order) whose view shows any of `runs`, which lie in a layer
+ * in `owner`'s list. `above` are the layers over it, oldest first. One that cannot be read hides nothing here: whoever
+ * needs it is told of it too.
+ */
+export function pointsShowing(
+  runs: readonly BlockRun[],
+  owner: PointId,
+  above: readonly Cover[],
+  points: readonly PointId[],
+): PointId[] {
+  const showing: PointId[] = [];
+  let left = runs;
+  let next = 0;
+  for (const point of points) {
+    if (point < owner) continue;
+    for (; next < above.length && above[next]!.owner <= point; next++) left = without(left, above[next]!.extents ?? []);
+    if (left.length === 0) break;
+    showing.push(point);
+  }
+  return showing;
+}
+
+/** Most runs that one finding lists: as JSON they fit into one property of a table's row. */
+export const MOST_RUNS = 800;
+
+/** Runs in few words: the first `most` of them, how many blocks the others have, and where the last one ends. */
+export interface CappedRuns {
+  readonly runs: BlockRun[];
+  readonly blocksLeftOut: number;
+  /** The block after the last one of all. */
+  readonly end: number;
+}
+
+export function capRuns(all: readonly BlockRun[], most = MOST_RUNS): CappedRuns {
+  const joined = normalise(all);
+  const last = joined.at(-1);
+  return {
+    runs: joined.slice(0, most).map(({ start, count }) => ({ start, count })),
+    blocksLeftOut: blockCount(joined.slice(most)),
+    end: last === undefined ? 0 : last.start + last.count,
+  };
+}
+
+/** Runs that hold at least all that was capped: what was left out lies somewhere between the last one listed and the end. */
+export function uncapRuns({ runs, blocksLeftOut, end }: CappedRuns): BlockRun[] {
+  const last = runs.at(-1);
+  const start = last === undefined ? 0 : last.start + last.count;
+  return blocksLeftOut === 0 ? [...runs] : [...runs, { start, count: end - start }];
+}
+
+/** A region that could be read in depth. */
+export interface Candidate {
+  /** Decides between regions that were last read at the same moment. */
+  readonly key: string;
+  /** What all its layers take in the vault. */
+  readonly bytes: number;
+  /** When it was last read whole; undefined: never. */
+  readonly checkedAt: number | undefined;
+  /** Something was found there: it is looked at again first. */
+  readonly suspect: boolean;
+}
+
+/** What a region costs at least, so that the requests for empty ones have an end too. */
+export const LEAST_COST_BYTES = 1_048_576;
+
+/**
+ * The regions that a budget of `budgetBytes` pays for. Suspects come first but get no more than half of it; then whoever has waited
+ * longest. Of each at least one is chosen, however large, so that damage is looked at again at once and a vault with much damage is
+ * still read through in time: the last of each may exceed its share. 0 buys nothing.
+ */
+export function chooseRegions<Region extends Candidate>(candidates: readonly Region[], budgetBytes: number): Region[] {
+  const byAge = candidates.toSorted(
+    (a, b) => (a.checkedAt ?? -Infinity) - (b.checkedAt ?? -Infinity) || (a.key < b.key ? -1 : 1),
+  );
+  const chosen = new Set<Region>();
+  let spent = 0;
+  const spend = (from: readonly Region[], upTo: number): void => {
+    for (const [index, region] of from.entries()) {
+      if (index > 0 && spent >= upTo) return;
+      chosen.add(region);
+      spent += Math.max(region.bytes, LEAST_COST_BYTES);
+    }
+  };
+  if (budgetBytes <= 0) return [];
+  spend(
+    byAge.filter(({ suspect }) => suspect),
+    budgetBytes / 2,
+  );
+  spend(
+    byAge.filter((region) => !chosen.has(region)),
+    budgetBytes,
+  );
+  return [...chosen];
+}

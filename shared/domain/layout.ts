@@ -1,0 +1,16 @@
+/** How layers are laid out: none of it changes what a point shows, so it may differ from one run to the next. */
+export interface Layout {
+  /** A region with no more new bytes than this is thin: a layer file and a pack of its own would be mostly requests. Below 0: none is. */
+  readonly thinBytes: number;
+  /**
+   * A layer is folded with what lies above it in its point's list once that speaks of more than 1/foldRatio as many blocks. A fold
+   * rewrites about 48 bytes of map for each block, and may free 16 KiB for each block above: at 64 it never costs more than a fifth of
+   * what it can free, overwritten blocks take at most a 64th of the layer's, and a list has at most 4 layers, since a region has
+   * 65,536 blocks.
+   */
+  readonly foldRatio: number;
+  /** A checkpoint is written once so many layers have come upon the last one, or they speak of half as many blocks as a region has. */
+  readonly checkpointDepth: number;
+}
+
+export const PRODUCTION_LAYOUT: Layout = { thinBytes: 1024 * 1024, foldRatio: 64, checkpointDepth: 8 };

@@ -1,0 +1,39 @@
+import type { Layout } from './layout.ts';
+
+/** A region that a plan has to write, with the most that its new blocks can take, unpacked. */
+interface RegionWork {
+  readonly region: number;
+  readonly bytes: number;
+}
+
+/** Most unpacked bytes of the regions that share a slab: packed it is no larger. */
+const SLAB_BYTES = 16 * 1024 * 1024;
+/** Most regions of a slab: for each, the one who writes it reads what the region has. */
+const SLAB_REGIONS = 64;
+
+/** Regions that are written as one object: a slab where `thin`, else the layer of the one region. */
+export interface RegionGroup<Work> {
+  readonly thin: boolean;
+  readonly regions: readonly Work[];
+}
+
+/** Puts consecutive thin regions together, up to what a slab holds. `regions` ascend; each group does, and so do the groups' firsts. */
+export function groupThin<Work extends RegionWork>(
+  regions: readonly Work[],
+  { thinBytes }: Pick<Layout, 'thinBytes'>,
+): RegionGroup<Work>[] {
+  const groups: { thin: boolean; regions: Work[]; bytes: number }[] = [];
+  let open: (typeof groups)[number] | undefined;
+  for (const work of regions) {
+    const thin = work.bytes <= thinBytes;
+    if (thin && open !== undefined && open.regions.length < SLAB_REGIONS && open.bytes + work.bytes <= SLAB_BYTES) {
+      open.regions.push(work);
+      open.bytes += work.bytes;
+      continue;
+    }
+    const group = { thin, regions: [work], bytes: work.bytes };
+    groups.push(group);
+    if (thin) open = group;
+  }
+  return groups;
+}

@@ -1,0 +1,68 @@
+import { z } from 'zod';
+import type { AttemptId, DiskId, ItemId, JobId, PointId } from '../domain/ids.ts';
+import { layerRef } from './documents.ts';
+
+const branded = <Id extends string>(): z.ZodType<Id> => z.string().min(1) as unknown as z.ZodType<Id>;
+const item = branded<ItemId>();
+const disk = branded<DiskId>();
+const point = branded<PointId>();
+const attempt = branded<AttemptId>();
+const job = branded<JobId>();
+const count = z.int().nonnegative();
+
+/** A layer and the point in whose list it stands; `leads`: of its slab's live layers it has the lowest region. */
+const ownedLayer = layerRef.extend({ owner: point, leads: z.boolean().optional() });
+export type OwnedLayer = z.infer<typeof ownedLayer>;
+
+/** What a verify job is going to look at. Disks and regions are told of once; units point at them. */
+export const verifyPlan = z.object({
+  format: z.literal(1),
+  kind: z.literal('verify'),
+  item,
+  attempt,
+  job,
+  /** The record that it was made on. */
+  seq: count,
+  /** The newest point that is in both tiers and can be compared with its snapshots. */
+  compared: point.nullable(),
+  /** The point whose restore is tried. */
+  drilled: point.nullable(),
+  disks: z.array(
+    z.object({
+      disk,
+      lun: z.int(),
+      name: z.string(),
+      /** At the newest point that includes it. */
+      sizeBytes: count,
+      /** The live points that include it, in snapshot order. */
+      points: z.array(point),
+      /** Its snapshot at the compared point, and its size then. */
+      compare: z.object({ url: z.string(), id: z.string(), sizeBytes: count }).nullable(),
+      /** The same at the point that is tried; null when its snapshot is gone. */
+      drill: z.object({ url: z.string(), id: z.string(), sizeBytes: count }).nullable(),
+    }),
+  ),
+  /** Regions that are read in depth: all layers that live points have of each, oldest first. */
+  regions: z.array(
+    z.object({
+      disk: count,
+      region: count,
+      bytes: count,
+      layers: z.array(ownedLayer),
+      /** Attempts of its checkpoints. */
+      checkpoints: z.array(attempt),
+    }),
+  ),
+  units: z.array(
+    z.discriminatedUnion('kind', [
+      /** One listing of a disk's folder against what the manifests name. */
+      z.object({ kind: z.literal('inventory'), disk: count, bytes: count }),
+      /** `layers` layers of a region, from number `from` on; the first unit of a region compares its view with the snapshot. */
+      z.object({ kind: z.literal('region'), at: count, from: count, layers: count, bytes: count }),
+      /** A restored region is compared with its snapshot. */
+      z.object({ kind: z.literal('drill'), disk: count, region: count, bytes: count }),
+    ]),
+  ),
+});
+export type VerifyPlan = z.infer<typeof verifyPlan>;
+export type VerifyUnit = VerifyPlan['units'][number];

@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto';
+import type { z } from 'zod';
+import type { JobRow } from '../catalog/catalog.ts';
+import { type AttemptId, type ItemId, type JobId, attemptId } from '../domain/ids.ts';
+import type { ChainRecord, RecordPoint } from '../format/documents.ts';
+import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
+import { backOffSeconds } from './back-off.ts';
+import { Chain } from './chain.ts';
+import { endJob, finishJob } from './end-job.ts';
+import { type JobAddress, changeJob, readJob, runningJob } from './jobs.ts';
+import { pointsPartition } from './keys.ts';
+import { readPlan } from './plans.ts';
+import type { Ports } from './ports.ts';
+import { project } from './projection.ts';
+import { planReclaim } from './reclaim.ts';
+import { type UnitObject, finishedObjects, objectName } from './unit-objects.ts';
+import { openVault } from './vault-of.ts';
+
+/** A plan that puts new layers in the places of others, on the record that it was made on. */
+interface ReplacingPlan {
+  readonly item: ItemId;
+  readonly attempt: AttemptId;
+  readonly job: JobId;
+  readonly seq: number;
+}
+
+/** What a commit has to work with once all objects of its plan are there. */
+export interface ReplacingCommit<Plan> {
+  readonly ports: Ports;
+  readonly container: VaultContainer;
+  readonly chain: Chain;
+  /** Partition of the item's point rows. */
+  readonly partition: string;
+  readonly plan: Plan;
+  /** The record that the plan was made on; it is the newest. */
+  readonly before: ChainRecord;
+  /** What the units have written, by name. */
+  readonly objects: ReadonlyMap<string, BlobInfo>;
+}
+
+/** What tells one kind of replacing commit from another. */
+export interface Replacing<Plan> {
+  readonly kind: ChainRecord['kind'];
+  readonly schema: z.ZodType<Plan>;
+  /** What the plan's units write, one object each. */
+  readonly objects: (plan: Plan) => UnitObject[];
+  /** The points of the new record. Manifests are written here; nothing that is named changes. */
+  readonly points: (commit: ReplacingCommit<Plan>) => Promise<RecordPoint[]>;
+  /** What has to be done right before the record. */
+  readonly beforeRecord?: (commit: ReplacingCommit<Plan>) => Promise<void>;
+}
+
+/**
+ * The coordinator of a merge or a compaction: looks again later until all objects are there, then commits as the record right after
+ * the one that the plan was made on, or never. It reads the newest record first, then that the job still runs, then that the objects
+ * exist, and only then writes. Who has won is told by the attempt in the record that stands.
+ */
+export async function commitReplacing<Plan extends ReplacingPlan>(
+  ports: Ports,
+  step: { vault: string; jobId: string; attempt: string; round: number },
+  { kind, schema, objects, points, beforeRecord }: Replacing<Plan>,
+): Promise<void> {
+  const address: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
+  const job = await runningJob(ports, address, step.attempt);
+  if (job === undefined) return;
+  const attempt = attemptId(step.attempt);
+  const { container, row: vault } = await openVault(ports, step.vault);
+  const partition = pointsPartition(vault.containerName, job.itemId);
+  const chain = new Chain(container, job.itemId);
+  const newest = await chain.newest();
+  const plan = await readPlan(container, job.itemId, attempt, schema);
+  const units = objects(plan);
+  const settled = (record: ChainRecord): Promise<void> =>
+    settle(ports, address, { container, chain, partition, plan, made: units.map(objectName) }, record);
+  if ((await chain.committed([attempt], plan.seq, newest)) !== undefined) return settled(newest);
+  if (newest.seq !== plan.seq) return giveWay(ports, address, job);
+
+  if ((await runningJob(ports, address, step.attempt)) === undefined) return;
+  const found = await finishedObjects(container, units);
+  if (found.size < units.length) {
+    return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
+  }
+  // What has been written has been written, whatever becomes of the commit.
+  await changeJob(ports, address, (row) => ({ ...row, doneBytes: row.totalBytes }));
+  const commit = { ports, container, chain, partition, plan, before: newest, objects: found };
+  const next = await points(commit);
+  await beforeRecord?.(commit);
+  const { won, record } = await chain.append(newest, {
+    kind,
+    attempt,
+    job: plan.job,
+    writtenAt: new Date(ports.clock.now()).toISOString(),
+    points: next,
+  });
+  return won ? settled(record) : giveWay(ports, address, job);
+}
+
+/** Another record came first: this attempt can never commit. Cleanup looks at the item anew. */
+async function giveWay(ports: Ports, address: JobAddress, job: JobRow): Promise<void> {
+  await endJob(ports, address, 'Cancelled');
+  await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
+}
+
+async function settle(
+  ports: Ports,
+  address: JobAddress,
+  committed: {
+    container: VaultContainer;
+    chain: Chain;
+    partition: string;
+    plan: ReplacingPlan;
+    /** The names of what the units have written. */
+    made: readonly string[];
+  },
+  record: ChainRecord,
+): Promise<void> {
+  const { container, chain, partition, plan, made } = committed;
+  await project(ports, partition, chain, record);
+  const reclaim = await planReclaim(container, { ...plan, made }, reclaimAttempt(plan.attempt));
+  await ports.queue.send(
+    { step: 'reclaim', v: 1, vault: address.vault, jobId: address.jobId, attempt: reclaim.attempt },
+    ports.settings.deleteGraceSeconds,
+  );
+  const job = await readJob(ports, address);
+  await finishJob(ports, address, 'Completed');
+  if (job !== undefined)
+    await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
+}
+
+/** The same for every run that finds the plan committed, so that what is to be deleted is written down once. */
+function reclaimAttempt(committed: AttemptId): AttemptId {
+  return attemptId(createHash('sha256').update(`reclaim ${committed}`).digest('hex').slice(0, 16));
+}

@@ -1,0 +1,153 @@
+import type { ItemRow } from '../catalog/catalog.ts';
+import { type PointCost, costOfPoint } from '../domain/costs.ts';
+import { isBackupError } from '../domain/errors.ts';
+import type { ChainRecord, Manifest } from '../format/documents.ts';
+import { VAULT_NAME, chainPrefix, checkpointName, itemPrefix } from '../format/names.ts';
+import type { VaultContainer } from '../vault/vault-container.ts';
+import { Chain } from './chain.ts';
+import { inOrder } from './pipeline.ts';
+import type { Ports } from './ports.ts';
+import { openVault } from './vault-of.ts';
+
+/** Checkpoints whose sizes are asked for at once. */
+const STATS_IN_FLIGHT = 16;
+/** Reports that commits may spoil while they are made. */
+const TRIES = 5;
+
+/** What an item takes up in its vault's container. */
+export interface ItemCost {
+  readonly key: string;
+  readonly item: ItemRow['itemId'];
+  readonly vmName: string;
+  readonly resourceGroup: string;
+  /** The record that names the points. */
+  readonly seq: number;
+  /** Oldest first. */
+  readonly points: readonly PointCost[];
+  readonly chainBytes: number;
+  /** Manifests in the item's folder that the newest record does not name: about to be deleted, or of a commit that is under way. */
+  readonly otherManifestBytes: number;
+  /** Plans of work that is under way. */
+  readonly planBytes: number;
+  readonly bytes: number;
+}
+
+export interface VaultCosts {
+  readonly containerName: string;
+  readonly items: readonly ItemCost[];
+  readonly vaultDocumentBytes: number;
+  readonly bytes: number;
+  /** Only where it was asked for: the whole container, object by object. */
+  readonly listing: Listing | undefined;
+}
+
+export interface Listing {
+  readonly objects: number;
+  readonly bytes: number;
+  /** By the kind of object, as names end: layer, pack, slab, checkpoint, and the folders of documents. */
+  readonly bytesByKind: Readonly<Record<string, number>>;
+  /** What the container holds besides what the report explains: what commits, reclaims and sweeps have not got round to. At a quiet moment 0. */
+  readonly unexplainedBytes: number;
+}
+
+/**
+ * What a vault's container holds and for whom, from manifests: what layers and packs take stands there. Listed are the folders of the
+ * documents alone; with `listing` the whole container is listed besides, to compare. Takes a read per recovery point and
+ * a request per checkpoint.
+ * @throws BackupError ResourceNotFound, VaultObjectMissing, DocumentCorrupt
+ */
+export async function vaultCosts(ports: Ports, vault: string, { listing }: { listing: boolean }): Promise<VaultCosts> {
+  const { container, row } = await openVault(ports, vault);
+  const items: ItemCost[] = [];
+  for await (const { key, row: item } of ports.catalog.items.list(vault))
+    items.push(await itemCost(container, key, item));
+  const vaultDocumentBytes = (await container.stat(VAULT_NAME))?.sizeBytes ?? 0;
+  const bytes = items.reduce((sum, item) => sum + item.bytes, vaultDocumentBytes);
+  return {
+    containerName: row.containerName,
+    items,
+    vaultDocumentBytes,
+    bytes,
+    listing: listing ? await listed(container, bytes) : undefined,
+  };
+}
+
+async function itemCost(container: VaultContainer, key: string, item: ItemRow): Promise<ItemCost> {
+  const { itemId, vmName, resourceGroup } = item;
+  const { record, manifests } = await liveManifests(new Chain(container, itemId));
+  const named = new Map(record.points.map(({ point, manifest }) => [manifest, point]));
+  const sizes = new Map<string, number>();
+  let otherManifestBytes = 0;
+  for await (const { name, sizeBytes } of container.list(`${itemPrefix(itemId)}points/`)) {
+    const point = named.get(name);
+    if (point === undefined) otherManifestBytes += sizeBytes;
+    else sizes.set(point, sizeBytes);
+  }
+  const checkpoints = await checkpointSizes(container, manifests);
+  const points = manifests.map((manifest) =>
+    costOfPoint(
+      manifest,
+      sizes.get(manifest.point) ?? 0,
+      (disk, region) => checkpoints.get(`${manifest.point}/${disk}/${region}`) ?? 0,
+    ),
+  );
+  const chainBytes = await bytesUnder(container, chainPrefix(itemId));
+  const planBytes = await bytesUnder(container, `${itemPrefix(itemId)}plans/`);
+  const documents = chainBytes + otherManifestBytes + planBytes;
+  const bytes = points.reduce((sum, point) => sum + point.bytes, documents);
+  const whose = { key, item: itemId, vmName, resourceGroup, seq: record.seq };
+  return { ...whose, points, chainBytes, otherManifestBytes, planBytes, bytes };
+}
+
+/** The newest record and its manifests. A merge may delete one meanwhile: then there is a newer record. */
+async function liveManifests(chain: Chain): Promise<{ record: ChainRecord; manifests: Manifest[] }> {
+  for (let tries = 1; ; tries++) {
+    const record = await chain.newest();
+    try {
+      return { record, manifests: await chain.manifests(record) };
+    } catch (error) {
+      if (!isBackupError(error, 'VaultObjectMissing') || tries === TRIES) throw error;
+      if ((await chain.newest()).seq === record.seq) throw error;
+    }
+  }
+}
+
+/** The sizes of the checkpoints that manifests name, by point, disk and region. One that is gone takes nothing: it is a cache. */
+async function checkpointSizes(
+  container: VaultContainer,
+  manifests: readonly Manifest[],
+): Promise<Map<string, number>> {
+  const named = manifests.flatMap(({ item, point, disks }) =>
+    disks.flatMap(({ disk, regions }) =>
+      regions.flatMap(({ region, checkpoint }) =>
+        checkpoint === undefined
+          ? []
+          : [{ key: `${point}/${disk}/${region}`, name: checkpointName(item, disk, region, checkpoint.attempt) }],
+      ),
+    ),
+  );
+  const sizes = new Map<string, number>();
+  for await (const { item, result } of inOrder(named, STATS_IN_FLIGHT, ({ name }) => container.stat(name)))
+    sizes.set(item.key, result?.sizeBytes ?? 0);
+  return sizes;
+}
+
+async function bytesUnder(container: VaultContainer, prefix: string): Promise<number> {
+  let bytes = 0;
+  for await (const { sizeBytes } of container.list(prefix)) bytes += sizeBytes;
+  return bytes;
+}
+
+async function listed(container: VaultContainer, explainedBytes: number): Promise<Listing> {
+  const bytesByKind: Record<string, number> = {};
+  let objects = 0;
+  let bytes = 0;
+  for await (const { name, sizeBytes } of container.list('')) {
+    const kind =
+      /\.(layer|pack|slab|checkpoint)$/.exec(name)?.[1] ?? /\/(chain|points|plans)\//.exec(name)?.[1] ?? 'other';
+    bytesByKind[kind] = (bytesByKind[kind] ?? 0) + sizeBytes;
+    objects++;
+    bytes += sizeBytes;
+  }
+  return { objects, bytes, bytesByKind, unexplainedBytes: bytes - explainedBytes };
+}

@@ -1,0 +1,20 @@
+import type { DiskId, ItemId, PointId } from '../domain/ids.ts';
+import { type RegionStack, stacksOf } from '../domain/point-stack.ts';
+import type { VaultContainer } from '../vault/vault-container.ts';
+import { Chain } from './chain.ts';
+
+/**
+ * The stacks of a disk at `point` as the newest record has them: who meets "not found" under a plan's stacks starts its region again
+ * with these, since merges go on meanwhile. Undefined when the point is live no more.
+ */
+export async function newestStacks(
+  container: VaultContainer,
+  item: ItemId,
+  disk: DiskId,
+  point: PointId,
+): Promise<Map<number, RegionStack> | undefined> {
+  const chain = new Chain(container, item);
+  const record = await chain.newest();
+  if (!record.points.some((live) => live.point === point)) return undefined;
+  return stacksOf(disk, await chain.manifests(record, point));
+}

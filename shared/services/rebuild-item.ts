@@ -1,0 +1,325 @@
+import type { ItemRow, PointRow } from '../catalog/catalog.ts';
+import type { ReportRow } from '../catalog/report-row.ts';
+import { BackupError, ERROR_TABLE, isBackupError } from '../domain/errors.ts';
+import { type ItemId, type JobId, type PointId, attemptId, itemId } from '../domain/ids.ts';
+import type { ChainRecord, Manifest, RecordPoint } from '../format/documents.ts';
+import { Chain } from './chain.ts';
+import { releaseEnded } from './end-job.ts';
+import { type JobAddress, describeError, readJob } from './jobs.ts';
+import { itemKey, pointsPartition } from './keys.ts';
+import { inOrder } from './pipeline.ts';
+import type { Ports } from './ports.ts';
+import { project, readPoints } from './projection.ts';
+import { isReported, report } from './reports.ts';
+import { itemRowOf, snapshotPointRow, urlsOf, vaultPointRow } from './rebuild-rows.ts';
+import { wholeSets } from './snapshot-sets.ts';
+import { type PointSnapshot, readTags } from './snapshot-tags.ts';
+import { openVault } from './vault-of.ts';
+import { failJob } from './watch.ts';
+
+/*
+ * An item is rebuilt from its folder in the vault's container, and from the snapshots that say that they are its own.
+ *
+ * First a record is committed that stops the item and changes nothing else. So whatever handler of the time before is still
+ * asleep finds its record taken when it wakes, and cannot commit what the rebuild has not seen; and no merge begins, since merges take
+ * the item's state from the record that they build on. Only then are rows written: the points first, the item last, so
+ * that an item which can be seen has its points.
+ *
+ * What the newest record names is in the vault. A point that it does not name may be one that a merge has taken away, and must
+ * not come back: records are never deleted, so those between then and now tell whether it has ever been named.
+ */
+
+const READS_IN_FLIGHT = 16;
+
+type RebuildStep = { readonly vault: string; readonly jobId: string; readonly item: string };
+
+/**
+ * One step of a rebuild: the rows of one item. It does nothing once its job has ended or has the item in its report. What is
+ * damaged ends in the report; passing trouble is thrown, and `atLast`, when the queue has given the step up, snapshots that cannot be
+ * listed are gone without.
+ */
+export async function rebuildItem(ports: Ports, step: RebuildStep, atLast: boolean): Promise<void> {
+  const job: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
+  const isWanted = async (): Promise<boolean> =>
+    (await readJob(ports, job))?.status === 'InProgress' && !(await isReported(ports, job, step.item));
+  if (!(await isWanted())) return;
+  let entry: ReportRow | undefined;
+  try {
+    entry = await rebuild(ports, job, itemId(step.item), isWanted, atLast);
+  } catch (error) {
+    const isPassing = !isBackupError(error) || ERROR_TABLE[error.code].retry;
+    if (isPassing && (!atLast || isBackupError(error, 'StorageUnavailable'))) throw error;
+    const { code, message } = describeError(error, ports);
+    entry = { subject: step.item, outcome: 'Failed', text: `${code}: ${message}`, details: { code, item: step.item } };
+  }
+  if (entry !== undefined) await report(ports, job, step.item, entry);
+}
+
+/** Undefined when the step turns out to be wanted no more. */
+async function rebuild(
+  ports: Ports,
+  job: JobAddress,
+  item: ItemId,
+  isWanted: () => Promise<boolean>,
+  atLast: boolean,
+): Promise<ReportRow | undefined> {
+  const { container, row: vault } = await openVault(ports, job.vault);
+  const partition = pointsPartition(vault.containerName, item);
+  const chain = new Chain(container, item);
+  const { vm } = await chain.newest();
+  const key = itemKey(vm.resourceGroup, vm.name);
+  const standing = (await ports.catalog.items.get(job.vault, key))?.row;
+  if (standing !== undefined && standing.itemId !== item) return conflict(vm.name, item, standing);
+
+  await endJobs(ports, job.vault, item);
+  const record = await stopInChain(ports, job, chain, isWanted);
+  if (record === undefined) return undefined;
+
+  const { manifests, damaged } = await readManifests(chain, record);
+  const { snapshots, unlisted } = await findSnapshots(ports, vault.containerName, record, manifests, standing, atLast);
+  const sets = await snapshotOnly(ports, job.vault, chain, record, snapshots);
+  const points = await pointRows(ports, record, manifests, snapshots, sets);
+
+  let added = 0;
+  for (const row of points) if (await insertPoint(ports, partition, row)) added++;
+  if (damaged.size === 0) await project(ports, partition, chain, record);
+  const rows = await readPoints(ports, partition);
+  if (rows.length + damaged.size + unlisted.length === 0 && standing === undefined) {
+    return { subject: vm.name, outcome: 'Empty', text: 'it has no recovery point', details: { item } };
+  }
+  const ids = [...record.points.map(({ point }) => point), ...snapshots.map(({ point }) => point)].sort();
+  const row = { ...itemRowOf(record, rows, ids.at(-1), ports.clock.now()), unlistedUrls: unlisted };
+  const other = await putItem(ports, job.vault, key, row, isWanted);
+  if (other !== undefined) return conflict(vm.name, item, other);
+  await releaseEnded(ports, job.vault, key);
+  return entryOf(vm.name, item, rows, added, damaged, unlisted);
+}
+
+/** Ends what is running and would write to the item's chain. Restores go on: they only read. */
+async function endJobs(ports: Ports, vault: string, item: ItemId): Promise<void> {
+  for await (const { key } of ports.catalog.openJobs.list(vault)) {
+    const address: JobAddress = { vault, jobId: key as JobId };
+    const row = await readJob(ports, address);
+    if (row?.itemId !== item || !['Backup', 'Merge', 'Compact'].includes(row.operation)) continue;
+    await failJob(ports, address, new BackupError('JobEndedByRebuild', 'the catalog of the vault was rebuilt'));
+  }
+}
+
+/** Commits the record that stops the item; undefined when the step is wanted no more. A rerun finds its own. */
+async function stopInChain(
+  ports: Ports,
+  job: JobAddress,
+  chain: Chain,
+  isWanted: () => Promise<boolean>,
+): Promise<ChainRecord | undefined> {
+  for (;;) {
+    const newest = await chain.newest();
+    if (newest.kind === 'rebuild' && newest.job === job.jobId) return newest;
+    if (!(await isWanted())) return undefined;
+    const { won, record } = await chain.append(newest, {
+      kind: 'rebuild',
+      attempt: attemptId(ports.ids.hex(16)),
+      job: job.jobId,
+      writtenAt: new Date(ports.clock.now()).toISOString(),
+      state: 'stopped',
+    });
+    if (won) return record;
+  }
+}
+
+interface Read {
+  readonly entry: RecordPoint;
+  readonly manifest: Manifest;
+}
+
+/** The manifests of the record's points, and what is wrong with those that cannot be read. */
+async function readManifests(
+  chain: Chain,
+  record: ChainRecord,
+): Promise<{ manifests: Read[]; damaged: Map<PointId, string> }> {
+  const manifests: Read[] = [];
+  const damaged = new Map<PointId, string>();
+  const read = async (entry: RecordPoint): Promise<void> => {
+    try {
+      manifests.push({ entry, manifest: await chain.manifest(entry) });
+    } catch (error) {
+      if (!isBackupError(error, 'DocumentCorrupt', 'VaultObjectMissing', 'FormatUnsupported')) throw error;
+      damaged.set(entry.point, `${error.code}: ${error.message}`);
+    }
+  };
+  for await (const _ of inOrder(record.points, READS_IN_FLIGHT, read)) void _;
+  manifests.sort((a, b) => (a.entry.point < b.entry.point ? -1 : 1));
+  return { manifests, damaged };
+}
+
+/** The item's snapshots on all disks that it is known to have had or has now, and the disks where none could be listed. */
+async function findSnapshots(
+  ports: Ports,
+  containerName: string,
+  record: ChainRecord,
+  manifests: readonly Read[],
+  standing: ItemRow | undefined,
+  atLast: boolean,
+): Promise<{ snapshots: PointSnapshot[]; unlisted: string[] }> {
+  const urls = new Set([
+    ...urlsOf(manifests.map(({ manifest }) => manifest)),
+    ...(standing?.disks ?? []).map(({ url }) => url),
+    ...(standing?.formerUrls ?? []),
+    ...(standing?.unlistedUrls ?? []),
+  ]);
+  try {
+    // A VM that is gone has no disks any more, and that is all there is to it.
+    const vm = await ports.compute.virtualMachine(record.vm.id);
+    for (const { vhdUrl } of vm?.disks ?? []) if (vhdUrl !== undefined) urls.add(vhdUrl);
+  } catch (error) {
+    if (!isBackupError(error) || (!atLast && ERROR_TABLE[error.code].retry)) throw error;
+  }
+  const snapshots: PointSnapshot[] = [];
+  const unlisted: string[] = [];
+  for (const url of urls) {
+    try {
+      for await (const found of ports.snapshots.list(url)) {
+        if (found.tags['vault'] !== containerName || found.tags['item'] !== record.item) continue;
+        const snapshot = readTags(found);
+        if (snapshot !== undefined) snapshots.push(snapshot);
+      }
+    } catch (error) {
+      if (!isBackupError(error) || (!atLast && ERROR_TABLE[error.code].retry)) throw error;
+      unlisted.push(url);
+    }
+  }
+  return { snapshots, unlisted };
+}
+
+/** The whole sets of points that have never been in the vault. */
+async function snapshotOnly(
+  ports: Ports,
+  vault: string,
+  chain: Chain,
+  record: ChainRecord,
+  snapshots: readonly PointSnapshot[],
+): Promise<PointSnapshot[][]> {
+  const jobs = new Map<JobId, Awaited<ReturnType<typeof readJob>>>();
+  for (const { job } of snapshots) if (!jobs.has(job)) jobs.set(job, await readJob(ports, { vault, jobId: job }));
+  const sets = wholeSets(snapshots, (job) => {
+    const row = jobs.get(job);
+    return row === undefined ? undefined : (row.set?.attempt ?? null);
+  });
+  for (const { point } of record.points) sets.delete(point);
+  for (const point of await everNamed(chain, record, [...sets.keys()])) sets.delete(point);
+  return [...sets].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, set]) => set);
+}
+
+/**
+ * Those of `points` that a record has ever named. A commit puts its point behind all others and the last one stays, so the
+ * records that end before a point cannot name it. Where a record cannot be read, the points that it may have named count as named.
+ */
+async function everNamed(chain: Chain, newest: ChainRecord, points: readonly PointId[]): Promise<Set<PointId>> {
+  const named = new Set<PointId>();
+  const oldest = points.toSorted()[0];
+  if (oldest === undefined) return named;
+  for (let record = newest; ;) {
+    for (const { point } of record.points) if (points.includes(point)) named.add(point);
+    const last = record.points.at(-1)?.point;
+    if (last === undefined || last < oldest || record.seq === 1) return named;
+    try {
+      record = await chain.record(record.seq - 1);
+    } catch (error) {
+      if (!isBackupError(error, 'DocumentCorrupt', 'BlobNotFound', 'FormatUnsupported')) throw error;
+      for (const point of points) if (point <= last) named.add(point);
+      return named;
+    }
+  }
+}
+
+/** All rows that the item is to have, in snapshot order. */
+async function pointRows(
+  ports: Ports,
+  record: ChainRecord,
+  manifests: readonly Read[],
+  snapshots: readonly PointSnapshot[],
+  sets: readonly PointSnapshot[][],
+): Promise<PointRow[]> {
+  const rows = manifests.map(({ entry, manifest }) => vaultPointRow(record, entry, manifest, snapshots));
+  for (const set of sets) {
+    const sizes = await Promise.all(set.map((snapshot) => ports.snapshots.sizeOf(snapshot)));
+    if (sizes.every((size) => size !== undefined)) rows.push(snapshotPointRow(record.item, set, sizes));
+  }
+  return rows.sort((a, b) => (a.point < b.point ? -1 : 1));
+}
+
+async function insertPoint(ports: Ports, partition: string, row: PointRow): Promise<boolean> {
+  try {
+    await ports.catalog.points.insert(partition, row.point, row);
+    return true;
+  } catch (error) {
+    if (!isBackupError(error, 'RowAlreadyExists')) throw error;
+    return false;
+  }
+}
+
+/** Inserts the item's row, or stops the one that is there; answers the row of another item that stands in its place. */
+async function putItem(
+  ports: Ports,
+  vault: string,
+  key: string,
+  row: ItemRow,
+  isWanted: () => Promise<boolean>,
+): Promise<ItemRow | undefined> {
+  for (;;) {
+    const found = await ports.catalog.items.get(vault, key);
+    if (found !== undefined && found.row.itemId !== row.itemId) return found.row;
+    if (!(await isWanted())) return undefined;
+    try {
+      if (found === undefined) await ports.catalog.items.insert(vault, key, row);
+      else await ports.catalog.items.replace(vault, key, stopped(found.row, row), found.etag);
+      return undefined;
+    } catch (error) {
+      if (!isBackupError(error, 'RowAlreadyExists', 'EtagMismatch', 'RowNotFound')) throw error;
+    }
+  }
+}
+
+/** A row that was not lost knows more than the container does. */
+function stopped(standing: ItemRow, { lastPoint, unlistedUrls, ...rebuilt }: ItemRow): ItemRow {
+  const newest = [standing.lastPoint, lastPoint]
+    .filter((point) => point !== undefined)
+    .sort()
+    .at(-1);
+  return {
+    ...standing,
+    policyName: '',
+    protectionState: 'ProtectionStopped',
+    lastPoint: newest,
+    disks: standing.disks.length === 0 ? rebuilt.disks : standing.disks,
+    unlistedUrls,
+  };
+}
+
+function conflict(vmName: string, item: ItemId, standing: ItemRow): ReportRow {
+  const text = `${vmName} is item ${standing.itemId} of this vault by now: the points of item ${item} stay in the container, and cannot be listed beside`;
+  return { subject: vmName, outcome: 'Conflict', text, details: { item, standing: standing.itemId } };
+}
+
+function entryOf(
+  vmName: string,
+  item: ItemId,
+  rows: readonly PointRow[],
+  added: number,
+  damaged: ReadonlyMap<PointId, string>,
+  unlisted: readonly string[],
+): ReportRow {
+  const inVault = rows.filter(({ vault }) => vault === 'Valid').length;
+  const inSnapshots = rows.filter(({ instant }) => instant === 'Valid').length;
+  const problems = [
+    ...[...damaged].map(([point, why]) => `recovery point ${point} is not back: ${why}`),
+    ...unlisted.map((url) => `the snapshots of ${url} could not be listed: rebuild again when they can`),
+  ];
+  const counts = `${rows.length} recovery points, ${inVault} of them in the vault, ${inSnapshots} in the snapshot tier; ${added} were missing`;
+  return {
+    subject: vmName,
+    outcome: problems.length === 0 ? 'Rebuilt' : 'Incomplete',
+    text: [counts, ...problems].join('; ').slice(0, 8_000),
+    details: { item, points: rows.length, inVault, inSnapshots, added, problems: problems.slice(0, 50) },
+  };
+}

@@ -1,0 +1,91 @@
+import { verifyPlan, type VerifyPlan, type VerifyUnit } from '../format/verify-plan.ts';
+import { Chain } from './chain.ts';
+import { type Found, checkKey, recordFinding } from './findings.ts';
+import { type JobAddress, runningJob } from './jobs.ts';
+import { pointsPartition } from './keys.ts';
+import { type OpenPlan, openPlan } from './open-plan.ts';
+import type { Ports } from './ports.ts';
+import { unitRowKey } from './restore-unit.ts';
+import { openVault } from './vault-of.ts';
+import { compareRestored } from './verify-drill.ts';
+import { takeInventory } from './verify-inventory.ts';
+import { checkRegion } from './verify-region.ts';
+import type { VerifyWork } from './verify-work.ts';
+
+/** What the steps of a planned verification work with. */
+export async function openVerify(
+  ports: Ports,
+  step: { vault: string; jobId: string; attempt: string },
+): Promise<(OpenPlan<VerifyPlan> & { work: VerifyWork }) | undefined> {
+  const open = await openPlan(ports, step, verifyPlan);
+  if (open === undefined) return undefined;
+  const { container, job } = open;
+  const { row } = await openVault(ports, step.vault);
+  const partition = pointsPartition(row.containerName, job.itemId);
+  const chain = new Chain(container, job.itemId);
+  return { ...open, work: { ports, container, chain, item: job.itemId, partition, job } };
+}
+
+/**
+ * One unit of a verification: it looks, records what it found, and leaves a mark. Looking twice finds the same. When all units of a
+ * region have their marks, the region counts as checked.
+ */
+export async function verifyUnit(
+  ports: Ports,
+  step: { vault: string; jobId: string; attempt: string; unit: number },
+): Promise<void> {
+  const open = await openVerify(ports, step);
+  const unit = open?.plan.units[step.unit];
+  if (open === undefined || unit === undefined) return;
+  const { plan, work, address } = open;
+  const key = unitRowKey(step.unit);
+  if ((await ports.catalog.units.get(plan.attempt, key)) === undefined) {
+    const { found, leftovers } = await look(work, address, plan, unit);
+    for (const each of found) await recordFinding(ports, work.partition, each, work.job.jobId);
+    // Once before the mark, after which the job may end, and once after it, as two units may be the last at once.
+    if (unit.kind === 'region') await noteChecked(work, plan, unit.at, step.unit);
+    await ports.catalog.units.upsert(plan.attempt, key, { bytes: unit.bytes, leftovers });
+  }
+  if (unit.kind === 'region') await noteChecked(work, plan, unit.at, step.unit);
+  // The job's end takes the marks away: one that came later than that goes too.
+  if ((await runningJob(ports, address, step.attempt)) === undefined)
+    await ports.catalog.units.remove(plan.attempt, key);
+}
+
+async function look(
+  work: VerifyWork,
+  address: JobAddress,
+  plan: VerifyPlan,
+  unit: VerifyUnit,
+): Promise<{ found: Found[]; leftovers?: number }> {
+  switch (unit.kind) {
+    case 'inventory':
+      return takeInventory(work, plan.disks[unit.disk]!);
+    case 'region': {
+      const planned = plan.regions[unit.at]!;
+      const { disk, region } = planned;
+      const mine = planned.layers.slice(unit.from, unit.from + unit.layers);
+      const at = { ...work, disk: plan.disks[disk]!, region };
+      return { found: await checkRegion(at, plan, planned, mine, unit.from === 0) };
+    }
+    case 'drill':
+      return { found: await compareRestored(work, address, plan, unit) };
+  }
+}
+
+/** Notes that a region has been read when all of its units besides `own`, which has been done, have their marks. */
+async function noteChecked(
+  { ports, partition }: VerifyWork,
+  plan: VerifyPlan,
+  at: number,
+  own: number,
+): Promise<void> {
+  for (const [number, unit] of plan.units.entries()) {
+    if (unit.kind !== 'region' || unit.at !== at || number === own) continue;
+    if ((await ports.catalog.units.get(plan.attempt, unitRowKey(number))) === undefined) return;
+  }
+  const { disk, region } = plan.regions[at]!;
+  await ports.catalog.checks.upsert(partition, checkKey(plan.disks[disk]!.disk, region), {
+    checkedAt: ports.clock.now(),
+  });
+}

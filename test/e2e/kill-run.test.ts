@@ -1,0 +1,326 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { QueueServiceClient } from '@azure/storage-queue';
+import type { PageBlobClient } from '@azure/storage-blob';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { JobRow, PointRow } from '../../shared/catalog/catalog.ts';
+import type { PointId } from '../../shared/domain/ids.ts';
+import { QUEUE_OF } from '../../shared/queue/steps.ts';
+import { ENDED } from '../../shared/services/jobs.ts';
+import { pointsPartition } from '../../shared/services/keys.ts';
+import type { Ports } from '../../shared/services/ports.ts';
+import { readPoints } from '../../shared/services/projection.ts';
+import { Random } from '../simulation/random.ts';
+import { containerOf, dailyPolicy, GROUP, itemOf, LOCATION, makeDisk, makeVm } from '../support/arm-platform.ts';
+import { type DiskImage, filled, imageOf } from '../support/disk-image.ts';
+import { type Fleet, startFleet } from '../support/fleet.ts';
+import { Killer, type Phase } from '../support/killer.ts';
+import { platformPorts } from '../support/platform-ports.ts';
+import { leftovers } from '../support/vault-map.ts';
+
+/*
+ * Nights of three VMs on a platform with two Functions hosts, both of which are killed again and again in the middle of what they
+ * do: SIGKILL, no warning. First the kills, until every phase was hit as often as the table wants; what is asserted then is
+ * only what must always be so. Then they stop, nights go on, and in the end every job has ended, every point restores exactly, and
+ * nothing is left over.
+ *
+ * STRATA_KILL_SEED repeats the choice of what is written, restored and killed; which instruction a kill meets no seed can repeat.
+ */
+
+const PHASES: readonly Phase[] = [
+  { name: 'snapshot', steps: ['take-snapshot'], kills: 4 },
+  { name: 'transfer', steps: ['plan-transfer', 'transfer-unit'], kills: 9 },
+  { name: 'commit', steps: ['commit'], kills: 5 },
+  { name: 'merge', steps: ['plan-merge', 'merge-unit'], kills: 6 },
+  { name: 'clean-up', steps: ['clean-item', 'reclaim'], kills: 4 },
+  { name: 'sweep', steps: ['sweep-item'], kills: 4 },
+  { name: 'restore', steps: ['plan-restore', 'restore-unit', 'finish-restore'], kills: 6 },
+];
+const LEAST_KILLS = 32;
+
+const SEED = Number(process.env['STRATA_KILL_SEED'] ?? '20261122');
+const SETTINGS = {
+  STRATA_LOG: 'information',
+  // Every unit is a message of its own; what a merge has left goes at once, what a kill has left a night after it was found.
+  STRATA_ON_THE_SPOT_MIB: '0',
+  STRATA_SWEEP_GRACE_SECONDS: '3600',
+  STRATA_DELETE_GRACE_SECONDS: '0',
+};
+const GIB = 2 ** 30;
+const BLOCK = 16_384;
+const VAULT = 'kill-vault';
+const VMS = ['kill1', 'kill2', 'kill3'];
+const TARGET = 'stratadisks2';
+const MOST_NIGHTS = 20;
+/** Waiting ends with an error after this; nothing is decided by how long it took. */
+const DEADLINE_MS = 180_000;
+/** Nothing has happened for so long: the clock goes on to the next look at jobs without a sign of life. */
+const SILENCE_MS = 1_000;
+
+interface Machine {
+  readonly name: string;
+  readonly disks: readonly PageBlobClient[];
+  /** What the disks held when the point was taken. */
+  readonly images: Map<PointId, DiskImage[]>;
+}
+
+describe('hosts that are killed in the middle of everything', () => {
+  const random = new Random(SEED);
+  const killer = new Killer(PHASES, LEAST_KILLS, random, (pid) => fleet?.victim(pid));
+  let fleet: Fleet | undefined;
+  let ports: Ports;
+  let queues: QueueServiceClient;
+  const machines: Machine[] = [];
+
+  beforeAll(async () => {
+    const started = await startFleet(SETTINGS, killer.log.hear);
+    const { platform } = started;
+    ports = platformPorts(platform.dataDir);
+    const { account, key, queue } = platform.endpoints.storage[0]!;
+    queues = QueueServiceClient.fromConnectionString(
+      `DefaultEndpointsProtocol=http;AccountName=${account};AccountKey=${key};QueueEndpoint=${queue};`,
+    );
+    await platform.vaults().vaults.createOrUpdate(GROUP, VAULT, vaultBody).pollUntilDone();
+    const client = platform.backup();
+    await client.protectionPolicies.createOrUpdate(VAULT, GROUP, 'nightly', { properties: dailyPolicy(2) });
+    for (const [i, name] of VMS.entries()) {
+      const disks = [
+        await makeDisk(platform, 'stratadisks1', `${name}-os.vhd`, GIB + 512, [
+          { offset: 0, bytes: filled(2 ** 20, i) },
+          { offset: GIB, bytes: filled(512, i) },
+        ]),
+        await makeDisk(platform, 'stratadisks2', `${name}-data.vhd`, 3 * GIB, [
+          { offset: GIB - 2 ** 18, bytes: filled(2 ** 19, i + 10) },
+          { offset: 3 * GIB - 4096, bytes: filled(4096, i + 20) },
+        ]),
+      ];
+      const vmId = await makeVm(platform, name, { os: disks[0]!.url, data: [{ lun: 1, url: disks[1]!.url }] });
+      await client.protectedItems.createOrUpdate(VAULT, GROUP, 'Azure', containerOf(name), itemOf(name), {
+        properties: {
+          protectedItemType: 'Microsoft.Compute/virtualMachines',
+          sourceResourceId: vmId,
+          policyId: `/subscriptions/${platform.endpoints.subscriptionId}/resourceGroups/${GROUP}/providers/Microsoft.RecoveryServices/vaults/${VAULT}/backupPolicies/nightly`,
+        },
+      });
+      machines.push({ name, disks, images: new Map() });
+    }
+    fleet = started;
+  });
+  afterAll(async () => {
+    await killer.stop();
+    await fleet?.stop();
+  });
+
+  const vaultBody = { location: LOCATION, sku: { name: 'Standard' }, properties: {} };
+
+  /** Asks until it is answered: the host that answers may be dying or starting. */
+  async function ask(method: string, path: string, body?: unknown): Promise<{ status: number; body: unknown }> {
+    for (const deadline = Date.now() + DEADLINE_MS; Date.now() < deadline; await sleep(100)) {
+      const answer = await fleet!.platform.call(method, path, body).catch(() => undefined);
+      if (answer !== undefined && answer.status !== 503) return answer;
+    }
+    throw new Error(`${method} ${path} is not answered`);
+  }
+
+  async function now(): Promise<number> {
+    return Date.parse(((await ask('GET', '/local/clock')).body as { now: string }).now);
+  }
+
+  async function moveClockTo(timeMs: number): Promise<void> {
+    while ((await now()) < timeMs) await ask('POST', '/local/clock', { now: new Date(timeMs).toISOString() });
+  }
+
+  /** The next time that it is so many minutes after midnight. */
+  async function next(minuteOfDay: number): Promise<number> {
+    const from = await now();
+    const day = 86_400_000;
+    const today = Math.floor(from / day) * day + minuteOfDay * 60_000;
+    return today > from ? today : today + day;
+  }
+
+  async function openJobs(): Promise<number> {
+    let open = 0;
+    for await (const _ of ports.catalog.openJobs.listAll()) open++;
+    return open;
+  }
+
+  async function visibleMessages(): Promise<number> {
+    const peeked = await Promise.all(
+      Object.values(QUEUE_OF).map((name) =>
+        queues
+          .getQueueClient(name)
+          .peekMessages()
+          .catch(() => undefined),
+      ),
+    );
+    return peeked.reduce((sum, answer) => sum + (answer?.peekedMessageItems.length ?? 0), 0);
+  }
+
+  /** Waits until all jobs have ended and nothing more is under way; what lost its messages is found by the watch. */
+  async function settle(): Promise<void> {
+    let events = -1;
+    let since = performance.now();
+    let calm = 0;
+    for (const deadline = Date.now() + DEADLINE_MS; Date.now() < deadline; await sleep(100)) {
+      if (events !== killer.log.events) [events, since, calm] = [killer.log.events, performance.now(), 0];
+      if (killer.log.running().length > 0) continue;
+      if ((await openJobs()) > 0) {
+        if (performance.now() - since < SILENCE_MS) continue;
+        await moveClockTo((await now()) + 16 * 60_000);
+        since = performance.now();
+      } else if ((await visibleMessages()) === 0 && ++calm === 2) return;
+    }
+    throw new Error(`seed ${SEED}: jobs do not end\n${killer.table()}`);
+  }
+
+  /** What the VMs do by day: rewrites, new data over a region's end, clears. */
+  async function write(): Promise<void> {
+    for (const { disks } of machines) {
+      const [os, data] = disks as [PageBlobClient, PageBlobClient];
+      const seed = random.between(1, 200);
+      await os.uploadPages(filled(3 * BLOCK, seed), 512 * seed, 3 * BLOCK);
+      await os.clearPages(64 * BLOCK - 512 * seed, 2 * BLOCK);
+      await data.uploadPages(filled(8 * BLOCK, seed + 1), GIB - 4 * BLOCK, 8 * BLOCK);
+      await data.uploadPages(filled(BLOCK, seed + 2), 2 * GIB + BLOCK * (seed % 7), BLOCK);
+    }
+  }
+
+  async function containerName(): Promise<string> {
+    for await (const { row } of ports.catalog.vaults.listAll()) return row.containerName;
+    throw new Error('there is no vault');
+  }
+
+  async function pointsOf({ name }: Machine): Promise<PointRow[]> {
+    for await (const { row: item } of ports.catalog.items.listAll())
+      if (item.vmName === name) return readPoints(ports, pointsPartition(await containerName(), item.itemId));
+    throw new Error(`${name} is not protected`);
+  }
+
+  async function startRestore(machine: Machine, point: string): Promise<void> {
+    const { subscriptionId } = fleet!.platform.endpoints;
+    const vault = `/subscriptions/${subscriptionId}/resourceGroups/${GROUP}/providers/Microsoft.RecoveryServices/vaults/${VAULT}`;
+    const path = `${vault}/backupFabrics/Azure/protectionContainers/${containerOf(machine.name)}/protectedItems/${itemOf(machine.name)}/recoveryPoints/${point}/restore?api-version=2025-02-01`;
+    const answer = await ask('POST', path, {
+      properties: {
+        objectType: 'IaasVMRestoreRequest',
+        recoveryPointId: point,
+        recoveryType: 'RestoreDisks',
+        storageAccountId: `/subscriptions/${subscriptionId}/resourceGroups/strata-local/providers/Microsoft.Storage/storageAccounts/${TARGET}`,
+        region: LOCATION,
+      },
+    });
+    // A point may have expired meanwhile, and is being merged away.
+    if (answer.status !== 202 && !JSON.stringify(answer.body).includes('UserErrorRecoveryPointLeaving'))
+      throw new Error(`the restore is not accepted: ${answer.status} ${JSON.stringify(answer.body)}`);
+  }
+
+  async function jobs(): Promise<JobRow[]> {
+    const found: JobRow[] = [];
+    for await (const { row } of ports.catalog.jobs.listAll()) found.push(row);
+    return found;
+  }
+
+  /** What is in the vault's container that the newest records do not lead to; throws where something that they name is missing. */
+  async function leftInVault(): Promise<string[]> {
+    const container = fleet!.platform.blobs('devstoreaccount1').getContainerClient(await containerName());
+    const blobs = new Map<string, { body: Buffer }>();
+    for await (const { name } of container.listBlobsFlat())
+      blobs.set(name, { body: await container.getBlobClient(name).downloadToBuffer() });
+    const left: string[] = [];
+    for await (const { row } of ports.catalog.items.listAll()) left.push(...leftovers(blobs, row.itemId));
+    return left;
+  }
+
+  /** Snapshots that no point owns, and those that a point should have and has not. */
+  async function snapshotDifferences(): Promise<string[]> {
+    const owned = new Set<string>();
+    for (const machine of machines) {
+      for (const { set, instant } of await pointsOf(machine))
+        if (instant === 'Valid') for (const { url, snapshot } of set.disks) owned.add(`${url}?snapshot=${snapshot}`);
+    }
+    const found = new Set<string>();
+    for (const account of ['stratadisks1', 'stratadisks2']) {
+      const container = fleet!.platform.blobs(account).getContainerClient('vhds');
+      for await (const { name, snapshot } of container.listBlobsFlat({ includeSnapshots: true }))
+        if (snapshot !== undefined && snapshot !== '')
+          found.add(`${container.getBlobClient(name).url}?snapshot=${snapshot}`);
+    }
+    return [...[...owned].filter((each) => !found.has(each)), ...[...found].filter((each) => !owned.has(each))];
+  }
+
+  /** From one evening to the next: backups at 1:30, cleanup and merges at 4:15, sweep at 5:45, restores in between. */
+  async function night(): Promise<void> {
+    await write();
+    const before = await Promise.all(machines.map(({ disks }) => Promise.all(disks.map(imageOf))));
+    const inHaste = random.chance(0.5);
+    const readable = machines.flatMap((machine) => [...machine.images.keys()].map((point) => ({ machine, point })));
+    await moveClockTo(await next(90));
+    if (readable.length > 0) {
+      const { machine, point } = random.pick(readable);
+      const wanted = (await pointsOf(machine)).find((row) => row.point === point);
+      if (wanted !== undefined) await startRestore(machine, point);
+    }
+    if (!inHaste) await settle();
+    await moveClockTo(await next(255));
+    if (!inHaste) await settle();
+    await moveClockTo(await next(345));
+    await settle();
+    for (const [i, machine] of machines.entries()) {
+      for (const { point } of await pointsOf(machine))
+        if (!machine.images.has(point)) machine.images.set(point, before[i]!);
+    }
+  }
+
+  it('goes on through at least thirty kills, some in each phase', async () => {
+    const began = performance.now();
+    let nights = 0;
+    while (!killer.isDone && nights < MOST_NIGHTS) {
+      await night();
+      nights++;
+    }
+    await killer.stop();
+    await fleet!.whole();
+    const seconds = Math.round((performance.now() - began) / 1000);
+    console.log(`seed ${SEED}: ${nights} nights in ${seconds} s, ${killer.table()}`);
+    expect(killer.kills.length, `kills, seed ${SEED}`).toBeGreaterThanOrEqual(LEAST_KILLS);
+    for (const phase of PHASES) expect(killer.hits(phase), `${phase.name}, seed ${SEED}`).toBeGreaterThan(0);
+  });
+
+  it('ends every job, and sweeps away all that the kills have left', async () => {
+    let left: string[] = ['not looked'];
+    for (let nights = 0; left.length > 0 && nights < 4; nights++) {
+      await night();
+      left = [...(await leftInVault()), ...(await snapshotDifferences())];
+    }
+    expect(left, `seed ${SEED}`).toEqual([]);
+    const outcomes = (await jobs())
+      .filter(({ operation, status }) => status !== 'Completed' && !(operation === 'Merge' && ENDED.has(status)))
+      .map(({ operation, status, errors }) => ({ operation, status, errors }));
+    expect(outcomes, `seed ${SEED}`).toEqual([]);
+  });
+
+  it('restores every point exactly, as did the restores that were hit', async () => {
+    for (const machine of machines) for (const { point } of await pointsOf(machine)) await startRestore(machine, point);
+    await settle();
+    const restores = (await jobs()).filter(({ operation }) => operation === 'Restore');
+    for (const job of restores) {
+      const machine = machines.find(({ name }) => name === job.vmName)!;
+      const container = targets().getContainerClient(job.restore!.containerUrl.split('/').at(-1)!);
+      const restored = await Promise.all(
+        [`${machine.name}-os.vhd`, `${machine.name}-d1.vhd`].map((name) => imageOf(container.getPageBlobClient(name))),
+      );
+      expect(restored, `point ${job.point} of ${job.vmName}, seed ${SEED}`).toEqual(machine.images.get(job.point!));
+    }
+    for (const machine of machines) {
+      const restored = new Set(restores.map(({ point }) => point));
+      const points = await pointsOf(machine);
+      expect(points.length).toBeGreaterThan(1);
+      expect(points.filter(({ point }) => !restored.has(point))).toEqual([]);
+    }
+    const wanted = new Set(['vhds', ...restores.map(({ restore }) => restore!.containerUrl.split('/').at(-1)!)]);
+    const made: string[] = [];
+    for await (const { name } of targets().listContainers()) made.push(name);
+    expect(made.filter((name) => !wanted.has(name))).toEqual([]);
+  });
+
+  const targets = () => fleet!.platform.blobs(TARGET);
+});

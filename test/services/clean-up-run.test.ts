@@ -1,0 +1,417 @@
+import { describe, expect, it } from 'vitest';
+import type { CleanUpReportRow, CleanUpRow } from '../../shared/catalog/clean-up-row.ts';
+import { isBackupError } from '../../shared/domain/errors.ts';
+import type { PointId } from '../../shared/domain/ids.ts';
+import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import type { Step } from '../../shared/queue/steps.ts';
+import { startBackup } from '../../shared/services/backup.ts';
+import { cleanUp, startCleanUp } from '../../shared/services/clean-up-run.ts';
+import { readReports, readRuns, spentBytes } from '../../shared/services/clean-up-report.ts';
+import { changeItem } from '../../shared/services/items.ts';
+import { insertJob, newJob } from '../../shared/services/jobs.ts';
+import { itemKey } from '../../shared/services/keys.ts';
+import type { Ports, Settings } from '../../shared/services/ports.ts';
+import { runStep } from '../../shared/services/run-step.ts';
+import { cancelJob } from '../../shared/services/watch.ts';
+import { CrashGate, crashing } from '../support/crash.ts';
+import { Killed } from '../support/gated-ports.ts';
+import { leftovers } from '../support/vault-map.ts';
+import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
+import { sparse } from './compact-stage.ts';
+
+const B = BLOCK_BYTES;
+const block = (fill: number, blocks = 1): Buffer => Buffer.alloc(blocks * B, fill);
+const key = (vm: string): string => itemKey('app', vm);
+
+interface Rig {
+  readonly world: World;
+  readonly settings: { -readonly [Name in keyof Settings]: Settings[Name] };
+  /** VMs in the order in which their merges were begun. */
+  readonly begun: string[];
+  readonly logged: string[];
+}
+
+async function rig(change: Partial<Settings> = {}, options: Parameters<typeof createWorld>[0] = {}): Promise<Rig> {
+  const begun: string[] = [];
+  const logged: string[] = [];
+  let settings: Rig['settings'] | undefined;
+  const world = await createWorld({
+    ...options,
+    wrap: (ports: Ports): Ports => {
+      settings = { ...ports.settings, ...change };
+      return {
+        ...ports,
+        settings,
+        log: (line) => logged.push(line),
+        queue: {
+          async send(step: Step, delay) {
+            if (step.step === 'plan-merge') begun.push((await ports.catalog.jobs.get(VAULT, step.jobId))!.row.vmName);
+            await ports.queue.send(step, delay);
+          },
+        },
+      };
+    },
+  });
+  return { world, settings: settings!, begun, logged };
+}
+
+/** A VM whose first points, as many as `expiring` says, are over after a day; each changes all of a disk of `blocks` blocks. */
+async function grow(world: World, vm: string, expiring: number, blocks = 4): Promise<PointId[]> {
+  const disk = (await world.createVm(vm, [blocks * B]))[0]!;
+  await world.protect(vm);
+  const points: PointId[] = [];
+  for (let n = 0; n <= expiring; n++) {
+    await world.disks.write(disk, 0, block(n + 1, blocks));
+    const job = await world.backup(vm, world.clock.now() + (n < expiring ? 1 : 300) * DAY_MS);
+    expect(job).toMatchObject({ status: 'Completed', errors: [] });
+    points.push(job.point!);
+    world.clock.advance(60_000);
+  }
+  return points;
+}
+
+async function reportsOf(world: World, run?: CleanUpRow): Promise<Record<string, CleanUpReportRow>> {
+  const newest = run ?? (await readRuns(world.ports, VAULT)).at(-1)!;
+  const reports = await readReports(world.ports, VAULT, newest.runId);
+  return Object.fromEntries(reports.map(({ row }) => [row.vmName, row]));
+}
+
+const merged = (reports: Record<string, CleanUpReportRow>): Record<string, number> =>
+  Object.fromEntries(Object.entries(reports).map(([vm, row]) => [vm, row.merged]));
+const statuses = (reports: Record<string, CleanUpReportRow>): Record<string, string> =>
+  Object.fromEntries(Object.entries(reports).map(([vm, row]) => [vm, row.status]));
+const spent = (reports: Record<string, CleanUpReportRow>): number =>
+  Object.values(reports).reduce((sum, row) => sum + spentBytes(row), 0);
+const livePoints = async (world: World, vm: string): Promise<number> =>
+  (await (await world.chain(vm)).newest()).points.length;
+
+const WORK = { a: 1, b: 3, c: 6, d: 0, e: 2 };
+
+async function five(world: World): Promise<void> {
+  for (const [vm, expiring] of Object.entries(WORK)) await grow(world, vm, expiring);
+  world.clock.advance(2 * DAY_MS);
+}
+
+describe('a cleanup run', () => {
+  it('merges all that is expired, one point of each item after the other, and says so', async () => {
+    const { world, begun, logged } = await rig();
+    await five(world);
+    await world.cleanUp();
+    const reports = await reportsOf(world);
+    expect(merged(reports)).toEqual(WORK);
+    expect(statuses(reports)).toEqual({ a: 'done', b: 'done', c: 'done', d: 'done', e: 'done' });
+    for (const row of Object.values(reports))
+      expect(row).toMatchObject({ failures: [], ending: [], left: { expiredPoints: 0 } });
+    // Nobody is served again before everybody who still has work has been.
+    const turns = [['a', 'b', 'c', 'e'], ['b', 'c', 'e'], ['b', 'c'], ['c'], ['c'], ['c']];
+    let at = 0;
+    for (const turn of turns) expect(begun.slice(at, (at += turn.length)).toSorted()).toEqual(turn);
+    expect((await readRuns(world.ports, VAULT)).map(({ endedAt }) => endedAt !== undefined)).toEqual([true]);
+    const total = spent(reports);
+    expect(total).toBeGreaterThan(0);
+    expect(logged.filter((line) => line.includes('has ended'))).toHaveLength(1);
+    expect(logged.at(-1)).toContain(`5 items, 12 points merged (${total} bytes written)`);
+    expect(world.queue.waiting()).toEqual([]);
+  });
+
+  it('counts the bytes that its merges have written, and those alone', async () => {
+    const { world } = await rig();
+    await five(world);
+    await world.cleanUp();
+    const wrote: Record<string, number> = {};
+    for await (const { row } of world.ports.catalog.jobs.list(VAULT))
+      if (row.operation === 'Merge') wrote[row.vmName] = (wrote[row.vmName] ?? 0) + row.doneBytes;
+    const reports = await reportsOf(world);
+    for (const [vm, row] of Object.entries(reports)) expect(row.foldedBytes, vm).toBe(wrote[vm] ?? 0);
+    await world.cleanUp();
+    expect(spent(await reportsOf(world))).toBe(0);
+  });
+
+  it('without bytes still merges one point of each item, and the next run goes on', async () => {
+    const { world } = await rig({ cleanUpBytes: 0 });
+    await five(world);
+    const sum = { a: 0, b: 0, c: 0, d: 0, e: 0 };
+    for (let run = 1; run <= 6; run++) {
+      await world.cleanUp();
+      const reports = await reportsOf(world);
+      for (const [vm, work] of Object.entries(WORK) as [keyof typeof WORK, number][]) {
+        const { merged: now, status, left } = reports[vm]!;
+        sum[vm] += now;
+        expect(now, `${vm} in run ${run}`).toBe(work >= run ? 1 : 0);
+        expect(status, `${vm} in run ${run}`).toBe(work > run ? 'budget' : 'done');
+        expect(left.expiredPoints).toBe(Math.max(0, work - run));
+      }
+    }
+    expect(sum).toEqual(WORK);
+  });
+
+  it('keeps to its bytes but for one merge of each item, and lets nobody starve', async () => {
+    const { world, settings } = await rig({ cleanUpBytes: 0 });
+    await grow(world, 'big', 9, 16);
+    await grow(world, 'small', 3, 1);
+    world.clock.advance(2 * DAY_MS);
+    await world.cleanUp();
+    const first = await reportsOf(world);
+    const cost = spentBytes(first['big']!);
+    expect(cost).toBeGreaterThan(spentBytes(first['small']!));
+    settings.cleanUpBytes = 4 * cost;
+    await world.cleanUp();
+    const second = await reportsOf(world);
+    expect(merged(second)['small']).toBe(2);
+    // Half of the bytes would be for two merges of the big one; what the small one has not needed is for a third.
+    expect(merged(second)['big']).toBeGreaterThanOrEqual(3);
+    expect(spent(second)).toBeLessThanOrEqual(settings.cleanUpBytes + cost);
+    expect(statuses(second)).toEqual({ big: 'budget', small: 'done' });
+    expect(second['big']!.left.expiredPoints).toBe(8 - second['big']!.merged);
+  });
+
+  it('begins nothing after its time, and who was not served is the first in the next run', async () => {
+    const { world, begun } = await rig({ cleanUpSeconds: 60 });
+    for (const vm of ['a', 'b', 'c']) await grow(world, vm, 2);
+    world.clock.advance(2 * DAY_MS);
+    await cleanUp(world.ports);
+    while (begun.length < 1) await runStep(world.ports, world.queue.take()!.step);
+    world.clock.advance(61_000);
+    await world.drain();
+    expect(begun).toEqual(['a']);
+    const reports = await reportsOf(world);
+    expect(statuses(reports)).toEqual({ a: 'time', b: 'time', c: 'time' });
+    // What had been begun is finished and counted.
+    expect(merged(reports)).toEqual({ a: 1, b: 0, c: 0 });
+    expect(Object.values(reports).map(({ left }) => left.expiredPoints)).toEqual([1, 2, 2]);
+    await cleanUp(world.ports);
+    while (begun.length < 4) await runStep(world.ports, world.queue.take()!.step);
+    expect(begun).toEqual(['a', 'b', 'c', 'a']);
+    await world.drain();
+  });
+
+  it('leaves a point that is being read, goes on with the next one, and says that it is held', async () => {
+    const { world } = await rig();
+    const [pinned] = await grow(world, 'vm', 3);
+    world.clock.advance(2 * DAY_MS);
+    const item = (await world.ports.catalog.items.get(VAULT, key('vm')))!.row;
+    const reader = newJob(world.ports, item, key('vm'), { operation: 'Restore', userTriggered: true });
+    await insertJob(world.ports, VAULT, reader);
+    await changeItem(world.ports, VAULT, key('vm'), (row) => ({
+      ...row,
+      pins: [{ jobId: reader.jobId, point: pinned! }],
+    }));
+    await world.cleanUp();
+    expect((await reportsOf(world))['vm']).toMatchObject({ status: 'held', merged: 2, left: { expiredPoints: 1 } });
+    await changeItem(world.ports, VAULT, key('vm'), (row) => ({ ...row, pins: [] }));
+    await world.cleanUp();
+    expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 1, left: { expiredPoints: 0 } });
+  });
+
+  it('says what it cannot do, each time, and does the rest', async () => {
+    const { world } = await rig();
+    const points = await grow(world, 'bad', 2);
+    await grow(world, 'good', 2);
+    world.clock.advance(2 * DAY_MS);
+    const blobs = world.vaults.blobs(world.vaults.containerNames()[0]!);
+    const broken = (await (await world.chain('bad')).newest()).points.at(-1)!.manifest;
+    const { body } = blobs.get(broken)!;
+    body[body.length - 3]! ^= 1;
+    for (let run = 1; run <= 2; run++) {
+      await world.cleanUp();
+      const reports = await reportsOf(world);
+      // Each of the two points, and what the item wastes cannot be told.
+      expect(reports['bad']).toMatchObject({ status: 'failed', merged: 0, left: { expiredPoints: 2 } });
+      expect(reports['bad']!.failures.map(({ point, code }) => [point, code])).toEqual(
+        [...points.slice(0, 2), ''].map((point) => [point, 'DocumentCorrupt']),
+      );
+      for (const { message } of reports['bad']!.failures) expect(message).toContain(broken);
+      expect(reports['good']!.status).toBe('done');
+    }
+  });
+
+  it('notes a merge that fails, and goes on with the points after it', async () => {
+    const { world } = await rig();
+    const [first] = await grow(world, 'vm', 3);
+    world.clock.advance(2 * DAY_MS);
+    // The plans of the first two merges are damaged as soon as they stand.
+    let struck = 0;
+    const { wrapped } = plansOf(world.ports, () => struck++ < 2);
+    await cleanUp(wrapped);
+    for (let message = world.queue.take(); message !== undefined; message = next(world))
+      await runStep(wrapped, message.step);
+    const { status, failures, left, merged: taken } = (await reportsOf(world))['vm']!;
+    expect({ status, taken, left: left.expiredPoints }).toEqual({ status: 'failed', taken: 2, left: 1 });
+    expect(failures).toMatchObject([{ point: first, code: 'DocumentCorrupt' }]);
+    await world.cleanUp();
+    expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 1 });
+  });
+
+  it('that is asked for while one is going on is that one, and looks at everything again', async () => {
+    const { world, begun } = await rig();
+    await grow(world, 'vm', 2);
+    world.clock.advance(2 * DAY_MS);
+    const run = await startCleanUp(world.ports, VAULT);
+    while (begun.length < 1) await runStep(world.ports, next(world)!.step);
+    expect((await startCleanUp(world.ports, VAULT)).runId).toBe(run.runId);
+    await world.drain();
+    expect(await readRuns(world.ports, VAULT)).toHaveLength(1);
+    expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 2 });
+  });
+
+  it('whose time is over without its end is ended by the next, which counts what was still going on', async () => {
+    const { world, begun } = await rig();
+    await grow(world, 'vm', 2);
+    world.clock.advance(2 * DAY_MS);
+    const lost = await startCleanUp(world.ports, VAULT);
+    while (begun.length < 1) await runStep(world.ports, next(world)!.step);
+    const plan = world.queue.take()!;
+    expect(plan.step.step).toBe('plan-merge');
+    world.clock.advance(DAY_MS);
+    const run = await startCleanUp(world.ports, VAULT);
+    expect(run.runId > lost.runId).toBe(true);
+    await runStep(world.ports, world.queue.take()!.step);
+    world.queue.putBack(plan);
+    await world.drain();
+    expect((await reportsOf(world, lost))['vm']).toMatchObject({ status: 'time', merged: 0 });
+    expect((await reportsOf(world, run))['vm']).toMatchObject({ status: 'done', merged: 2 });
+  });
+
+  it('gives items that lost their message another after a while', async () => {
+    const { world } = await rig();
+    await grow(world, 'vm', 1);
+    world.clock.advance(2 * DAY_MS);
+    await cleanUp(world.ports);
+    await runStep(world.ports, world.queue.take()!.step);
+    expect(world.queue.take()!.step.step).toBe('clean-item');
+    expect(world.queue.waiting()).toEqual([]);
+    await world.watch();
+    expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 1 });
+  });
+
+  it('compacts once nothing is expired, within what is left of the bytes, and the next run goes on', async () => {
+    const change: Partial<Settings> = {};
+    const wrap = (ports: Ports): Ports => ({ ...ports, settings: Object.assign(change, ports.settings) as Settings });
+    const { world, allow } = await sparse(3, { wrap });
+    const settings = world.ports.settings as Rig['settings'];
+    const none = (await reportsOf(world))['vm']!;
+    expect(none).toMatchObject({ status: 'done', compactions: 0 });
+    expect(none.left.wastedBytes).toBeGreaterThan(0);
+    allow();
+    settings.cleanUpBytes = 1;
+    await world.cleanUp();
+    const first = (await reportsOf(world))['vm']!;
+    expect(first).toMatchObject({ status: 'budget', compactions: 1, merged: 0, failures: [] });
+    expect(first.compactedBytes).toBeGreaterThan(0);
+    expect(first.left.wastedBytes).toBeLessThan(none.left.wastedBytes);
+    settings.cleanUpBytes = 2 ** 30;
+    await world.cleanUp();
+    const second = (await reportsOf(world))['vm']!;
+    expect(second).toMatchObject({ status: 'done', failures: [] });
+    expect(second.compactions).toBeGreaterThan(0);
+    expect(second.left.wastedBytes).toBeLessThan(first.left.wastedBytes);
+    let moved = 0;
+    for await (const { row } of world.ports.catalog.jobs.list(VAULT))
+      if (row.operation === 'Compact') moved += row.doneBytes;
+    expect(first.compactedBytes + second.compactedBytes).toBe(moved);
+    expect(spentBytes(second)).toBeLessThanOrEqual(second.grantedBytes);
+    expect((await readRuns(world.ports, VAULT)).at(-1)!.endedAt).toBeDefined();
+  });
+
+  it('takes the reports of runs that are older than a month away', async () => {
+    const { world } = await rig();
+    await grow(world, 'vm', 0);
+    await world.cleanUp();
+    const [old] = await readRuns(world.ports, VAULT);
+    world.clock.advance(29 * DAY_MS);
+    await world.cleanUp();
+    expect(await readRuns(world.ports, VAULT)).toHaveLength(2);
+    world.clock.advance(2 * DAY_MS);
+    await world.cleanUp();
+    expect((await readRuns(world.ports, VAULT)).map(({ runId }) => runId)).not.toContain(old!.runId);
+    expect(await readRuns(world.ports, VAULT)).toHaveLength(2);
+    expect(await readReports(world.ports, VAULT, old!.runId)).toEqual([]);
+  });
+});
+
+function next(world: World): ReturnType<World['queue']['take']> {
+  const first = world.queue.waiting()[0];
+  if (first !== undefined) world.clock.advance(Math.max(0, first.dueMs - world.clock.now()));
+  return world.queue.take();
+}
+
+/** Ports whose vault spoils a plan when `strikes` says so. */
+function plansOf(ports: Ports, strikes: () => boolean): { wrapped: Ports } {
+  const open: Ports['vaults']['open'] = async (name) => {
+    const real = await ports.vaults.open(name);
+    return {
+      ...real,
+      async put(blob, body, summary) {
+        const isStruck = blob.includes('/plans/') && strikes();
+        await real.put(blob, isStruck ? body.toReversed() : body, summary);
+      },
+    };
+  };
+  return { wrapped: { ...ports, vaults: { ...ports.vaults, open } } };
+}
+
+/*
+ * Two VMs with expired points, snapshots past their time and a point that never entered the vault: the cleanup is run once to count the calls
+ * that its handlers make of their ports, then for each call with the handler killed before it, after it, and with its answer lost.
+ */
+describe('a cleanup whose handler is killed at any call', () => {
+  async function crashAt(at: number, moment: CrashGate['moment']): Promise<CrashGate> {
+    const gate = new CrashGate();
+    const onFailure = (error: unknown): void => {
+      if (!(error instanceof Killed) && !isBackupError(error)) throw error;
+      gate.revive();
+    };
+    let active = false;
+    const wrapHandlers = (ports: Ports): Ports => {
+      const gated = crashing(gate)(ports);
+      return new Proxy(ports, { get: (_, name) => Reflect.get(active ? gated : ports, name) as unknown });
+    };
+    const { world } = await rig({}, { wrapHandlers, onFailure });
+    await grow(world, 'a', 2, 2);
+    await grow(world, 'b', 1, 2);
+    const id = await startBackup(world.ports, VAULT, key('b'), {
+      kind: 'onDemand',
+      retainUntil: world.clock.now() + DAY_MS,
+    });
+    await runStep(world.ports, world.queue.take()!.step);
+    await cancelJob(world.ports, { vault: VAULT, jobId: id });
+    await world.drain();
+    world.clock.advance(3 * DAY_MS);
+    gate.at = at;
+    gate.moment = moment;
+    active = true;
+    await world.cleanUp();
+    for (let round = 0; round < 4; round++) await world.watch();
+    active = false;
+    const runs = await readRuns(world.ports, VAULT);
+    expect(runs.filter(({ endedAt }) => endedAt === undefined)).toEqual([]);
+    expect(runs).toHaveLength(1);
+    const reports = await reportsOf(world);
+    // Of three points and two the newest keeps its snapshots; a merge that is first takes those of its point.
+    expect(statuses(reports)).toEqual({ a: 'done', b: 'done' });
+    expect(merged(reports)).toEqual({ a: 2, b: 1 });
+    expect([reports['a']!.endedSnapshots, reports['b']!.endedSnapshots]).toEqual([2, 2]);
+    expect([reports['a']!.removedPoints, reports['b']!.removedPoints]).toEqual([0, 1]);
+    expect(Object.values(reports).map(({ left }) => left.expiredPoints)).toEqual([0, 0]);
+    const jobs: Record<string, number> = {};
+    for await (const { row } of world.ports.catalog.jobs.list(VAULT))
+      if (row.operation === 'Merge') jobs[row.vmName] = (jobs[row.vmName] ?? 0) + row.doneBytes;
+    expect({ a: reports['a']!.foldedBytes, b: reports['b']!.foldedBytes }).toEqual(jobs);
+    expect([await livePoints(world, 'a'), await livePoints(world, 'b')]).toEqual([1, 1]);
+    await world.sweep();
+    const blobs = world.vaults.blobs(world.vaults.containerNames()[0]!);
+    for (const { itemId } of Object.values(reports)) expect(leftovers(blobs, itemId)).toEqual([]);
+    return gate;
+  }
+
+  it('goes on where it was, and counts everything once', async () => {
+    const { calls, trace } = await crashAt(0, 'before');
+    for (let at = 1; at <= calls; at++) {
+      for (const moment of ['before', 'after', 'lost'] as const) {
+        await crashAt(at, moment).catch((cause: unknown) => {
+          throw new Error(`killed ${moment} call ${at} (${trace[at - 1]})`, { cause });
+        });
+      }
+    }
+  });
+});

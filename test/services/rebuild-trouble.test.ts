@@ -1,0 +1,365 @@
+import { describe, expect, it } from 'vitest';
+import { BackupError, isBackupError } from '../../shared/domain/errors.ts';
+import type { PointId } from '../../shared/domain/ids.ts';
+import { cleanUp } from '../../shared/services/clean-up-run.ts';
+import { startRestore } from '../../shared/services/restore.ts';
+import { startRebuild } from '../../shared/services/rebuild.ts';
+import { runStep } from '../../shared/services/run-step.ts';
+import { putVault } from '../../shared/services/vaults.ts';
+import { CrashGate, crashing } from '../support/crash.ts';
+import { Killed, gatedPorts } from '../support/gated-ports.ts';
+import { newestRecord } from '../support/vault-map.ts';
+import { DAY_MS, VAULT, type World } from '../support/world.ts';
+import { ADDRESS, essence, ids, lose, rebuild, threeNights } from './rebuild-stage.ts';
+import { B, KEY, block, container, holding, live, restoresExactly, start, until } from './stage.ts';
+
+const vaultRequest = { location: 'westeurope', skuName: 'Standard', tags: {}, properties: {} };
+const itemRow = async (world: World) => (await world.ports.catalog.items.get(VAULT, KEY))!.row;
+
+async function openJobs(world: World): Promise<string[]> {
+  const open: string[] = [];
+  for await (const { key } of world.ports.catalog.openJobs.listAll()) open.push(key);
+  return open;
+}
+
+describe('a rebuild that is killed', () => {
+  /** Three points in the vault and one in its snapshots; then all is lost and rebuilt, with one call of a handler going wrong. */
+  async function crashAt(at: number, moment: CrashGate['moment']): Promise<{ trace: string[]; rows: unknown }> {
+    const gate = new CrashGate();
+    const onFailure = (error: unknown): void => {
+      if (!(error instanceof Killed) && !isBackupError(error)) throw error;
+      gate.revive();
+    };
+    const { world, images } = await threeNights({ wrapHandlers: crashing(gate), onFailure });
+    await start(world);
+    await until(world, 'commit');
+    await lose(world);
+    gate.calls = 0;
+    gate.trace.length = 0;
+    gate.at = at;
+    gate.moment = moment;
+    const { job } = await rebuild(world);
+    for (let round = 0; round < 3 && (await openJobs(world)).length > 0; round++) await world.watch();
+    const { status, errors } = await world.job(job.jobId);
+    expect({ status, errors }).toEqual({ status: 'Completed', errors: [] });
+    gate.at = 0;
+    const trace = [...gate.trace];
+    const rows = { item: await itemRow(world), points: (await world.points('vm')).map(essence) };
+    await world.cleanUp();
+    await world.sweep();
+    expect(live(world)).toEqual([...images.keys()]);
+    const only = (await ids(world)).at(-1)!;
+    expect((await world.restore('vm', only)).job.errors).toEqual([]);
+    for (const [point, image] of images) {
+      const { disks } = await world.restore('vm', point);
+      expect(Buffer.compare(disks[0]!, image)).toBe(0);
+    }
+    // When it was seen first is the clock's to say.
+    return { trace, rows: { ...rows, item: { ...rows.item, scheduledUntil: 0 } } };
+  }
+
+  it('at any call goes on, and ends the same', async () => {
+    const { trace, rows } = await crashAt(0, 'before');
+    const calls = trace.length;
+    expect(calls).toBeGreaterThan(20);
+    for (let at = 1; at <= calls; at++) {
+      for (const moment of ['before', 'lost'] as const) {
+        const again = await crashAt(at, moment).catch((cause: unknown) => {
+          throw new Error(`killed ${moment} call ${at} (${trace[at - 1]})`, { cause });
+        });
+        expect(again.rows, `killed ${moment} call ${at} (${trace[at - 1]})`).toEqual(rows);
+      }
+    }
+  });
+
+  it('while it starts can be started again', async () => {
+    for (let at = 1; ; at++) {
+      const { world, images } = await threeNights();
+      await lose(world);
+      const gate = new CrashGate();
+      gate.at = at;
+      const ports = gatedPorts(world.ports, gate);
+      const died = await startRebuild(ports, ADDRESS, { properties: {} }).then(
+        () => false,
+        () => true,
+      );
+      await rebuild(world);
+      await world.watch();
+      expect(await openJobs(world)).toEqual([]);
+      expect(await ids(world)).toEqual([...images.keys()]);
+      if (!died) return expect(at).toBeGreaterThan(5);
+    }
+  });
+});
+
+describe('a handler that slept while the catalog was lost and rebuilt', () => {
+  it.each([
+    ['its record', /\/chain\//],
+    ['a manifest', /\/points\//],
+  ])('changes nothing when it was about to write %s of a merge', async (_, pattern) => {
+    const { world, disk, images, backUp } = await threeNights();
+    await world.disks.write(disk, 0, block(4));
+    await backUp(30);
+    world.clock.advance(30 * DAY_MS);
+    await cleanUp(world.ports);
+    const plan = await until(world, 'plan-merge');
+    const { ports, reached, letGo } = holding(world.ports, pattern);
+    const sleeper = runStep(ports, plan.step);
+    await reached;
+    await lose(world);
+    await rebuild(world);
+    const rebuilt = newestRecord(container(world));
+    letGo();
+    await sleeper;
+    await world.drain();
+    expect(newestRecord(container(world))).toEqual(rebuilt);
+    expect(await ids(world)).toEqual([...images.keys()]);
+    await world.sweep();
+    await restoresExactly(world, images);
+  });
+
+  it.each([
+    ['its record', /\/chain\//],
+    ['a manifest', /\/points\//],
+    ['a layer', /\.(layer|slab)$/],
+  ])('changes nothing when it was about to write %s of a backup', async (_, pattern) => {
+    const { world, disk, images } = await threeNights();
+    await world.disks.write(disk, 0, block(4));
+    await start(world);
+    const { step } = await until(world, pattern.test('x.layer') ? 'transfer-unit' : 'commit');
+    const { ports, reached, letGo } = holding(world.ports, pattern);
+    const sleeper = runStep(ports, step);
+    await reached;
+    await lose(world);
+    await rebuild(world);
+    letGo();
+    await sleeper;
+    await world.drain();
+    expect(live(world)).toEqual([...images.keys()]);
+    expect((await world.points('vm')).at(-1)).toMatchObject({ vault: 'None', instant: 'Valid' });
+    await world.sweep();
+    for (const { point } of await world.points('vm')) expect((await world.restore('vm', point)).job.errors).toEqual([]);
+  });
+
+  it('of a rebuild stops nothing that has been resumed since', async () => {
+    const { world } = await threeNights();
+    await lose(world);
+    const id = await startRebuild(world.ports, ADDRESS, { properties: {} });
+    const { step } = await until(world, 'rebuild-item');
+    const { ports, reached, letGo } = holding(world.ports, /\/chain\//);
+    const sleeper = runStep(ports, step);
+    await reached;
+    await runStep(world.ports, step);
+    await world.drain();
+    expect((await world.job(id)).status).toBe('Completed');
+    await world.setPolicy({});
+    await world.protect('vm');
+    letGo();
+    await sleeper;
+    await runStep(world.ports, step);
+    expect(newestRecord(container(world)).state).toBe('protected');
+    expect((await itemRow(world)).protectionState).toBe('Protected');
+  });
+});
+
+describe('a rebuild of what was lost in part', () => {
+  it('ends running backups and merges, says so, and leaves restores alone', async () => {
+    const { world, disk, images } = await threeNights();
+    await world.disks.write(disk, 0, block(4));
+    const image = await world.disks.read(disk, { start: 0, end: 6 * B });
+    const { point } = await world.job(await start(world));
+    const asleep = await until(world, 'commit');
+    const restoring = await startRestore(world.ports, VAULT, KEY, [...images.keys()][0]!, { accountId: '/x/other' });
+    const unit = await until(world, 'restore-unit');
+    await lose(world, 'points', 'openJobs');
+    world.queue.putBack(unit, 0);
+    const { job, report } = await rebuild(world);
+    expect(job.status).toBe('Completed');
+    expect(report).toMatchObject([{ outcome: 'Rebuilt', details: { points: 3, added: 3 } }]);
+    for await (const { row } of world.ports.catalog.jobs.list(VAULT)) {
+      if (row.point === point)
+        expect(row).toMatchObject({ status: 'CompletedWithWarnings', errors: [{ code: 'JobEndedByRebuild' }] });
+    }
+    world.queue.putBack(asleep, 0);
+    await world.drain();
+    expect(await ids(world)).toEqual([...images.keys(), point]);
+    expect(live(world)).toEqual([...images.keys()]);
+    expect(await itemRow(world)).toMatchObject({
+      protectionState: 'ProtectionStopped',
+      policyName: '',
+      lastPoint: point,
+    });
+    expect((await itemRow(world)).activeJob).toBeUndefined();
+    expect(await openJobs(world)).toEqual([]);
+    expect(await world.job(restoring)).toMatchObject({ status: 'Completed', errors: [] });
+    for (const [id, own] of new Map([...images, [point!, image]])) {
+      const { disks } = await world.restore('vm', id);
+      expect(Buffer.compare(disks[0]!, own)).toBe(0);
+    }
+  });
+
+  it('takes away the row of a point that has been merged', async () => {
+    const { world, images, merged } = await threeNights();
+    const [first] = await world.points('vm');
+    const { vaults } = world;
+    const partition = `${vaults.containerNames()[0]}|${first!.itemId}`;
+    await world.ports.catalog.points.insert(partition, merged, { ...first!, point: merged, seq: 1 });
+    await lose(world, 'items');
+    await rebuild(world);
+    expect(await ids(world)).toEqual([...images.keys()]);
+  });
+
+  it('names an item whose folder is gone, and leaves its row', async () => {
+    const { world } = await threeNights();
+    for (const name of container(world).keys()) if (name.startsWith('v1/items/')) container(world).delete(name);
+    const before = await itemRow(world);
+    const { job, report } = await rebuild(world);
+    expect(job).toMatchObject({ status: 'CompletedWithWarnings', errors: [{ code: 'RebuildIncomplete' }] });
+    expect(report).toMatchObject([{ subject: 'vm', outcome: 'Missing' }]);
+    expect(await itemRow(world)).toEqual(before);
+  });
+
+  it('keeps the item that a VM has by now', async () => {
+    const { world, images } = await threeNights();
+    await lose(world, 'items', 'points', 'jobs', 'openJobs');
+    await world.protect('vm');
+    await world.backup('vm');
+    const fresh = await itemRow(world);
+    const { report } = await rebuild(world);
+    expect(report.map(({ outcome }) => outcome).sort()).toEqual(['Conflict', 'Rebuilt']);
+    expect(report.find(({ outcome }) => outcome === 'Conflict')!.details).toMatchObject({ standing: fresh.itemId });
+    expect((await itemRow(world)).itemId).toBe(fresh.itemId);
+    expect([...images.keys()]).not.toContain((await ids(world))[0]);
+  });
+});
+
+describe('a rebuild that meets damage', () => {
+  it('says which item it is, and brings the others back', async () => {
+    const { world, images } = await threeNights();
+    const [url] = await world.createVm('other', [2 * B]);
+    await world.disks.write(url!, 0, block(5));
+    await world.protect('other');
+    await world.backup('other');
+    const vmItem = (await itemRow(world)).itemId;
+    const blobs = container(world);
+    const newest = [...blobs.keys()]
+      .filter((name) => name.includes('/chain/') && name.includes(vmItem))
+      .sort()
+      .at(-1)!;
+    blobs.get(newest)!.body[150]! ^= 1;
+    await lose(world);
+    const { job, report } = await rebuild(world);
+    expect(job).toMatchObject({ status: 'CompletedWithWarnings', errors: [{ code: 'RebuildIncomplete' }] });
+    expect(report.map(({ outcome }) => outcome).sort()).toEqual(['Failed', 'Rebuilt']);
+    const failed = report.find(({ outcome }) => outcome === 'Failed')!;
+    expect(failed.details).toMatchObject({ code: 'DocumentCorrupt', item: vmItem });
+    expect(failed.text).toContain(newest);
+    expect(await world.points('other')).toHaveLength(1);
+    // Mended, and done again: all is there.
+    blobs.get(newest)!.body[150]! ^= 1;
+    expect((await rebuild(world)).job.status).toBe('Completed');
+    await restoresExactly(world, images);
+  });
+
+  it('brings back the points that it can read, and names the others', async () => {
+    const { world, images } = await threeNights();
+    const [first, second] = newestRecord(container(world)).points;
+    container(world).delete(second!.manifest);
+    await lose(world);
+    const { job, report } = await rebuild(world);
+    expect(job.status).toBe('CompletedWithWarnings');
+    expect(report).toMatchObject([{ outcome: 'Incomplete', details: { points: 1 } }]);
+    expect(report[0]!.text).toContain(second!.manifest);
+    expect(await ids(world)).toEqual([first!.point]);
+    await restoresExactly(world, new Map([...images].slice(0, 1)));
+  });
+
+  it('goes without snapshots that cannot be listed, says so, and sweeps none of them until it can', async () => {
+    let reachable = true;
+    const { world, disk, images } = await threeNights({
+      onFailure: (error) => {
+        if (!isBackupError(error, 'StorageUnavailable')) throw error;
+      },
+      wrap: (ports) => ({
+        ...ports,
+        snapshots: new Proxy(ports.snapshots, {
+          get(target, name, receiver): unknown {
+            if (name !== 'list' || reachable) return Reflect.get(target, name, receiver);
+            return () => {
+              throw new BackupError('StorageUnavailable', 'the account does not answer');
+            };
+          },
+        }),
+      }),
+    });
+    const { point } = await world.job(await start(world));
+    await until(world, 'commit');
+    await lose(world);
+    reachable = false;
+    const { job, report } = await rebuild(world);
+    expect(job.status).toBe('CompletedWithWarnings');
+    expect(report[0]!.text).toContain(disk);
+    expect(await ids(world)).toEqual([...images.keys()]);
+    reachable = true;
+    await world.sweep();
+    await world.sweep();
+    expect((await rebuild(world)).job.status).toBe('Completed');
+    expect(await ids(world)).toEqual([...images.keys(), point]);
+    expect((await world.restore('vm', point!)).job.errors).toEqual([]);
+    expect((await itemRow(world)).unlistedUrls).toEqual([]);
+  });
+});
+
+describe("a vault's container", () => {
+  it('is found by what it says of itself, in any case of letters', async () => {
+    const { world, images } = await threeNights();
+    await putVault(world.ports, { ...ADDRESS, vault: 'v2' }, vaultRequest);
+    await lose(world);
+    const asked = { subscriptionId: ADDRESS.subscriptionId, resourceGroup: 'BK', vault: 'V1' };
+    await startRebuild(world.ports, asked, { properties: { a: 1 } });
+    await world.drain();
+    const { row } = (await world.ports.catalog.vaults.get(ADDRESS.subscriptionId, 'bk|v1'))!;
+    expect(row).toMatchObject({ name: 'v1', resourceGroup: 'bk', location: 'westeurope', properties: { a: 1 } });
+    expect(await world.ports.catalog.policies.get(VAULT, 'defaultpolicy')).toBeDefined();
+    expect(await ids(world)).toEqual([...images.keys()]);
+  });
+
+  it('that nobody has is refused in words that help', async () => {
+    const { world } = await threeNights();
+    const asked = { ...ADDRESS, vault: 'v3' };
+    await expect(startRebuild(world.ports, asked, { properties: {} })).rejects.toMatchObject({
+      code: 'ResourceNotFound',
+    });
+    await expect(rebuild(world, 'vault-of-nobody')).rejects.toMatchObject({ code: 'ResourceNotFound' });
+    expect(world.vaults.containerNames()).not.toContain('vault-of-nobody');
+    container(world).get('v1/vault.json')!.body.fill(0x20, 100);
+    await lose(world, 'vaults');
+    await expect(rebuild(world)).rejects.toThrow(/DocumentCorrupt/);
+  });
+
+  it('has to be named where a vault was made anew under the name of the lost one, and takes its place while that is empty', async () => {
+    const { world, images } = await threeNights();
+    await lose(world);
+    await putVault(world.ports, ADDRESS, vaultRequest);
+    const [old, fresh] = world.vaults.containerNames();
+    await expect(rebuild(world)).rejects.toMatchObject({ code: 'RebuildAmbiguous' });
+    await expect(rebuild(world)).rejects.toThrow(fresh);
+    expect((await rebuild(world, old)).job.status).toBe('Completed');
+    await restoresExactly(world, images);
+    await expect(rebuild(world, fresh)).rejects.toMatchObject({ code: 'RebuildAmbiguous' });
+  });
+});
+
+it('an item of which nothing was ever backed up leaves nothing to come back', async () => {
+  const { world } = await threeNights();
+  await world.createVm('idle', [B]);
+  await world.protect('idle');
+  await lose(world);
+  const { job, report } = await rebuild(world);
+  expect(job.status).toBe('Completed');
+  expect(report.map(({ subject, outcome }) => `${subject} ${outcome}`).sort()).toEqual(['idle Empty', 'vm Rebuilt']);
+  await world.setPolicy({});
+  await world.protect('idle');
+  const { point } = await world.backup('idle');
+  expect((await world.restore('idle', point as PointId)).job.errors).toEqual([]);
+});

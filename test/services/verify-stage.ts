@@ -1,0 +1,82 @@
+import type { JobRow } from '../../shared/catalog/catalog.ts';
+import type { FindingRow } from '../../shared/catalog/finding-row.ts';
+import type { PointId } from '../../shared/domain/ids.ts';
+import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { openFindings } from '../../shared/services/findings.ts';
+import { itemKey, pointsPartition } from '../../shared/services/keys.ts';
+import { type VerifyRequest, startVerify } from '../../shared/services/verify.ts';
+import type { StoredBlob } from '../support/memory-vault.ts';
+import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
+
+/* A small vault, and the means to verify it. */
+
+export const KEY = itemKey('app', 'vm');
+/** Reads everything that there is. */
+export const ALL: VerifyRequest = { deepPercent: 100 };
+
+export interface SmallVault {
+  readonly world: World;
+  readonly disk: string;
+  /** The disk as it was at each point that lives. */
+  readonly images: Map<PointId, Uint8Array>;
+  readonly blobs: Map<string, StoredBlob>;
+  readonly partition: string;
+}
+
+/** Where the runs of blocks of a small vault's three backups lie. */
+interface Writes {
+  readonly regionBlocks: number;
+  readonly blocks: number;
+  readonly runs: readonly (readonly [at: number, count: number])[];
+}
+
+/** All layers are thin and lie in slabs. */
+export const THIN: Writes = { regionBlocks: 4, blocks: 6, runs: [[0, 6], [1, 2], [3, 2]] };
+/** Layers and packs of their own, and one slab: a region is thick from 65 blocks on. */
+export const THICK: Writes = { regionBlocks: 80, blocks: 150, runs: [[0, 150], [3, 70], [78, 4]] };
+
+/** Three points over two regions, the first of them merged away. */
+export async function smallVault(
+  options: Parameters<typeof createWorld>[0] = {},
+  { regionBlocks, blocks, runs }: Writes = THIN,
+): Promise<SmallVault> {
+  const world = await createWorld({ regionBytes: regionBlocks * BLOCK_BYTES, ...options });
+  const size = blocks * BLOCK_BYTES;
+  const disk = (await world.createVm('vm', [size]))[0]!;
+  await world.protect('vm');
+  const images = new Map<PointId, Uint8Array>();
+  for (const [number, [at, count]] of runs.entries()) {
+    const fill = 2 * number + 3;
+    const bytes = Buffer.from(Array.from({ length: count * BLOCK_BYTES }, (_, i) => (i * fill + (i >> 8)) & 0xff));
+    await world.disks.write(disk, at * BLOCK_BYTES, bytes);
+    const image = await world.disks.read(disk, { start: 0, end: size });
+    const days = number === 0 ? 2 : 30;
+    images.set((await world.backup('vm', world.clock.now() + days * DAY_MS)).point!, image);
+    world.clock.advance(60_000);
+  }
+  world.clock.advance(3 * DAY_MS);
+  await world.cleanUp();
+  const living = new Set((await world.points('vm')).map(({ point }) => point));
+  for (const point of images.keys()) if (!living.has(point)) images.delete(point);
+  const container = world.vaults.containerNames()[0]!;
+  const item = (await world.ports.catalog.items.get(VAULT, KEY))!.row.itemId;
+  return { world, disk, images, blobs: world.vaults.blobs(container), partition: pointsPartition(container, item) };
+}
+
+/** Verifies, and runs all that follows from it. */
+export async function verify(world: World, request: VerifyRequest = ALL): Promise<JobRow> {
+  world.clock.advance(1000);
+  const id = await startVerify(world.ports, VAULT, KEY, request, true);
+  await world.drain();
+  return world.job(id);
+}
+
+export async function findings({ world, partition }: Pick<SmallVault, 'world' | 'partition'>): Promise<FindingRow[]> {
+  return (await openFindings(world.ports, partition)).map(({ row }) => row);
+}
+
+/** Takes the snapshots of all points away, so that restores come from the vault. */
+export async function vaultOnly(world: World): Promise<void> {
+  for (const { set } of await world.points('vm'))
+    for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+}

@@ -1,0 +1,38 @@
+import type { SnapshotSet } from '../../shared/catalog/catalog.ts';
+import type { PointId } from '../../shared/domain/ids.ts';
+import { liveManifests } from '../support/vault-map.ts';
+import { type DiskImage, storedBlocks } from './model.ts';
+import { type Scene, blobsOf } from './scene.ts';
+
+/** What the manifests of an item say is stored is what the model says is still visible, to the block. */
+export function checkBill(scene: Scene, itemId: string, sets: ReadonlyMap<PointId, SnapshotSet>): void {
+  const blobs = blobsOf(scene);
+  const manifests = liveManifests(blobs, itemId);
+  const billed = manifests
+    .flatMap(({ disks }) => disks.flatMap(({ regions }) => regions.flatMap(({ layers }) => layers)))
+    .reduce((sum, { dataBlocks }) => sum + dataBlocks, 0);
+  const live = new Set(manifests.map(({ point }) => point));
+  const chains = new Map<string, (DiskImage & { point: PointId })[]>();
+  const records = [...blobs]
+    .filter(([name]) => name.startsWith(`v1/items/${itemId}/chain/`))
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, { body }]) => JSON.parse(Buffer.from(body).toString()) as { kind: string; points: { point: PointId }[] });
+  for (const { kind, points } of records) {
+    if (kind !== 'backup') continue;
+    const point = points.at(-1)!.point;
+    const before = new Set(points.slice(0, -1).map((each) => each.point));
+    for (const { disk, url, snapshot } of sets.get(point)!.disks) {
+      const chain = chains.get(disk) ?? [];
+      chains.set(disk, chain);
+      const base = chain.findLastIndex((image) => before.has(image.point));
+      chain.push({
+        point,
+        bytes: scene.images.get(`${url}?${snapshot}`)!,
+        base: base < 0 ? undefined : base,
+        live: live.has(point),
+      });
+    }
+  }
+  const expected = [...chains.values()].reduce((sum, chain) => sum + storedBlocks(chain), 0);
+  if (billed !== expected) throw new Error(`${billed} blocks are billed, the model has ${expected}`);
+}

@@ -1,0 +1,113 @@
+import type { JobRow, SnapshotSet } from '../../shared/catalog/catalog.ts';
+import type { PointId } from '../../shared/domain/ids.ts';
+import { ENDED } from '../../shared/services/jobs.ts';
+import type { StoredBlob } from '../support/memory-vault.ts';
+import { leftovers, namedIn, newestRecord } from '../support/vault-map.ts';
+import { checkBill } from './bill.ts';
+import { type Machine, type Scene, blobsOf, itemOf, jobsOf } from './scene.ts';
+
+/** What the newest record of each item led to when it was last looked at, with the bytes that lay there. */
+const lastSeen = new WeakMap<Scene, Map<string, { body: Uint8Array; named: ReadonlyMap<string, Uint8Array> }>>();
+
+/** Whatever is under way: all that the newest records lead to is there, and no point stands in a record twice. */
+export async function checkNamed(scene: Scene): Promise<void> {
+  for (const vm of scene.machines) {
+    const { itemId } = await itemOf(scene, vm);
+    const blobs = blobsOf(scene);
+    if (isAsSeen(scene, itemId, blobs)) continue;
+    const record = newestRecord(blobs, itemId);
+    const points = record.points.map(({ point }) => point);
+    if (points.some((point, i) => i > 0 && point <= points[i - 1]!))
+      throw new Error(`record with points ${points.join(', ')}`);
+    const named = new Map([...namedIn(blobs, itemId)].map((name) => [name, blobs.get(name)!.body]));
+    const seen = lastSeen.get(scene) ?? new Map<string, { body: Uint8Array; named: ReadonlyMap<string, Uint8Array> }>();
+    lastSeen.set(scene, seen.set(itemId, { body: newestBody(blobs, itemId), named }));
+  }
+}
+
+/** Whether record and named objects are the very bytes that were looked at before: then they need not be read again. */
+function isAsSeen(scene: Scene, itemId: string, blobs: ReadonlyMap<string, StoredBlob>): boolean {
+  const seen = lastSeen.get(scene)?.get(itemId);
+  if (seen === undefined || newestBody(blobs, itemId) !== seen.body) return false;
+  for (const [name, body] of seen.named) if (blobs.get(name)?.body !== body) return false;
+  return true;
+}
+
+function newestBody(blobs: ReadonlyMap<string, StoredBlob>, itemId: string): Uint8Array {
+  let newest = '';
+  for (const name of blobs.keys()) if (name > newest && name.includes(`${itemId}/chain/`)) newest = name;
+  return blobs.get(newest)!.body;
+}
+
+/** At the end, when nothing moves any more: every rule. */
+export async function checkEnd(scene: Scene): Promise<void> {
+  const jobs = await jobsOf(scene);
+  for (const row of jobs) {
+    if (!ENDED.has(row.status)) throw new Error(`job ${row.operation} is ${row.status}`);
+    if (row.errors.some(({ code }) => code === 'InternalError'))
+      throw new Error(`job failed: ${JSON.stringify(row.errors)}`);
+  }
+  for (const vm of scene.machines) {
+    const { itemId, ...item } = await itemOf(scene, vm);
+    const held = [item.activeJob, item.mergeJob, item.leaving, ...item.pins.map(({ point }) => point)].filter(
+      (each) => each !== undefined,
+    );
+    if (held.length > 0) throw new Error(`item ${itemId} is held by ${held.join(', ')}`);
+    const own = jobs.filter((job) => job.itemId === itemId);
+    const sets = new Map<PointId, SnapshotSet>();
+    for (const job of own) if (job.operation === 'Backup' && job.set !== undefined) sets.set(job.point!, job.set);
+    for (const job of own) if (job.operation === 'Restore') await checkRestore(scene, job, sets.get(job.point!)!);
+    const left = leftovers(blobsOf(scene), itemId);
+    if (left.length > 0) throw new Error(`left over: ${left.join(', ')}`);
+    await checkSnapshots(scene, vm, itemId);
+    checkBill(scene, itemId, sets);
+    await checkPoints(scene, vm, sets);
+  }
+}
+
+/** Every snapshot belongs to a point. */
+async function checkSnapshots({ world }: Scene, { name }: Machine, itemId: string): Promise<void> {
+  const owned = new Set<string>();
+  for (const { set, instant } of await world.points(name)) {
+    if (instant === 'Valid') for (const { url, snapshot } of set.disks) owned.add(`${url}?${snapshot}`);
+  }
+  for (const disk of world.disks.urls().filter((each) => each.includes('/vhds/'))) {
+    for await (const { url, id, tags } of world.ports.snapshots.list(disk)) {
+      if (tags['item'] === itemId && !owned.has(`${url}?${id}`))
+        throw new Error(`snapshot ${id} of ${url} is left over: ${JSON.stringify(tags)}`);
+    }
+  }
+}
+
+/** What a restore has made: every byte, or nothing. */
+async function checkRestore({ world, images }: Scene, job: JobRow, set: SnapshotSet): Promise<void> {
+  const made = world.disks
+    .urls()
+    .filter((url) => url.startsWith(`${job.restore!.containerUrl}/`) && url.endsWith('.vhd'));
+  if (job.status !== 'Completed') {
+    if (made.length > 0) throw new Error(`a restore that is ${job.status} has left ${made.join(', ')}`);
+    return;
+  }
+  const what = `restore job ${job.jobId} of ${job.point}`;
+  if (made.length !== set.disks.length)
+    throw new Error(`${what} has made ${made.length} disks of ${set.disks.length}`);
+  for (const [i, { url, snapshot, name }] of set.disks.entries()) {
+    const restored = made.find((each) => each.endsWith(`/${name}.vhd`)) ?? made[i]!;
+    const bytes = await world.disks.read(restored, { start: 0, end: world.disks.sizeBytes(restored) });
+    if (Buffer.compare(bytes, images.get(`${url}?${snapshot}`)!) !== 0)
+      throw new Error(`${what}: disk ${name} differs`);
+  }
+}
+
+/** Every point that is left restores to its bytes from the vault. */
+async function checkPoints(scene: Scene, { name }: Machine, sets: ReadonlyMap<PointId, SnapshotSet>): Promise<void> {
+  const { world } = scene;
+  for (const { point, set, instant, vault } of await world.points(name)) {
+    if (vault !== 'Valid') continue;
+    if (instant === 'Valid')
+      for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+    const { job } = await world.restore(name, point);
+    if (job.status !== 'Completed') throw new Error(`point ${point} does not restore: ${JSON.stringify(job.errors)}`);
+    await checkRestore(scene, job, sets.get(point)!);
+  }
+}

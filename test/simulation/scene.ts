@@ -1,0 +1,113 @@
+import type { ItemRow, JobRow } from '../../shared/catalog/catalog.ts';
+import type { VirtualMachine } from '../../shared/compute/compute.ts';
+import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { itemKey } from '../../shared/services/keys.ts';
+import type { Ports } from '../../shared/services/ports.ts';
+import { gatedPorts } from '../support/gated-ports.ts';
+import type { StoredBlob } from '../support/memory-vault.ts';
+import { VAULT, type World, createWorld } from '../support/world.ts';
+import { Random } from './random.ts';
+import { Scheduler } from './scheduler.ts';
+
+export const MOST_BLOCKS = 10;
+
+/** A protected VM. */
+export interface Machine {
+  readonly name: string;
+  /** Its item's key. */
+  readonly key: string;
+}
+
+/** Where a history takes place: the real services over in-memory ports, and the plain model of what they must keep. */
+export interface Scene {
+  readonly random: Random;
+  readonly scheduler: Scheduler;
+  readonly world: World;
+  /** For requests, timers and handlers: each call waits for its turn. */
+  readonly ports: Ports;
+  readonly machines: readonly Machine[];
+  /** The model: each disk's bytes at the moment of each snapshot, by `<url>?<snapshot id>`. */
+  readonly images: ReadonlyMap<string, Uint8Array>;
+  /** Counts what has happened. */
+  readonly count: (what: string) => void;
+  readonly counts: ReadonlyMap<string, number>;
+}
+
+/** One or two VMs of one to three disks each, protected; all else follows from the seed too. */
+export async function setScene(seed: number): Promise<Scene> {
+  const random = new Random(seed);
+  const scheduler = new Scheduler(random);
+  const images = new Map<string, Uint8Array>();
+  const counts = new Map<string, number>();
+  const world: World = await createWorld({
+    diff: random.chance(0.3) ? 'lying' : 'exact',
+    wrap: (ports) => ({
+      ...ports,
+      snapshots: remembering(
+        ports.snapshots,
+        (url) => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) }),
+        images,
+      ),
+    }),
+  });
+  const machines: Machine[] = [];
+  for (const name of random.chance(0.3) ? ['vm', 'other'] : ['vm']) {
+    const sizes = Array.from({ length: random.between(1, 3) }, () => random.between(2, MOST_BLOCKS) * BLOCK_BYTES);
+    await world.createVm(name, sizes);
+    await world.protect(name);
+    machines.push({ name, key: itemKey('app', name) });
+  }
+  return {
+    random,
+    scheduler,
+    world,
+    ports: {
+      ...gatedPorts(world.ports, scheduler),
+      clock: { now: () => world.clock.now() + scheduler.skewMs() },
+    },
+    machines,
+    images,
+    counts,
+    count: (what) => void counts.set(what, (counts.get(what) ?? 0) + 1),
+  };
+}
+
+export async function itemOf({ world }: Scene, { key }: Machine): Promise<ItemRow> {
+  return (await world.ports.catalog.items.get(VAULT, key))!.row;
+}
+
+export async function machineOf(scene: Scene, vm: Machine): Promise<VirtualMachine> {
+  return (await scene.world.compute.virtualMachine((await itemOf(scene, vm)).vmResourceId))!;
+}
+
+export async function jobsOf({ world }: Scene): Promise<JobRow[]> {
+  const jobs: JobRow[] = [];
+  for await (const { row } of world.ports.catalog.jobs.list(VAULT)) jobs.push(row);
+  return jobs;
+}
+
+/** All that lies in the vault's container. */
+export function blobsOf({ world }: Scene): Map<string, StoredBlob> {
+  return world.vaults.blobs(world.vaults.containerNames()[0]!);
+}
+
+/** Remembers a disk's bytes whenever a snapshot of it is taken. */
+function remembering(
+  snapshots: Ports['snapshots'],
+  read: (url: string) => Promise<Uint8Array>,
+  images: Map<string, Uint8Array>,
+): Ports['snapshots'] {
+  return new Proxy(snapshots, {
+    get(target, property, receiver): unknown {
+      if (property !== 'take') return Reflect.get(target, property, receiver);
+      const take: Ports['snapshots']['take'] = async (url, tags) => {
+        const bytes = read(url);
+        const taken = target.take(url, tags);
+        const [image, snapshot] = await Promise.all([bytes, taken]);
+        images.set(`${url}?${snapshot.id}`, image);
+        return snapshot;
+      };
+      return take;
+    },
+  });
+}
