@@ -1,5 +1,5 @@
 import { BlockHashes } from './block-hashes.ts';
-import { CLEARED, type Extent, type ExtentMap, dataBlocks, interleave, subtract } from './extent.ts';
+import { CLEARED, type Extent, type ExtentMap, blockCount, dataBlocks, interleave, subtract } from './extent.ts';
 import { HASH_BYTES } from './units.ts';
 
 /** What a region has, whoever knows where its bytes are. */
@@ -17,6 +17,11 @@ export type OwnerMap = ExtentMap;
 export class OwnersBuilder {
   #extents: Extent[] = [];
   readonly #hashes = new BlockHashes();
+
+  /** How many blocks are known by now. */
+  get speaksOf(): number {
+    return blockCount(this.#extents);
+  }
 
   /** Puts what layer number `number` of the stack speaks of below what is there. */
   add(number: number, layer: { extents: ExtentMap; hashes: Uint8Array }): void {

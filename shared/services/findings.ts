@@ -106,7 +106,7 @@ export async function recordFailure(
   ports: Ports,
   partition: string,
   error: unknown,
-  at: { disk?: NamedDisk; region?: number; point?: PointId; newest?: PointId | undefined },
+  at: { disk?: NamedDisk; region?: number; point?: PointId; newest?: PointId },
 ): Promise<boolean> {
   if (!isBackupError(error, ...DAMAGE_CODES) || error.target === undefined) return false;
   const kind = kindOf(error);
@@ -120,7 +120,7 @@ export async function recordFailure(
     ...place,
     runs: [],
     points: at.point === undefined ? [] : [at.point],
-    newest: at.newest,
+    ...(at.newest && { newest: at.newest }),
   };
   const known = (await ports.catalog.findings.get(partition, keyOf(found)))?.row;
   if (known === undefined || known.healedAt !== undefined) await recordFinding(ports, partition, found);

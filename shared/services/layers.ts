@@ -126,8 +126,10 @@ export async function readKnown(
   const builder = new OwnersBuilder();
   const depth = cached?.layers.length ?? 0;
   const above = [...stack.entries()].slice(depth).toReversed();
-  for await (const { item, result } of inOrder(above, READS_IN_FLIGHT, ([, name]) => readLayer(container, at, name)))
+  for await (const { item, result } of inOrder(above, READS_IN_FLIGHT, ([, name]) => readLayer(container, at, name))) {
     builder.add(item[0], result);
+    if (builder.speaksOf === at.blocks) return builder.finish();
+  }
   if (cached !== undefined) builder.addOwned(cached);
   return builder.finish();
 }

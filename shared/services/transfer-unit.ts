@@ -1,6 +1,7 @@
 import { isBackupError } from '../domain/errors.ts';
 import { type RunId, runId } from '../domain/ids.ts';
 import { stackDigest } from '../domain/point-stack.ts';
+import { BLOCK_BYTES } from '../domain/units.ts';
 import { checkpointOf, encodeCheckpoint } from '../format/checkpoint.ts';
 import { type TransferPlan, transferPlan } from '../format/documents.ts';
 import { type LayerKey, checkpointName } from '../format/names.ts';
@@ -58,11 +59,8 @@ export async function transferUnit(
     if (moved.regions.every(({ stack }, i) => stackDigest(stack) === stackDigest(unit.regions[i]!.stack))) {
       // Nothing has moved, so this is damage: it is noted, and the next plan writes the region again.
       const disk = plan.disks[unit.disk]!;
-      await recordFailure(ports, partition, error.cause, {
-        disk,
-        region: error.region,
-        newest: disk.base ?? undefined,
-      });
+      const at = disk.base === null ? {} : { point: disk.base, newest: disk.base };
+      await recordFailure(ports, partition, error.cause, { disk, region: error.region, ...at });
       if (job.attempts.length >= MOST_PLANS) throw error.cause;
       return planAgain();
     }
@@ -109,7 +107,8 @@ async function fillRegion(
   { stack, checkpoint, heal, writeCheckpoint }: Region,
   writer: RegionWriter,
 ): Promise<void> {
-  const base = await inRegion(key, () => readKnown(container, key, heal === 'all' ? [] : stack, checkpoint));
+  const blocks = ports.settings.geometry.regionBytes / BLOCK_BYTES;
+  const base = await inRegion(key, () => readKnown(container, { ...key, blocks }, heal === 'all' ? [] : stack, checkpoint));
   await writeRegion(ports, disk, key.region, base, heal, writer);
   if (!writeCheckpoint || writer.isEmpty) return;
   const name = checkpointName(key.item, key.disk, key.region, key.attempt);

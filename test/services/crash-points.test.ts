@@ -116,9 +116,9 @@ const OPERATIONS: readonly Operation[] = [
   },
   {
     name: 'expiry, merge and reclaim',
-    ends: ['Merge Completed', 'Merge Completed'],
+    ends: ['Merge Completed'],
     async prepare(here) {
-      await points(2, 2, 30)(here);
+      await points(2, 30)(here);
       here.world.clock.advance(3 * DAY_MS);
     },
     act: (_, ports, ask) => ask(() => cleanUp(ports)),

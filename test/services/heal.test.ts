@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest';
+import type { PointId } from '../../shared/domain/ids.ts';
+import { pointsPartition } from '../../shared/services/keys.ts';
+import { openFindings } from '../../shared/services/findings.ts';
+import { newestRecord } from '../support/vault-map.ts';
+import { DAY_MS, type World } from '../support/world.ts';
+import { B, block, container, restoresExactly, stage, vaultOnly } from './stage.ts';
+
+/* Damage in the vault: the next backup writes again what the disk still has, so that new points are sound; old ones say what they lack. */
+
+const names = (world: World, kind: string): string[] =>
+  [...container(world).keys()].filter((name) => name.endsWith(`.${kind}`)).sort();
+
+function damage(world: World, name: string): void {
+  const blobs = container(world);
+  const body = Buffer.from(blobs.get(name)!.body);
+  body[100]! ^= 1;
+  blobs.set(name, { ...blobs.get(name)!, body });
+}
+
+const findings = (world: World) =>
+  openFindings(world.ports, pointsPartition(world.vaults.containerNames()[0]!, newestRecord(container(world)).item));
+
+/** Two points of a disk of six blocks in one region; the second changes one block. */
+async function twoPoints() {
+  const set = await stage({ layout: { thinBytes: -1 }, regionBytes: 8 * B });
+  const { world, disk, backUp } = set;
+  await world.disks.write(disk, 0, Buffer.from(Array.from({ length: 5 * B }, (_, i) => (i * 7 + (i >> 9)) & 0xff)));
+  const first = await backUp(3);
+  await world.disks.write(disk, 2 * B, block(9));
+  const second = await backUp(30);
+  return { ...set, first, second };
+}
+
+const only = (images: Map<PointId, Uint8Array>, point: PointId) => new Map([[point, images.get(point)!]]);
+
+async function restoresPoint(world: World, images: Map<PointId, Uint8Array>, point: PointId): Promise<string> {
+  await vaultOnly(world);
+  const { job, disks } = await world.restore('vm', point);
+  if (job.status !== 'Completed') return job.errors[0]!.code;
+  expect(Buffer.compare(disks[0]!, only(images, point).get(point)!)).toBe(0);
+  return 'exact';
+}
+
+describe('a layer that is', () => {
+  for (const [what, harm] of [
+    ['damaged', damage],
+    ['gone', (world: World, name: string) => void container(world).delete(name)],
+  ] as const) {
+    it(`${what} is written again as a whole by the next backup that meets it`, async () => {
+      const { world, disk, images, backUp, first, second } = await twoPoints();
+      const lost = names(world, 'layer')[0]!;
+      harm(world, lost);
+      await world.disks.write(disk, 4 * B, block(7));
+      await world.disks.clear(disk, { start: B, end: 2 * B });
+      const third = await backUp(30);
+      expect(await findings(world)).toMatchObject([{ row: { kind: 'layer', object: lost, points: [second] } }]);
+      expect(await restoresPoint(world, images, third)).toBe('exact');
+      expect(await restoresPoint(world, images, second)).not.toBe('exact');
+      expect(await restoresPoint(world, images, first)).not.toBe('exact');
+      // The next ones build on what has been healed, and write only what has changed.
+      await world.disks.write(disk, 0, block(5));
+      const fourth = await backUp(30);
+      expect(await restoresPoint(world, images, fourth)).toBe('exact');
+    });
+  }
+
+  it('damaged does not stop merges: its region stays as it is, and the points go', async () => {
+    const { world, disk, images, backUp, second } = await twoPoints();
+    damage(world, names(world, 'layer')[0]!);
+    await world.disks.write(disk, 4 * B, block(7));
+    const third = await backUp(30);
+    world.clock.advance(4 * DAY_MS);
+    await world.cleanUp();
+    expect(newestRecord(container(world)).points.map(({ point }) => point)).toEqual([second, third]);
+    expect(await restoresPoint(world, images, third)).toBe('exact');
+  });
+
+  it('damaged and met first by a merge is noted; the next merge leaves its region alone', async () => {
+    const { world, images, second } = await twoPoints();
+    damage(world, names(world, 'layer')[0]!);
+    world.clock.advance(4 * DAY_MS);
+    await world.cleanUp();
+    expect(await findings(world)).toHaveLength(1);
+    await world.cleanUp();
+    expect(newestRecord(container(world)).points.map(({ point }) => point)).toEqual([second]);
+    expect(await restoresPoint(world, images, second)).not.toBe('exact');
+  });
+});
+
+it('a sound vault has no findings, and heals nothing', async () => {
+  const { world, images, backUp } = await twoPoints();
+  const layers = names(world, 'layer').length;
+  await backUp(30);
+  expect(names(world, 'layer')).toHaveLength(layers);
+  expect(await findings(world)).toEqual([]);
+  await restoresExactly(world, images);
+});
