@@ -62,7 +62,8 @@ function wholeNumber(env: Env, name: string, fallback: number, least: number, mo
 /** By default the app's own account. */
 function drillAccount(env: Env): string | undefined {
   const own =
-    /(?:^|;)AccountName=([^;]+)/i.exec(env['AzureWebJobsStorage'] ?? '')?.[1] ?? env['AzureWebJobsStorage__accountName'];
+    /(?:^|;)AccountName=([^;]+)/i.exec(env['AzureWebJobsStorage'] ?? '')?.[1] ??
+    env['AzureWebJobsStorage__accountName'];
   return env['STRATA_DRILL_ACCOUNT'] || own || undefined;
 }
 

@@ -220,7 +220,11 @@ export const verifyBody = z
     deepBytes: optional(z.int('expected a whole number of bytes').nonnegative()),
     deepPercent: optional(z.number().min(0).max(100)),
     drill: optional(
-      z.union([z.literal('latest'), z.string().regex(/^\d{17}$/)], 'expected latest, or the 17 digits of a recovery point')
+      z
+        .union(
+          [z.literal('latest'), z.string().regex(/^\d{17}$/)],
+          'expected latest, or the 17 digits of a recovery point',
+        )
         .transform((text) => (text === 'latest' ? text : pointId(text))),
     ),
   })

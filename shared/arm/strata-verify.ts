@@ -25,8 +25,7 @@ export async function verifyCall(call: VaultCall): Promise<ArmAnswer> {
   const jobs: { id: string; name: JobId; virtualMachine: string }[] = [];
   for (const { key, row } of chosen) {
     const job = await start(call, vault, key, request, item === undefined);
-    if (job !== undefined)
-      jobs.push({ id: jobPath(vault.address, job), name: job, virtualMachine: row.vmName });
+    if (job !== undefined) jobs.push({ id: jobPath(vault.address, job), name: job, virtualMachine: row.vmName });
   }
   const [only] = jobs;
   const headers = jobs.length === 1 ? acceptedJob(call, vault.address, only!.name).headers : undefined;
@@ -65,7 +64,9 @@ async function itemsNamed(
   if (found.length === 0)
     throw new BackupError('ResourceNotFound', `vault ${vault.row.name} protects no VM ${named}`, { target: 'item' });
   const names = found.map(({ row }) => `${row.resourceGroup}/${row.vmName}`).join(', ');
-  throw new BackupError('InvalidRequest', `item ${named} is more than one VM: expected one of ${names}`, { target: 'item' });
+  throw new BackupError('InvalidRequest', `item ${named} is more than one VM: expected one of ${names}`, {
+    target: 'item',
+  });
 }
 
 const STATES = ['open', 'healed', 'all'] as const;

@@ -239,7 +239,10 @@ export const openJobRow = z.object({ startedAt: timeMs });
 export type OpenJobRow = z.infer<typeof openJobRow>;
 
 /** Marks a finished unit of a restore or verification. Partition: attempt. Key: unit number, padded. */
-export const unitRow = z.object({ bytes: z.number(), /** Objects that nobody names. */ leftovers: z.number().optional() });
+export const unitRow = z.object({
+  bytes: z.number(),
+  /** Objects that nobody names. */ leftovers: z.number().optional(),
+});
 export type UnitRow = z.infer<typeof unitRow>;
 
 /** Marks a leftover that a sweep has seen: a blob's name or a snapshot's URL and id. Partition: `<container>|<item id>`. Key: a hash. */

@@ -21,18 +21,26 @@ export function equalShares(bytes: number, among: number): number[] {
 /** An item's part of a run, as far as the budget goes. */
 export interface Spender extends Sharer {
   readonly stopped: 'budget' | 'otherwise';
+  readonly grantedBytes: number;
   readonly spentBytes: number;
 }
 
 /**
  * What the items have not spent goes to those that were stopped by their share, in equal parts: how many bytes each may spend
- * besides what it has spent. Empty when there is nothing to give or nobody who needs it. Since every one that is given something begins
- * at least one more piece of work, sharing out again and again comes to an end.
+ * besides what it has spent. Who could not use what it had, since the next piece of work is larger, gets nothing unless it is
+ * more than that. So sharing out again and again comes to an end: each share is more than there was before.
  */
 export function furtherShares(bytes: number, items: readonly Spender[]): Map<string, number> {
   const left = bytes - items.reduce((sum, { spentBytes }) => sum + spentBytes, 0);
-  const hungry = inTurn(items.filter(({ stopped }) => stopped === 'budget'));
-  if (left <= 0 || hungry.length === 0) return new Map();
-  const shares = equalShares(left, hungry.length);
-  return new Map(hungry.map(({ key }, i) => [key, shares[i]!] as const).filter(([, share]) => share > 0));
+  let hungry = inTurn(items.filter(({ stopped }) => stopped === 'budget'));
+  if (left <= 0) return new Map();
+  while (hungry.length > 0) {
+    const shares = equalShares(left, hungry.length);
+    const served = hungry.filter(
+      ({ grantedBytes, spentBytes }, i) => shares[i]! > Math.max(0, grantedBytes - spentBytes),
+    );
+    if (served.length === hungry.length) return new Map(hungry.map(({ key }, i) => [key, shares[i]!]));
+    hungry = served;
+  }
+  return new Map();
 }

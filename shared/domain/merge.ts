@@ -1,6 +1,13 @@
 import type { DiskId, PointId } from './ids.ts';
 import type { Layout } from './layout.ts';
-import type { CheckpointName, DiskLayers, LayerName, LayeredPoint } from './point-stack.ts';
+import {
+  type CheckpointName,
+  type DiskLayers,
+  type LayerName,
+  type LayeredPoint,
+  chainOf,
+  including,
+} from './point-stack.ts';
 
 /** A layer and how many blocks it speaks of. */
 export interface WeighedLayer extends LayerName {
@@ -38,10 +45,12 @@ export function decideMerge<Ref extends WeighedLayer>(
   const gone = points[at];
   if (gone === undefined) throw new RangeError(`point ${expired} is not in the chain`);
   return gone.disks.flatMap(({ disk, regions }) => {
-    const next = points.slice(at + 1).find((later) => later.disks.some((own) => own.disk === disk));
-    if (next === undefined) return [];
-    const newer = new Map(next.disks.find((own) => own.disk === disk)?.regions.map((own) => [own.region, own]));
-    const below = regionsOf(disk, points.slice(0, at));
+    const [next] = including(disk, points.slice(at + 1));
+    // Where the disk's chain begins anew after the expired point, nobody looks through to its layers.
+    if (next === undefined || (next.disk.begins ?? expired) > expired) return [];
+    const newer = new Map(next.disk.regions.map((own) => [own.region, own]));
+    const earlier = chainOf(disk, points.slice(0, at + 1)).slice(0, -1);
+    const below = new Set(earlier.flatMap((own) => own.disk.regions.map(({ region }) => region)));
     return regions.map((own): MergedRegion<Ref> => {
       const { region } = own;
       const above = newer.get(region);
@@ -72,12 +81,4 @@ function foldFrom(list: readonly WeighedLayer[], foldRatio: number): number {
     above += dataBlocks + clearedBlocks;
   }
   return from;
-}
-
-function regionsOf(disk: DiskId, points: readonly LayeredPoint[]): Set<number> {
-  return new Set(
-    points.flatMap(({ disks }) =>
-      disks.filter((own) => own.disk === disk).flatMap((own) => own.regions.map(({ region }) => region)),
-    ),
-  );
 }

@@ -28,6 +28,8 @@ export interface CheckpointName {
 export interface DiskLayers<Ref extends LayerName = LayerName> {
   readonly disk: DiskId;
   readonly sizeBytes: number;
+  /** The first point of the disk's chain; absent: the first of all. A disk begins anew where an earlier manifest is lost. */
+  readonly begins?: PointId | undefined;
   readonly regions: readonly {
     readonly region: number;
     readonly layers: readonly Ref[];
@@ -47,14 +49,24 @@ export interface RegionStack<Ref extends LayerName = LayerName> {
   readonly checkpoint?: CheckpointName | undefined;
 }
 
-/** The points that are in the chain of `disk`, which is to say include it; in the order given. */
-export function chainOf<Disk extends DiskLayers>(
+/** The points that include `disk`, in the order given. */
+export function including<Disk extends DiskLayers>(
   disk: DiskId,
   points: readonly LayeredPoint<Disk>[],
 ): { point: PointId; disk: Disk }[] {
   return points.flatMap(({ point, disks }) =>
     disks.filter((own) => own.disk === disk).map((own) => ({ point, disk: own })),
   );
+}
+
+/** The points that are in the chain of `disk` at the last of `points`: those that include it, from where the chain begins. */
+export function chainOf<Disk extends DiskLayers>(
+  disk: DiskId,
+  points: readonly LayeredPoint<Disk>[],
+): { point: PointId; disk: Disk }[] {
+  const all = including(disk, points);
+  const begins = all.at(-1)?.disk.begins;
+  return begins === undefined ? all : all.filter(({ point }) => point >= begins);
 }
 
 /**

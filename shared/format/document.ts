@@ -21,6 +21,9 @@ export function encodeDocument(name: string, value: object): Uint8Array {
   return Buffer.concat([Buffer.from(`${PREFIX}${digestOf(name, body)}",`), body]);
 }
 
+/** Of any kind of document: which formats a kind has, its schema says. */
+const NEWEST_FORMAT = 2;
+
 /** The hexadecimal digest that a document carries in its first bytes. */
 export function documentDigest(bytes: Uint8Array): string {
   return Buffer.from(bytes.subarray(DIGEST_AT, DIGEST_AT + 64)).toString('latin1');
@@ -48,10 +51,9 @@ export function decodeDocument<T>(name: string, bytes: Uint8Array, schema: z.Zod
     throw corrupt('is not JSON', cause);
   }
   const format = (value as { format?: unknown }).format;
-  if (format !== 1) {
-    throw new BackupError('FormatUnsupported', `${name} has format ${String(format)}; this version reads format 1`, {
-      target: name,
-    });
+  if (format !== 1 && format !== NEWEST_FORMAT) {
+    const message = `${name} has format ${String(format)}; this version reads formats 1 to ${NEWEST_FORMAT}`;
+    throw new BackupError('FormatUnsupported', message, { target: name });
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

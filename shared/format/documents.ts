@@ -17,11 +17,11 @@ export const vaultDocument = z.object({
   blockBytes: count,
   regionBytes: count,
   createdAt: z.string(),
-  /** The vault's resource: what its tables are rebuilt from. */
-  subscriptionId: z.string(),
-  resourceGroup: z.string(),
-  name: z.string(),
-  location: z.string(),
+  /** The vault's resource: what its tables are rebuilt from. Empty in the first vaults. */
+  subscriptionId: z.string().default(''),
+  resourceGroup: z.string().default(''),
+  name: z.string().default(''),
+  location: z.string().default(''),
 });
 export type VaultDocument = z.infer<typeof vaultDocument>;
 
@@ -40,8 +40,10 @@ export const chainRecord = z.object({
   job: job.nullable(),
   writtenAt: z.string(),
   state: z.enum(['protected', 'stopped']),
-  /** The protected VM. */
-  vm: z.object({ id: z.string(), name: z.string(), resourceGroup: z.string() }),
+  /** The protected VM; empty in the first vaults. */
+  vm: z
+    .object({ id: z.string(), name: z.string(), resourceGroup: z.string() })
+    .default({ id: '', name: '', resourceGroup: '' }),
   /** In snapshot order. */
   points: z.array(recordPoint),
 });
@@ -58,14 +60,16 @@ export const layerRef = z.object({
 });
 export type LayerRef = z.infer<typeof layerRef>;
 
-const countedLayer = layerRef.extend({
-  dataBlocks: count,
-  clearedBlocks: count,
-  /** The layer file and its packs; in a slab its share of it: the shares of a slab's layers add up to its size. */
-  storedBytes: count,
-  /** The layer file and those frames of its packs that it still uses. */
-  liveBytes: count,
-});
+const countedLayer = layerRef
+  .extend({
+    dataBlocks: count,
+    clearedBlocks: count,
+    /** The layer file and its packs; in a slab its share of it: the shares of a slab's layers add up to its size. */
+    storedBytes: count,
+    /** The layer file and those frames of its packs that it still uses. Manifests of format 1 do not say it. */
+    liveBytes: count.optional(),
+  })
+  .transform((layer) => ({ ...layer, liveBytes: layer.liveBytes ?? layer.storedBytes }));
 export type CountedLayer = z.infer<typeof countedLayer>;
 
 /** A checkpoint of the first `depth` layers of a region's stack, whose names hash to `stack`: it counts while they are the same. */
@@ -79,6 +83,8 @@ const manifestDisk = z.object({
   url: z.string(),
   createdAt: z.string(),
   sizeBytes: count,
+  /** The first point of its chain: views are made of layers from there on. Absent: of all. */
+  begins: point.optional(),
   /** The snapshot that this point was read from: only this one may start a diff. */
   snapshot: z.object({ id: z.string(), attempt }),
   /** Own layers by ascending region; within a region the oldest first. */
@@ -87,7 +93,8 @@ const manifestDisk = z.object({
 
 /** `points/<rp>.<attempt>.json`: what makes a point restorable, together with the points before it. */
 export const manifest = z.object({
-  format,
+  /** Format 1 knows neither slabs nor checkpoints. */
+  format: z.literal([1, 2]),
   item,
   point,
   attempt,
@@ -120,8 +127,10 @@ const planDisk = z.object({
   snapshot: z.string(),
   /** The disk's size at its base, where there is one. */
   baseSizeBytes: count.nullable(),
-  /** The last live point that includes the disk. */
+  /** The last live point that includes the disk; null: its chain begins with this point. */
   base: point.nullable(),
+  /** Where its chain begins. */
+  begins: point.optional(),
   source: z.enum(['diff', 'hashes', 'full']),
   /** The snapshot that the diff starts at. */
   since: z.string().nullable(),

@@ -101,6 +101,39 @@ export class Chain {
     }
   }
 
+  /**
+   * What is needed to see the disks of point `upTo`: its manifest and those before it, oldest first. Lost manifests of points from
+   * before its disks' chains begin are left out.
+   * @throws BackupError VaultObjectMissing, DocumentCorrupt
+   */
+  async history(record: ChainRecord, upTo: PointId): Promise<Manifest[]> {
+    const { manifests, lost } = await this.readable(record, upTo);
+    const disks = manifests.find(({ point }) => point === upTo)?.disks ?? [];
+    const needed = lost.find(({ point }) => point === upTo || disks.some(({ begins }) => (begins ?? '') <= point));
+    if (needed !== undefined) throw needed.error;
+    return manifests;
+  }
+
+  /** The manifests that can be read of the record's points (up to `upTo`), oldest first, and the points whose manifests are lost. */
+  async readable(
+    record: ChainRecord,
+    upTo?: PointId,
+  ): Promise<{ manifests: Manifest[]; lost: { point: PointId; error: BackupError }[] }> {
+    const wanted = record.points.filter(({ point }) => upTo === undefined || point <= upTo);
+    const manifests: Manifest[] = [];
+    const lost: { point: PointId; error: BackupError }[] = [];
+    const read = (entry: RecordPoint): Promise<Manifest | BackupError> =>
+      this.manifest(entry).catch((error: unknown) => {
+        if (isBackupError(error, 'VaultObjectMissing', 'DocumentCorrupt')) return error;
+        throw error;
+      });
+    for await (const { item, result } of inOrder(wanted, READS_IN_FLIGHT, read)) {
+      if (result instanceof BackupError) lost.push({ point: item.point, error: result });
+      else manifests.push(result);
+    }
+    return { manifests, lost };
+  }
+
   /** The manifests of the record's points, oldest first; with `upTo`, those up to that point. */
   async manifests(record: ChainRecord, upTo?: PointId): Promise<Manifest[]> {
     const wanted = record.points.filter(({ point }) => upTo === undefined || point <= upTo);

@@ -47,6 +47,7 @@ async function shareFurther(
       key,
       servedAt: row.servedAt,
       stopped: row.status === 'budget' ? 'budget' : 'otherwise',
+      grantedBytes: row.grantedBytes,
       spentBytes: spentBytes(row),
     })),
   );

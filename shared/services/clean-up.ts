@@ -114,7 +114,7 @@ async function serve(ports: Ports, vault: string, key: string, run: CleanUpRow, 
   try {
     const { wastedBytes, isSparse } = await wastedIn(ports, chain, record);
     left.wastedBytes = wastedBytes;
-    if (merging === undefined && policy !== undefined && isSparse) compacting = await compactNext(served);
+    if (merging === undefined && policy !== undefined && isSparse) compacting = await compactNext(served, wastedBytes);
   } catch (error) {
     failures.push(failureOf('', error));
   }
@@ -180,13 +180,13 @@ async function mergeNext(served: Served, expired: readonly PointId[]): Promise<'
 }
 
 /** Begins a compaction within what the merges have left of the item's bytes; undefined when none would pay. */
-async function compactNext(served: Served): Promise<'begun' | Stopped | undefined> {
+async function compactNext(served: Served, wastedBytes: number): Promise<'begun' | Stopped | undefined> {
   const { ports, vault, key, report } = served;
-  const { grantedBytes, isCompacted } = report.row;
-  if (isCompacted) return undefined;
+  const { grantedBytes, isCompacted, compactions, left: before } = report.row;
+  if (isCompacted || (compactions > 0 && wastedBytes >= before.wastedBytes)) return undefined; // the last one has gained nothing
   const limit = limitReached(served);
   if (limit !== undefined) return limit;
-  await report.change({ trying: {}, servedAt: ports.clock.now() });
+  await report.change({ trying: {}, servedAt: ports.clock.now(), left: { ...before, wastedBytes } });
   const { started, left } = await startCompaction(ports, vault, key, grantedBytes - spentBytes(report.row));
   if (started) return noteJob(served, undefined);
   return left > 0 ? 'budget' : undefined;

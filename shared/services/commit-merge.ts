@@ -135,6 +135,7 @@ async function readFolds(
 function merged(old: Manifest, plan: MergePlan, folded: ReadonlyMap<string, CountedLayer>): Manifest {
   return {
     ...old,
+    format: 2,
     attempt: plan.attempt,
     disks: old.disks.map((own) => {
       const regions = new Map(own.regions.map((entry) => [entry.region, entry]));

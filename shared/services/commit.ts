@@ -195,7 +195,7 @@ async function report(
 function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet, regions: readonly Regions[]): Manifest {
   const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
   return {
-    format: 1,
+    format: 2,
     item: plan.item,
     point: plan.point,
     attempt: plan.attempt,
@@ -206,13 +206,14 @@ function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet, regions: 
     consistency: 'CrashConsistent',
     vm: set.vm,
     lacking: set.lacking,
-    disks: plan.disks.map(({ disk, lun, name, url, createdAt, sizeBytes, snapshot }, index) => ({
+    disks: plan.disks.map(({ disk, lun, name, url, createdAt, sizeBytes, begins, snapshot }, index) => ({
       disk,
       lun,
       name,
       url,
       createdAt,
       sizeBytes,
+      ...(begins && { begins }),
       snapshot: { id: snapshot, attempt: plan.set },
       regions: regions[index]!,
     })),

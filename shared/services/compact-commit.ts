@@ -1,4 +1,6 @@
 import { BackupError } from '../domain/errors.ts';
+import type { DiskId, PointId } from '../domain/ids.ts';
+import { stackDigest } from '../domain/point-stack.ts';
 import { type CompactPlan, type CompactUnit, compactPlan } from '../format/compact-plan.ts';
 import type { CountedLayer, Manifest, RecordPoint } from '../format/documents.ts';
 import { type ReplacingCommit, commitReplacing } from './commit-replacing.ts';
@@ -28,7 +30,10 @@ const objectOf = (plan: CompactPlan, { disk, region, layer }: CompactUnit): Unit
   regions: [region],
 });
 
-/** The record's points, their owners' manifests with the new layers in the places of the old ones. */
+/**
+ * The record's points: their manifests have the new layers in the places of the old ones, and no checkpoint any more that stands for
+ * a layer which has another name now. Manifests of which neither is true stay.
+ */
 async function compactedPoints({
   container,
   chain,
@@ -36,50 +41,67 @@ async function compactedPoints({
   before,
   objects,
 }: ReplacingCommit<CompactPlan>): Promise<RecordPoint[]> {
-  const compacted = new Map<CompactUnit, CountedLayer>();
+  const compacted = new Map<string, CountedLayer>();
   for (const unit of plan.units) {
     const object = objectOf(plan, unit);
     const layer = (await layersIn(container, object, objects.get(objectName(object))!)).get(unit.region);
-    if (layer !== undefined) compacted.set(unit, layer);
+    if (layer !== undefined) compacted.set(keyOf(unit.owner, unit.disk, unit.region, unit.layer), layer);
   }
-  const owners = new Set(plan.units.map(({ owner }) => owner));
+  const changed = new Set(plan.units.map(({ owner }) => owner));
+  const manifests = (await chain.manifests(before)).map((old) =>
+    changed.has(old.point) ? withLayers(old, plan, compacted) : old,
+  );
+  for (const { disk, region } of plan.units) {
+    const stack: CountedLayer[] = [];
+    for (const [n, point] of manifests.entries()) {
+      const entry = point.disks.find((own) => own.disk === disk)?.regions.find((own) => own.region === region);
+      if (entry === undefined) continue;
+      stack.push(...entry.layers);
+      const { checkpoint } = entry;
+      if (checkpoint === undefined || stackDigest(stack.slice(0, checkpoint.depth)) === checkpoint.stack) continue;
+      manifests[n] = withoutCheckpoint(point, disk, region);
+      changed.add(point.point);
+    }
+  }
   return Promise.all(
-    before.points.map(async (entry) =>
-      owners.has(entry.point) ? chain.putManifest(replaced(await chain.manifest(entry), plan, compacted)) : entry,
+    before.points.map((entry, n) =>
+      changed.has(entry.point) ? chain.putManifest({ ...manifests[n]!, attempt: plan.attempt }) : entry,
     ),
   );
 }
 
-const keyOf = (disk: string, region: number): string => `${disk}/${region}`;
+/** A layer, by the point that owns it and its name. */
+const keyOf = (owner: PointId, disk: DiskId, region: number, { point, attempt }: CompactUnit['layer']): string =>
+  `${owner}/${disk}/${region}/${point}.${attempt}`;
 
-function replaced(old: Manifest, plan: CompactPlan, compacted: ReadonlyMap<CompactUnit, CountedLayer>): Manifest {
-  const own = Map.groupBy(
-    plan.units.filter(({ owner }) => owner === old.point),
-    ({ disk, region }) => keyOf(disk, region),
-  );
-  // A checkpoint that stands for a layer which has another name now stands for nothing.
-  const changed = new Set(
-    plan.units.filter(({ owner }) => owner <= old.point).map(({ disk, region }) => keyOf(disk, region)),
-  );
+function withLayers(old: Manifest, plan: CompactPlan, compacted: ReadonlyMap<string, CountedLayer>): Manifest {
+  const wanted = new Set(plan.units.map((unit) => keyOf(unit.owner, unit.disk, unit.region, unit.layer)));
   return {
     ...old,
-    attempt: plan.attempt,
-    disks: old.disks.map((disk) => ({
-      ...disk,
-      regions: disk.regions.map(({ checkpoint, ...entry }) => {
-        const key = keyOf(disk.disk, entry.region);
-        const layers = entry.layers.map((layer) => {
-          const unit = own.get(key)?.find((each) => isSame(each.layer, layer));
-          return unit === undefined ? layer : inPlaceOf(layer, compacted.get(unit));
-        });
-        return { ...entry, layers, ...(changed.has(key) || checkpoint === undefined ? {} : { checkpoint }) };
-      }),
+    disks: old.disks.map((own) => ({
+      ...own,
+      regions: own.regions.map((entry) => ({
+        ...entry,
+        layers: entry.layers.map((layer) => {
+          const key = keyOf(old.point, own.disk, entry.region, layer);
+          return layer.slab === undefined && wanted.has(key) ? inPlaceOf(layer, compacted.get(key)) : layer;
+        }),
+      })),
     })),
   };
 }
 
-const isSame = (a: CompactUnit['layer'], b: CountedLayer): boolean =>
-  a.point === b.point && a.attempt === b.attempt && b.slab === undefined;
+function withoutCheckpoint(old: Manifest, disk: DiskId, region: number): Manifest {
+  return {
+    ...old,
+    disks: old.disks.map((own) => ({
+      ...own,
+      regions: own.regions.map(({ checkpoint, ...entry }) =>
+        checkpoint === undefined || (own.disk === disk && entry.region === region) ? entry : { ...entry, checkpoint },
+      ),
+    })),
+  };
+}
 
 /** @throws BackupError LayerCorrupt when the new layer does not speak of as many blocks as the old one */
 function inPlaceOf(old: CountedLayer, fresh: CountedLayer | undefined): CountedLayer {

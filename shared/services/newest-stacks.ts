@@ -16,5 +16,5 @@ export async function newestStacks(
   const chain = new Chain(container, item);
   const record = await chain.newest();
   if (!record.points.some((live) => live.point === point)) return undefined;
-  return stacksOf(disk, await chain.manifests(record, point));
+  return stacksOf(disk, await chain.history(record, point));
 }

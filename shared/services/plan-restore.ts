@@ -114,7 +114,7 @@ async function fromVault(ports: Ports, container: VaultContainer, job: JobRow): 
   if (!record.points.some(({ point }) => point === job.point)) {
     throw new BackupError('ResourceNotFound', `recovery point ${job.point} is no longer in the vault`);
   }
-  const manifests = await chain.manifests(record, job.point);
+  const manifests = await chain.history(record, job.point!);
   const wanted = manifests.at(-1)!.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
   const units: RestorePlan['units'] = [];
   for (const [target, { disk, sizeBytes }] of wanted.entries()) {

@@ -147,13 +147,16 @@ async function makePlan(
   set: SnapshotSet,
   point: PointId,
 ): Promise<TransferPlan> {
-  const live = await chain.manifests(record);
+  const { manifests: live, lost } = await chain.readable(record);
   const disks: PlanDisk[] = [];
   const units: TransferPlan['units'] = [];
   for (const own of set.disks) {
-    const base = chainOf(own.disk, live).at(-1);
-    const stacks = stacksOf(own.disk, live);
-    const { plan, changed } = await lookForChanges(ports, await chooseSource(ports, own, base), stacks);
+    const newest = chainOf(own.disk, live).at(-1);
+    // Where a manifest that may include the disk is lost nobody knows its view any more: its chain begins anew.
+    const anew = lost.some(({ point: gone }) => gone >= (newest?.disk.begins ?? ''));
+    const base = anew ? undefined : newest;
+    const stacks = base === undefined ? new Map<number, never>() : stacksOf(own.disk, live);
+    const { plan, changed } = await lookForChanges(ports, await chooseSource(ports, own, point, base, anew), stacks);
     const damage = await damageOf(ports, partition, own.disk);
     for (const [region, { runs }] of damage)
       changed.set(region, (changed.get(region) ?? 0) + blockCount(runs) * BLOCK_BYTES);
@@ -210,15 +213,18 @@ function planned(
 async function chooseSource(
   ports: Ports,
   own: SetDisk,
+  point: PointId,
   base: { point: PointId; disk: Manifest['disks'][number] } | undefined,
+  anew: boolean,
 ): Promise<PlanDisk> {
   const { disk, lun, name, url, createdAt, sizeBytes, snapshot } = own;
   const found = { disk, lun, name, url, createdAt, sizeBytes, snapshot };
   if (base === undefined) {
-    const reason = 'the first recovery point of this disk';
-    return { ...found, base: null, baseSizeBytes: null, source: 'full', since: null, reason };
+    const reason = anew ? 'the manifest of an earlier point is lost' : 'the first recovery point of this disk';
+    return { ...found, base: null, baseSizeBytes: null, begins: point, source: 'full', since: null, reason };
   }
-  const based = { ...found, base: base.point, baseSizeBytes: base.disk.sizeBytes };
+  const { begins } = base.disk;
+  const based = { ...found, base: base.point, ...(begins && { begins }), baseSizeBytes: base.disk.sizeBytes };
   const refusal = await whyNotDiff(ports, own, base.disk);
   return refusal === undefined
     ? { ...based, source: 'diff', since: base.disk.snapshot.id, reason: 'page ranges changed since the base snapshot' }

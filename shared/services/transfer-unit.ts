@@ -108,7 +108,9 @@ async function fillRegion(
   writer: RegionWriter,
 ): Promise<void> {
   const blocks = ports.settings.geometry.regionBytes / BLOCK_BYTES;
-  const base = await inRegion(key, () => readKnown(container, { ...key, blocks }, heal === 'all' ? [] : stack, checkpoint));
+  const base = await inRegion(key, () =>
+    readKnown(container, { ...key, blocks }, heal === 'all' ? [] : stack, checkpoint),
+  );
   await writeRegion(ports, disk, key.region, base, heal, writer);
   if (!writeCheckpoint || writer.isEmpty) return;
   const name = checkpointName(key.item, key.disk, key.region, key.attempt);

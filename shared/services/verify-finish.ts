@@ -1,10 +1,12 @@
 import type { FindingRow } from '../catalog/finding-row.ts';
 import type { JobError } from '../catalog/catalog.ts';
+import { isBackupError } from '../domain/errors.ts';
+import type { DiskId } from '../domain/ids.ts';
 import type { VerifyPlan } from '../format/verify-plan.ts';
 import { adviceFor } from './advice.ts';
 import { backOffSeconds } from './back-off.ts';
 import { endJob } from './end-job.ts';
-import { checkKey, forgetHealed, healFinding, openFindings } from './findings.ts';
+import { DAMAGE_CODES, checkKey, damageOf, forgetHealed, healFinding, openFindings } from './findings.ts';
 import { type JobAddress, changeJob, readJob } from './jobs.ts';
 import { forEachAtOnce } from './pipeline.ts';
 import type { Ports } from './ports.ts';
@@ -85,6 +87,7 @@ export async function endVerify(
 ): Promise<void> {
   const { ports, partition, job } = work;
   if (plan !== undefined) await healAll(work, plan);
+  for (const { disk } of plan?.disks ?? []) await noteCovered(work, disk);
   await forgetHealed(ports, partition);
   const open = await openFindings(ports, partition);
   const errors: JobError[] = [];
@@ -122,6 +125,15 @@ export async function endVerify(
         },
   );
   await endJob(ports, address, errors.length > 0 ? 'CompletedWithWarnings' : 'Completed');
+}
+
+/** Notes which findings the newest point does not show any more; where documents are damaged nobody knows. */
+async function noteCovered({ ports, partition }: VerifyWork, disk: DiskId): Promise<void> {
+  try {
+    await damageOf(ports, partition, disk);
+  } catch (error) {
+    if (!isBackupError(error, ...DAMAGE_CODES)) throw error;
+  }
 }
 
 async function report({ ports }: VerifyWork, address: JobAddress, plan: VerifyPlan, leftovers: number): Promise<void> {

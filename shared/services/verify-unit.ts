@@ -74,12 +74,7 @@ async function look(
 }
 
 /** Notes that a region has been read when all of its units besides `own`, which has been done, have their marks. */
-async function noteChecked(
-  { ports, partition }: VerifyWork,
-  plan: VerifyPlan,
-  at: number,
-  own: number,
-): Promise<void> {
+async function noteChecked({ ports, partition }: VerifyWork, plan: VerifyPlan, at: number, own: number): Promise<void> {
   for (const [number, unit] of plan.units.entries()) {
     if (unit.kind !== 'region' || unit.at !== at || number === own) continue;
     if ((await ports.catalog.units.get(plan.attempt, unitRowKey(number))) === undefined) return;

@@ -19,6 +19,15 @@ export interface CopySources {
   url(blobName: string): Promise<string>;
 }
 
+interface SigningKey {
+  /** Undefined where the account's key signs. */
+  readonly value: UserDelegationKey | undefined;
+  /** The storage's time less this process's monotonic one. */
+  readonly aheadMs: number;
+  /** By the storage's time. */
+  readonly endsMs: number;
+}
+
 /**
  * Signs with the account's key where that is what opens the container, else with a key that the service gives to the app's identity for
  * some hours (a user delegation key; the role Storage Blob Data Contributor on the account includes the right to it). Signatures
@@ -29,14 +38,12 @@ export function copySources(
   container: ContainerClient,
   deadline: () => AbortSignal,
 ): CopySources {
-  let key:
-    | { readonly value: UserDelegationKey | undefined; readonly aheadMs: number; readonly endsMs: number }
-    | undefined;
+  let key: Promise<SigningKey> | undefined;
 
   /** The storage's time, as far as it is known: what it said last, and what has gone by since. */
   const storageNow = (aheadMs: number): number => performance.now() + aheadMs;
 
-  const renewed = async (): Promise<NonNullable<typeof key>> => {
+  const renewed = async (): Promise<SigningKey> => {
     const { date } = await container.getProperties({ abortSignal: deadline() });
     // A service that tells no time signs nothing either; its refusal will say so.
     const nowMs = date?.getTime() ?? 0;
@@ -48,15 +55,24 @@ export function copySources(
     return { value, aheadMs, endsMs };
   };
 
+  /** What failed is tried again the next time. */
+  const forget = (error: unknown): never => {
+    key = undefined;
+    throw error;
+  };
+
   return {
     async url(blobName) {
-      if (key === undefined || storageNow(key.aheadMs) + OPEN_MS > key.endsMs) key = await renewed();
+      let current = await (key ??= renewed()).catch(forget);
+      if (storageNow(current.aheadMs) + OPEN_MS > current.endsMs) current = await (key = renewed()).catch(forget);
       const blob = container.getBlobClient(blobName);
       const grant = {
         permissions: BlobSASPermissions.from({ read: true }),
-        expiresOn: new Date(storageNow(key.aheadMs) + OPEN_MS),
+        expiresOn: new Date(storageNow(current.aheadMs) + OPEN_MS),
       };
-      return key.value === undefined ? blob.generateSasUrl(grant) : blob.generateUserDelegationSasUrl(grant, key.value);
+      return current.value === undefined
+        ? blob.generateSasUrl(grant)
+        : blob.generateUserDelegationSasUrl(grant, current.value);
     },
   };
 }

@@ -19,7 +19,7 @@ let endpoint: string;
 let roles: Role[];
 
 beforeEach(async () => {
-  world = await createWorld();
+  world = await createWorld({ layout: { thinBytes: 2 ** 20 } });
   roles = ['Backup Operator'];
   for (const vm of ['vm', 'web']) {
     const [disk] = await world.createVm(vm, [6 * BLOCK_BYTES]);
@@ -64,7 +64,7 @@ async function ask(method: string, path: string, body?: object) {
 /** Flips a bit in the first frame of a VM. */
 function harm(vm: string): void {
   const blobs = world.vaults.blobs(world.vaults.containerNames()[0]!);
-  const [name, blob] = [...blobs].find(([each]) => each.includes(`/items/${vm}-`) && each.endsWith('.slab'))!;
+  const [name, blob] = [...blobs].find(([each]) => each.includes(`/items/${vm}-`) && /000000\.[0-9a-f]+\.slab$/.test(each))!;
   const body = Uint8Array.from(blob.body);
   body[20]! ^= 1;
   blobs.set(name, { ...blob, body });

@@ -23,9 +23,9 @@ describe('shares of a cleanup', () => {
 
   it('give what is left to those that their share has stopped, and to nobody else', () => {
     const shares = furtherShares(100, [
-      { key: 'done', stopped: 'otherwise', spentBytes: 10 },
-      { key: 'late', stopped: 'budget', spentBytes: 25, servedAt: 9 },
-      { key: 'early', stopped: 'budget', spentBytes: 30, servedAt: 1 },
+      { key: 'done', stopped: 'otherwise', grantedBytes: 33, spentBytes: 10 },
+      { key: 'late', stopped: 'budget', grantedBytes: 20, spentBytes: 25, servedAt: 9 },
+      { key: 'early', stopped: 'budget', grantedBytes: 20, spentBytes: 30, servedAt: 1 },
     ]);
     expect([...shares]).toEqual([
       ['early', 18],
@@ -33,19 +33,32 @@ describe('shares of a cleanup', () => {
     ]);
   });
 
+  it('come to an end: nobody gets again what it could not use', () => {
+    const idle = { key: 'a', stopped: 'budget' as const, grantedBytes: 40, spentBytes: 0 };
+    expect(furtherShares(40, [idle])).toEqual(new Map());
+    const greedy = { key: 'b', stopped: 'budget' as const, grantedBytes: 40, spentBytes: 45 };
+    expect(furtherShares(80, [idle, greedy])).toEqual(new Map([['b', 35]]));
+    expect(furtherShares(200, [idle, { ...greedy, stopped: 'otherwise' }])).toEqual(new Map([['a', 155]]));
+  });
+
   it('give nothing once all is spent, and never more than there is', () => {
     const spender: fc.Arbitrary<Spender> = fc.record({
       key: fc.uuid(),
       stopped: fc.constantFrom('budget' as const, 'otherwise' as const),
+      grantedBytes: fc.nat(1000),
       spentBytes: fc.nat(1000),
     });
     fc.assert(
       fc.property(fc.nat(5000), fc.array(spender, { maxLength: 8 }), (bytes, items) => {
         const shares = furtherShares(bytes, items);
         const left = bytes - sum(items.map(({ spentBytes }) => spentBytes));
-        const hungry = items.filter(({ stopped }) => stopped === 'budget');
         for (const share of shares.values()) expect(share).toBeGreaterThan(0);
-        expect(sum(shares.values())).toBe(left > 0 && hungry.length > 0 ? left : 0);
+        expect(sum(shares.values())).toBe(shares.size > 0 ? left : 0);
+        // Who has nothing left of its share is never passed over while there is something for everybody.
+        const empty = items.filter(
+          ({ stopped, grantedBytes, spentBytes }) => stopped === 'budget' && spentBytes >= grantedBytes,
+        );
+        if (left >= items.length) for (const { key } of empty) expect(shares.has(key)).toBe(true);
       }),
     );
   });

@@ -23,10 +23,16 @@ it('a point shows a block of a layer as long as no later layer up to it speaks o
     fc.property(lists, runs, fc.nat(), fc.nat(), (stack, wanted, pickOwner, pickBelow) => {
       const owner = pickOwner % stack.length;
       const below = pickBelow % (stack[owner]!.length + 1);
-      const above = stack.flatMap((words, p) => words.slice(p === owner ? below : 0).map((own) => ({ p, own }))).filter(({ p }) => p >= owner);
-      const covers: Cover[] = above.map(({ p, own }) => ({ owner: point(p), extents: layerSaying(`${p}`, own).layer.extents }));
+      const above = stack
+        .flatMap((words, p) => words.slice(p === owner ? below : 0).map((own) => ({ p, own })))
+        .filter(({ p }) => p >= owner);
+      const covers: Cover[] = above.map(({ p, own }) => ({
+        owner: point(p),
+        extents: layerSaying(`${p}`, own).layer.extents,
+      }));
       const points = stack.map((_, p) => point(p));
-      const isWanted = (block: number): boolean => wanted.some(({ start, count }) => block >= start && block < start + count);
+      const isWanted = (block: number): boolean =>
+        wanted.some(({ start, count }) => block >= start && block < start + count);
       const expected = points.filter(
         (_, p) =>
           p >= owner &&
@@ -53,7 +59,9 @@ it('capped runs say how many blocks they left out, and uncapped ones hold them a
       const capped = capRuns(all, most);
       expect(capped.runs.length).toBeLessThanOrEqual(most);
       expect(blockCount(capped.runs) + capped.blocksLeftOut).toBe(blockCount(all));
-      const held = new Set(uncapRuns(capped).flatMap(({ start, count }) => Array.from({ length: count }, (_, i) => start + i)));
+      const held = new Set(
+        uncapRuns(capped).flatMap(({ start, count }) => Array.from({ length: count }, (_, i) => start + i)),
+      );
       for (const { start, count } of all) for (let i = 0; i < count; i++) expect(held.has(start + i)).toBe(true);
     }),
   ));

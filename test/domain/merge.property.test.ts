@@ -80,14 +80,16 @@ class Model {
   }
 
   merge(expired: PointId): void {
-    const made = decideMerge(expired, this.points, PRODUCTION_LAYOUT).map(({ disk, region, into, kept, folded, bottom }) => {
-      if (folded.length === 0) return { disk, region, into, layers: kept };
-      this.folds++;
-      if (kept.length > 0) this.partly++;
-      const layer = foldLayers(this.stack(disk, region, folded), bottom);
-      const fold = layer.extents.length === 0 ? [] : [this.#store(disk, region, into, layer)];
-      return { disk, region, into, layers: [...kept, ...fold] };
-    });
+    const made = decideMerge(expired, this.points, PRODUCTION_LAYOUT).map(
+      ({ disk, region, into, kept, folded, bottom }) => {
+        if (folded.length === 0) return { disk, region, into, layers: kept };
+        this.folds++;
+        if (kept.length > 0) this.partly++;
+        const layer = foldLayers(this.stack(disk, region, folded), bottom);
+        const fold = layer.extents.length === 0 ? [] : [this.#store(disk, region, into, layer)];
+        return { disk, region, into, layers: [...kept, ...fold] };
+      },
+    );
     this.points = this.points
       .filter(({ point }) => point !== expired)
       .map(({ point, disks }) => ({

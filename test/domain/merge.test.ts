@@ -70,6 +70,14 @@ describe('a merge', () => {
     expect(region?.folded).toEqual([layer(2), layer(3), layer(4)]);
   });
 
+  it('ends where the disk begins anew: nobody looks through to what was before', () => {
+    const anew = changed(3, { a: [0] });
+    const later = { ...anew, disks: anew.disks.map((own) => ({ ...own, begins: point(3) })) };
+    expect(decideMerge(point(2), [changed(1, { a: [0] }), changed(2, { a: [0] }), later])).toEqual([]);
+    const last = { ...later, point: point(4) };
+    expect(decideMerge(point(3), [changed(1, { a: [0] }), later, last])[0]).toMatchObject({ bottom: true });
+  });
+
   it('refuses a point that is not in the chain', () => {
     expect(() => decideMerge(point(9), [changed(1, { a: [0] })])).toThrow(/not in the chain/);
   });

@@ -57,7 +57,10 @@ describe('the stacks of a disk', () => {
   const withCheckpoint = (own: ReturnType<typeof checkpoint>): LayeredPoint[] => [
     points[0]!,
     points[1]!,
-    { point: point(3), disks: [{ disk: 'a' as DiskId, sizeBytes: 512, regions: [{ region: 0, layers: [stack[1]!], checkpoint: own }] }] },
+    {
+      point: point(3),
+      disks: [{ disk: 'a' as DiskId, sizeBytes: 512, regions: [{ region: 0, layers: [stack[1]!], checkpoint: own }] }],
+    },
   ];
 
   it('have the checkpoint that stands for their first layers', () => {
@@ -68,7 +71,11 @@ describe('the stacks of a disk', () => {
   });
 
   it('have none that stands for other layers, or for more than there are', () => {
-    for (const stale of [checkpoint(1, [layer(9)]), { ...checkpoint(2), depth: 3 }, checkpoint(2, [layer(9), stack[1]!])])
+    for (const stale of [
+      checkpoint(1, [layer(9)]),
+      { ...checkpoint(2), depth: 3 },
+      checkpoint(2, [layer(9), stack[1]!]),
+    ])
       expect(stacksOf('a' as DiskId, withCheckpoint(stale)).get(0)?.checkpoint).toBeUndefined();
   });
 });

@@ -7,7 +7,10 @@ const MIB = 1024 * 1024;
 const work = (region: number, bytes: number) => ({ region, bytes });
 
 it('thin regions share a slab across thick ones, which are by themselves', () => {
-  const groups = groupThin([work(0, 10), work(1, 2 * MIB), work(5, MIB), work(6, MIB + 1), work(9, 0)], PRODUCTION_LAYOUT);
+  const groups = groupThin(
+    [work(0, 10), work(1, 2 * MIB), work(5, MIB), work(6, MIB + 1), work(9, 0)],
+    PRODUCTION_LAYOUT,
+  );
   expect(groups.map(({ thin, regions }) => [thin, ...regions.map(({ region }) => region)])).toEqual([
     [true, 0, 5, 9],
     [false, 1],
@@ -16,7 +19,10 @@ it('thin regions share a slab across thick ones, which are by themselves', () =>
 });
 
 it('a slab has at most 64 regions', () => {
-  const groups = groupThin(Array.from({ length: 130 }, (_, region) => work(region, 16_384)), PRODUCTION_LAYOUT);
+  const groups = groupThin(
+    Array.from({ length: 130 }, (_, region) => work(region, 16_384)),
+    PRODUCTION_LAYOUT,
+  );
   expect(groups.map(({ regions }) => regions.length)).toEqual([64, 64, 2]);
 });
 
@@ -24,7 +30,10 @@ it('every region is in one group, and a slab holds at most 16 MiB', () => {
   const bytes = fc.oneof(fc.nat(2 * MIB), fc.nat(20_000));
   fc.assert(
     fc.property(fc.array(bytes, { maxLength: 200 }), (sizes) => {
-      const groups = groupThin(sizes.map((size, region) => work(region, size)), PRODUCTION_LAYOUT);
+      const groups = groupThin(
+        sizes.map((size, region) => work(region, size)),
+        PRODUCTION_LAYOUT,
+      );
       const all = groups.flatMap(({ regions }) => regions.map(({ region }) => region));
       expect(all.sort((a, b) => a - b)).toEqual([...sizes.keys()]);
       for (const { thin, regions } of groups) {

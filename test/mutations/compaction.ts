@@ -107,16 +107,24 @@ export const COMPACTION: readonly Mutation[] = [
   {
     name: 'compaction: the owner keeps the old layer beside the new one',
     file: 'shared/services/compact-commit.ts',
-    find: 'const layers = entry.layers.map((layer) => {',
-    replace: 'const layers = entry.layers.flatMap((layer) => {',
+    find: 'layers: entry.layers.map((layer) => {',
+    replace: 'layers: entry.layers.flatMap((layer) => {',
     also: [
       {
-        find: ': inPlaceOf(layer, compacted.get(unit));',
-        replace: ': [layer, inPlaceOf(layer, compacted.get(unit))];',
+        find: 'inPlaceOf(layer, compacted.get(key)) : layer;',
+        replace: '[layer, inPlaceOf(layer, compacted.get(key))] : layer;',
       },
     ],
     tests: [COMPACTED],
     why: 'nothing is saved, and each block has two owners',
+  },
+  {
+    name: 'compaction: checkpoints of layers that have another name now stay',
+    file: 'shared/services/compact-commit.ts',
+    find: 'manifests[n] = withoutCheckpoint(point, disk, region);',
+    replace: '',
+    tests: [COMPACTED],
+    why: 'more is kept than was saved',
   },
   {
     name: 'compaction: goes on while protection is stopped',

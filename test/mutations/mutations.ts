@@ -1,5 +1,8 @@
+import { CLEAN_UP } from './clean-up.ts';
 import { COMPACTION } from './compaction.ts';
+import { COSTS } from './costs.ts';
 import { RULES } from './rules.ts';
+import { VERIFY } from './verify.ts';
 import type { Mutation } from './mutation.ts';
 
 const CHANGES = 'services/changed-blocks.test.ts';
@@ -15,7 +18,10 @@ const LAYERS = 'format/layer-file.test.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
   ...RULES,
+  ...CLEAN_UP,
   ...COMPACTION,
+  ...COSTS,
+  ...VERIFY,
   // What a transfer writes down.
   {
     name: 'cleared extents are never written',

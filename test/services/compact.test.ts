@@ -88,6 +88,29 @@ describe('a compaction', () => {
     );
   });
 
+  it('takes away the checkpoints that stand for what has another name now, and no others', async () => {
+    const { world, disk, images, backUp, allow } = await sparse(2);
+    // Each change goes to both regions, until their stacks are deep enough for a checkpoint.
+    for (const n of [0, 1, 2, 3]) {
+      await world.disks.write(disk, n * B, noise(`first ${n}`, 20));
+      await world.disks.write(disk, (REGION + n) * B, noise(`second ${n}`, 20));
+      await backUp(60);
+    }
+    const checkpoints = namesOf(world, '.checkpoint');
+    expect(checkpoints.length).toBeGreaterThanOrEqual(2);
+    allow();
+    // Room for one region only.
+    const { started } = await startCompaction(world.ports, VAULT, KEY, 4 * FRAME);
+    expect(started).toBe(true);
+    await world.drain();
+    const left = namesOf(world, '.checkpoint');
+    expect(left.length).toBeGreaterThan(0);
+    expect(left.length).toBeLessThan(checkpoints.length);
+    expect(checkpoints).toEqual(expect.arrayContaining(left));
+    expect(leftovers(container(world))).toEqual([]);
+    await restoresExactly(world, images);
+  });
+
   it('goes as far as its budget, and on from there the next time', async () => {
     const { world, images, allow } = await sparse(3);
     const wasted = (): number => counted(world).storedBytes - counted(world).liveBytes;

@@ -96,3 +96,27 @@ it('a sound vault has no findings, and heals nothing', async () => {
   expect(await findings(world)).toEqual([]);
   await restoresExactly(world, images);
 });
+
+describe('a manifest that is', () => {
+  for (const [what, harm] of [
+    ['damaged', damage],
+    ['gone', (world: World, name: string) => void container(world).delete(name)],
+  ] as const) {
+    it(`${what} lets the disk begin anew: new points restore, merged or not, and show nothing of before`, async () => {
+      const { world, disk, images, backUp, first, second } = await twoPoints();
+      const [lost] = [...container(world).keys()].filter((name) => name.includes(`/points/${second}.`));
+      harm(world, lost!);
+      await world.disks.clear(disk, { start: 0, end: 2 * B });
+      const third = await backUp(5);
+      expect((await world.job((await world.points('vm')).at(-1)!.jobId)).sources).toMatchObject([{ source: 'full' }]);
+      await world.disks.write(disk, 4 * B, block(3));
+      const fourth = await backUp(30);
+      expect(await restoresPoint(world, images, third)).toBe('exact');
+      expect(await restoresPoint(world, images, fourth)).toBe('exact');
+      expect(await restoresPoint(world, images, first)).toBe('exact');
+      expect(await restoresPoint(world, images, second)).not.toBe('exact');
+      const units = await world.points('vm');
+      expect(units.at(-1)!.dataBlocks).toBe(1);
+    });
+  }
+});

@@ -141,20 +141,32 @@ describe('a handler that slept while the catalog was lost and rebuilt', () => {
     for (const { point } of await world.points('vm')) expect((await world.restore('vm', point)).job.errors).toEqual([]);
   });
 
-  it('of a rebuild stops nothing that has been resumed since', async () => {
+  it.each([
+    ['its record', 'vault.put'],
+    ['its rows', 'snapshots.list'],
+  ])('of a rebuild, before %s, stops nothing that has been resumed since', async (_, where) => {
     const { world } = await threeNights();
     await lose(world);
     const id = await startRebuild(world.ports, ADDRESS, { properties: {} });
     const { step } = await until(world, 'rebuild-item');
-    const { ports, reached, letGo } = holding(world.ports, /\/chain\//);
+    const reached = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    const ports = gatedPorts(world.ports, {
+      async before(call) {
+        if (call !== where) return;
+        reached.resolve();
+        await released.promise;
+      },
+      after: () => undefined,
+    });
     const sleeper = runStep(ports, step);
-    await reached;
+    await reached.promise;
     await runStep(world.ports, step);
     await world.drain();
     expect((await world.job(id)).status).toBe('Completed');
     await world.setPolicy({});
     await world.protect('vm');
-    letGo();
+    released.resolve();
     await sleeper;
     await runStep(world.ports, step);
     expect(newestRecord(container(world)).state).toBe('protected');

@@ -3,7 +3,7 @@ import { isBackupError } from '../../shared/domain/errors.ts';
 import { type CrashGate, OperationGate, crashing } from '../support/crash.ts';
 import { Killed } from '../support/gated-ports.ts';
 import { VAULT } from '../support/world.ts';
-import { KEY, findings, smallVault, verify } from './verify-stage.ts';
+import { KEY, ONE, findings, smallVault, verify } from './verify-stage.ts';
 
 /*
  * A verification with a drill, of a vault with one damaged object. It is run once to count the calls that its handlers make of their
@@ -17,7 +17,7 @@ async function verifyAt(at: number, moment: CrashGate['moment']): Promise<Operat
     if (!(error instanceof Killed) && !isBackupError(error)) throw error;
     gate.revive();
   };
-  const vault = await smallVault({ wrapHandlers: crashing(gate), onStep: gate.onStep, onFailure });
+  const vault = await smallVault({ wrapHandlers: crashing(gate), onStep: gate.onStep, onFailure }, ONE);
   const { world, blobs } = vault;
   const [name, blob] = [...blobs].findLast(([each]) => each.endsWith('.slab'))!;
   const body = Uint8Array.from(blob.body);

@@ -5,7 +5,7 @@ import { newestRecord } from '../support/vault-map.ts';
 import { readLayer } from '../../shared/services/layers.ts';
 import { liveDisks, livePoints } from '../../shared/services/verify-points.ts';
 import { type Loss, tryEverything } from './verify-model.ts';
-import { type SmallVault, THICK, THIN, findings, smallVault, verify } from './verify-stage.ts';
+import { type SmallVault, CHECKPOINTS, PACKS, SLABS, findings, smallVault, verify } from './verify-stage.ts';
 
 /*
  * Every object of a small vault is damaged in every way that storage can damage it. Verify then names that object and no other, and says
@@ -108,7 +108,7 @@ async function findAll(vault: SmallVault, object: string, harm: () => void, mend
   return rows;
 }
 
-for (const [shape, writes] of Object.entries({ slabs: THIN, 'layers and packs': THICK })) {
+for (const [shape, writes] of Object.entries({ slabs: SLABS, 'layers and packs': PACKS, checkpoints: CHECKPOINTS })) {
   describe(`a vault of ${shape}`, () => {
     for (const [name, damage] of Object.entries(DAMAGES)) {
       it(`each object ${name} is found, with what is lost`, async () => {

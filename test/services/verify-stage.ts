@@ -6,7 +6,7 @@ import { openFindings } from '../../shared/services/findings.ts';
 import { itemKey, pointsPartition } from '../../shared/services/keys.ts';
 import { type VerifyRequest, startVerify } from '../../shared/services/verify.ts';
 import type { StoredBlob } from '../support/memory-vault.ts';
-import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
+import { DAY_MS, VAULT, type World, type WorldOptions, createWorld } from '../support/world.ts';
 
 /* A small vault, and the means to verify it. */
 
@@ -23,24 +23,31 @@ export interface SmallVault {
   readonly partition: string;
 }
 
-/** Where the runs of blocks of a small vault's three backups lie. */
-interface Writes {
+/** How a small vault comes to be. */
+interface Shape {
   readonly regionBlocks: number;
   readonly blocks: number;
+  /** The run of blocks that is written before each backup. */
   readonly runs: readonly (readonly [at: number, count: number])[];
+  readonly layout: NonNullable<WorldOptions['layout']>;
 }
 
-/** All layers are thin and lie in slabs. */
-export const THIN: Writes = { regionBlocks: 4, blocks: 6, runs: [[0, 6], [1, 2], [3, 2]] };
-/** Layers and packs of their own, and one slab: a region is thick from 65 blocks on. */
-export const THICK: Writes = { regionBlocks: 80, blocks: 150, runs: [[0, 150], [3, 70], [78, 4]] };
+const RUNS = [[0, 30], [3, 14], [14, 5]] as const;
+/** All layers lie in slabs. */
+export const SLABS: Shape = { regionBlocks: 16, blocks: 30, runs: RUNS, layout: { thinBytes: 2 ** 20 } };
+/** All layers are files of their own, with packs of their own. */
+export const PACKS: Shape = { regionBlocks: 16, blocks: 30, runs: RUNS, layout: { thinBytes: -1 } };
+/** The same with checkpoints, as deep as their stacks. */
+export const CHECKPOINTS: Shape = { ...PACKS, layout: { thinBytes: -1, checkpointDepth: 1 } };
+/** One point. */
+export const ONE: Shape = { regionBlocks: 4, blocks: 6, runs: [[0, 6]], layout: { thinBytes: 2 ** 20 } };
 
 /** Three points over two regions, the first of them merged away. */
 export async function smallVault(
-  options: Parameters<typeof createWorld>[0] = {},
-  { regionBlocks, blocks, runs }: Writes = THIN,
+  options: WorldOptions = {},
+  { regionBlocks, blocks, runs, layout }: Shape = SLABS,
 ): Promise<SmallVault> {
-  const world = await createWorld({ regionBytes: regionBlocks * BLOCK_BYTES, ...options });
+  const world = await createWorld({ regionBytes: regionBlocks * BLOCK_BYTES, layout, ...options });
   const size = blocks * BLOCK_BYTES;
   const disk = (await world.createVm('vm', [size]))[0]!;
   await world.protect('vm');

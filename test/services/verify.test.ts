@@ -11,7 +11,7 @@ import type { Ports } from '../../shared/services/ports.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 import { startVerify, verifySample } from '../../shared/services/verify.ts';
 import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
-import { ALL, KEY, type SmallVault, THICK, findings, smallVault, vaultOnly, verify } from './verify-stage.ts';
+import { ALL, KEY, type SmallVault, PACKS, SLABS, findings, smallVault, vaultOnly, verify } from './verify-stage.ts';
 
 const block = (fill: number, blocks = 1): Buffer => Buffer.alloc(blocks * BLOCK_BYTES, fill);
 
@@ -63,6 +63,36 @@ describe('a sound vault', () => {
   });
 });
 
+describe('the inventory', () => {
+  it('finds counts that are not those of the manifest, without reading', async () => {
+    const vault = await smallVault({}, PACKS);
+    const [name, blob] = [...vault.blobs].find(([each]) => each.endsWith('.layer'))!;
+    vault.blobs.set(name, { ...blob, summary: { ...blob.summary, data: '1' } });
+    await verify(vault.world, { deepBytes: 0 });
+    expect(await findings(vault)).toMatchObject([{ kind: 'index', object: name, points: [], runs: [] }]);
+  });
+
+  it('finds what is gone or cut short, with the points that it touches, without reading', async () => {
+    const vault = await smallVault({}, PACKS);
+    for (const [name, blob] of [...vault.blobs].filter(([each]) => each.endsWith('.layer'))) {
+      for (const body of [undefined, blob.body.subarray(0, 100)]) {
+        if (body === undefined) vault.blobs.delete(name);
+        else vault.blobs.set(name, { ...blob, body });
+        await verify(vault.world, { deepBytes: 0 });
+        const quick = await findings(vault);
+        expect(quick).toMatchObject([{ kind: 'layer', object: name }]);
+        await verify(vault.world);
+        expect((await findings(vault)).map(({ points, object }) => ({ points, object }))).toEqual([
+          { points: quick[0]!.points, object: name },
+        ]);
+        vault.blobs.set(name, blob);
+        await verify(vault.world);
+        expect(await findings(vault)).toEqual([]);
+      }
+    }
+  });
+});
+
 describe('how much is read', () => {
   it('as much as the budget buys, and those that waited longest first', async () => {
     const world = await createWorld({ regionBytes: 2 * BLOCK_BYTES });
@@ -95,7 +125,7 @@ describe('how much is read', () => {
   });
 
   it('a region with a finding is looked at again at once', async () => {
-    const vault = await smallVault({}, THICK);
+    const vault = await smallVault({}, PACKS);
     const { mend } = harm(vault, /000001\..*\.pack$/);
     await verify(vault.world);
     expect(await findings(vault)).toHaveLength(1);
@@ -235,6 +265,9 @@ describe('against the living snapshot', () => {
     expect(await damageOf(world.ports, vault.partition, row!.disk as DiskId)).toEqual(
       new Map([[0, { whole: false, runs: [{ start: 2, count: 1 }] }]]),
     );
+    await world.backup('vm');
+    await verify(world);
+    expect(await findings(vault)).toMatchObject([{ kind: 'view', points: [point], newestIsSound: true }]);
   });
 
   it('a region of which no layer speaks is compared too', async () => {
@@ -282,7 +315,7 @@ describe('a restore drill', () => {
   });
 
   it('that meets damage is a finding, and takes away what it had restored', async () => {
-    const vault = await smallVault({}, THICK);
+    const vault = await smallVault({}, PACKS);
     const { name, mend } = harm(vault, /\.pack$/);
     const urls = vault.world.disks.urls();
     const job = await verify(vault.world, { deepBytes: 0, drill: 'latest' });
@@ -309,7 +342,7 @@ describe('a restore drill', () => {
 
 describe('what a backup has to write again', () => {
   it('blocks that the newest point shows; once they are covered, the finding is for old points alone', async () => {
-    const vault = await smallVault({}, THICK);
+    const vault = await smallVault({}, PACKS);
     const { world, disk, partition } = vault;
     harm(vault, /000001\..*\.pack$/);
     await verify(world);
@@ -318,8 +351,8 @@ describe('what a backup has to write again', () => {
     expect(row).toMatchObject({ kind: 'blocks', newestIsSound: false, name: expect.any(String), lun: -1 });
     expect(await damageOf(world.ports, partition, id)).toEqual(new Map([[1, { whole: false, runs: row!.runs }]]));
     const lost = row!.runs;
-    for (const { start, count } of lost) await world.disks.write(disk, (80 + start) * BLOCK_BYTES, block(77, count));
-    const image = await world.disks.read(disk, { start: 0, end: 150 * BLOCK_BYTES });
+    for (const { start, count } of lost) await world.disks.write(disk, (16 + start) * BLOCK_BYTES, block(77, count));
+    const image = await world.disks.read(disk, { start: 0, end: 30 * BLOCK_BYTES });
     const { point } = await world.backup('vm', world.clock.now() + 90 * DAY_MS);
     expect(await damageOf(world.ports, partition, id)).toEqual(new Map());
     expect(await findings(vault)).toMatchObject([{ newestIsSound: true, points: row!.points }]);
@@ -330,19 +363,42 @@ describe('what a backup has to write again', () => {
     expect(Buffer.compare(disks[0]!, image)).toBe(0);
   });
 
+  it.each([
+    ['blocks in a pack', /000001\..*\.pack$/, PACKS],
+    ['a layer', /000000\.[0-9a-f]{16}\.layer$/, PACKS],
+    ['frames and layers in a slab', /\.slab$/, SLABS],
+  ])('what is lost of %s comes back with the next backup, though nothing has changed on the disk', async (_, pattern, shape) => {
+    const vault = await smallVault({}, shape);
+    const { world, disk } = vault;
+    harm(vault, pattern);
+    await verify(world);
+    const before = await findings(vault);
+    expect(before.some(({ newestIsSound }) => !newestIsSound)).toBe(true);
+    const { point, status } = await world.backup('vm', world.clock.now() + 90 * DAY_MS);
+    expect(status).toBe('Completed');
+    await verify(world);
+    const after = await findings(vault);
+    expect(after.every(({ newestIsSound, points }) => newestIsSound && !points.includes(point!))).toBe(true);
+    expect(after.map(({ points }) => points)).toEqual(before.map(({ points }) => points));
+    const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
+    await vaultOnly(world);
+    const { disks } = await world.restore('vm', point!);
+    expect(Buffer.compare(disks[0]!, image)).toBe(0);
+  });
+
   it('the whole region, where a layer cannot be read', async () => {
-    const vault = await smallVault({}, THICK);
+    const vault = await smallVault({}, PACKS);
     harm(vault, /000000\.[0-9a-f]{16}\.layer$/);
     await verify(vault.world);
     const [row] = await findings(vault);
     expect(row).toMatchObject({ kind: 'layer', region: 0, runs: [] });
     expect(await damageOf(vault.world.ports, vault.partition, row!.disk as DiskId)).toEqual(
-      new Map([[0, { whole: true, runs: [{ start: 0, count: 80 }] }]]),
+      new Map([[0, { whole: true, runs: [{ start: 0, count: 16 }] }]]),
     );
   });
 
   it('damage that a job met is kept as it is known, and verify says the rest', async () => {
-    const vault = await smallVault({}, THICK);
+    const vault = await smallVault({}, PACKS);
     const { world, partition } = vault;
     const { name } = harm(vault, /000001\..*\.pack$/);
     const disk = { disk: (await world.chain('vm').then((chain) => chain.newest().then((record) => chain.manifests(record))))[0]!.disks[0]!.disk };

@@ -89,8 +89,7 @@ async function checkRestore({ world, images }: Scene, job: JobRow, set: Snapshot
     return;
   }
   const what = `restore job ${job.jobId} of ${job.point}`;
-  if (made.length !== set.disks.length)
-    throw new Error(`${what} has made ${made.length} disks of ${set.disks.length}`);
+  if (made.length !== set.disks.length) throw new Error(`${what} has made ${made.length} disks of ${set.disks.length}`);
   for (const [i, { url, snapshot, name }] of set.disks.entries()) {
     const restored = made.find((each) => each.endsWith(`/${name}.vhd`)) ?? made[i]!;
     const bytes = await world.disks.read(restored, { start: 0, end: world.disks.sizeBytes(restored) });

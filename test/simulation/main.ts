@@ -66,17 +66,21 @@ async function runShare({ first, end, step }: Share, report: (report: Report) =>
   }
 }
 
-/** Starts a worker; resolves when it has run its share, with what it found broken. */
-function startWorker(share: Share, onDone: (counts: ReadonlyMap<string, number>) => void, workers: Worker[]) {
+/** Starts a worker; resolves when it has run its share. @throws Error saying what it has found broken */
+function startWorker(
+  share: Share,
+  onDone: (counts: ReadonlyMap<string, number>) => void,
+  workers: Worker[],
+): Promise<void> {
   const worker = new Worker(new URL(import.meta.url), { workerData: share });
   workers.push(worker);
-  return new Promise<string | undefined>((resolve, reject) => {
+  return new Promise((resolve, reject) => {
     worker.on('message', (report: Report) => {
-      if ('broken' in report) resolve(report.broken);
+      if ('broken' in report) reject(new Error(report.broken));
       else onDone(report.counts);
     });
     worker.on('error', reject);
-    worker.on('exit', () => resolve(undefined));
+    worker.on('exit', () => resolve());
   });
 }
 
@@ -103,9 +107,7 @@ async function main(): Promise<number> {
           for (const [what, times] of counts) totals.set(what, (totals.get(what) ?? 0) + times);
         },
         workers,
-      ).then((broken) => {
-        if (broken !== undefined) throw new Error(broken);
-      }),
+      ),
     );
     await Promise.all(running);
   } catch (error) {
@@ -126,4 +128,8 @@ if (isMainThread) {
     console.error(error.message);
     return 2;
   });
-} else await runShare(workerData as Share, (report) => parentPort!.postMessage(report));
+} else {
+  const port = parentPort!;
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- this is a worker's port, not a window
+  await runShare(workerData as Share, (report) => port.postMessage(report));
+}

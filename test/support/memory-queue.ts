@@ -34,8 +34,7 @@ export function memoryQueue(clock: Clock): MemoryQueue {
   const kept = new Map<number, QueuedMessage>();
   let sent = 0;
 
-  const inOrder = (): QueuedMessage[] =>
-    [...kept.values()].sort((a, b) => a.dueMs - b.dueMs || a.id - b.id);
+  const inOrder = (): QueuedMessage[] => [...kept.values()].sort((a, b) => a.dueMs - b.dueMs || a.id - b.id);
   const due = (): QueuedMessage[] => inOrder().filter(({ dueMs }) => dueMs <= clock.now());
   const keep = (queue: string, text: string, delaySeconds: number, deliveries: number): void => {
     sent += 1;

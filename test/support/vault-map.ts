@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto';
 import { decodeDocument } from '../../shared/format/document.ts';
 import type { Layer } from '../../shared/domain/layer.ts';
-import { type ChainRecord, type LayerRef, type Manifest, chainRecord, manifest } from '../../shared/format/documents.ts';
+import {
+  type ChainRecord,
+  type LayerRef,
+  type Manifest,
+  chainRecord,
+  manifest,
+} from '../../shared/format/documents.ts';
 import { decodeLayer } from '../../shared/format/layer-file.ts';
 import type { StoredBlob } from './memory-vault.ts';
 
@@ -21,10 +27,17 @@ export function newestRecord(blobs: Blobs, item = ''): ChainRecord {
   return decodeDocument(name, blobs.get(name)!.body, chainRecord);
 }
 
+/** The bytes of what is named. @throws Error when it is not there */
+function bodyOf(blobs: Blobs, name: string): Uint8Array {
+  const found = blobs.get(name);
+  if (found === undefined) throw new Error(`${name} is named, but not there`);
+  return found.body;
+}
+
 /** The manifests that the newest record names, in snapshot order. */
 export function liveManifests(blobs: Blobs, item?: string): Manifest[] {
   return newestRecord(blobs, item).points.map((entry) =>
-    decodeDocument(entry.manifest, blobs.get(entry.manifest)!.body, manifest, entry.sha256),
+    decodeDocument(entry.manifest, bodyOf(blobs, entry.manifest), manifest, entry.sha256),
   );
 }
 
@@ -67,11 +80,12 @@ export function openLayer(
   { point, attempt, slab }: LayerRef,
 ): { blob: string; layer: Layer & { hashes: Uint8Array } } {
   const folder = `v1/items/${item}/disks/${disk}/${point}/`;
-  const numbered = (number: number, kind: string): string => `${folder}${String(number).padStart(6, '0')}.${attempt}.${kind}`;
+  const numbered = (number: number, kind: string): string =>
+    `${folder}${String(number).padStart(6, '0')}.${attempt}.${kind}`;
   const file = numbered(region, 'layer');
-  if (slab === undefined) return { blob: file, layer: decodeLayer(file, blobs.get(file)!.body) };
+  if (slab === undefined) return { blob: file, layer: decodeLayer(file, bodyOf(blobs, file)) };
   const blob = numbered(slab.number, 'slab');
-  const { body } = blobs.get(blob)!;
+  const body = bodyOf(blobs, blob);
   return { blob, layer: decodeLayer(file, body.subarray(slab.offset, slab.offset + slab.bytes)) };
 }
 
@@ -88,7 +102,9 @@ export function namedIn(blobs: Blobs, item?: string): Set<string> {
           for (const pack of layer.packs) named.add(pack.name);
         }
         if (checkpoint !== undefined)
-          named.add(`v1/items/${point.item}/disks/${disk.disk}/${String(region).padStart(6, '0')}.${checkpoint.attempt}.checkpoint`);
+          named.add(
+            `v1/items/${point.item}/disks/${disk.disk}/${String(region).padStart(6, '0')}.${checkpoint.attempt}.checkpoint`,
+          );
       }
     }
   }

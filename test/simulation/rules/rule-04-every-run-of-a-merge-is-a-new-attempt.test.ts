@@ -46,6 +46,8 @@ describe('rule 4: every run of a merge is a new attempt', () => {
     world.clock.advance(2 * DAY_MS);
     await sleeper.wake();
     await drainSoon(world);
+    await cleanUp(world.ports); // the run of two days ago is over
+    await drainSoon(world);
     expect(live(world)).toEqual([third, fourth]);
     await whole({ world, images });
   });
