@@ -3,13 +3,15 @@ import { loadavg } from 'node:os';
 import type { PointRow } from '../shared/catalog/catalog.ts';
 import { type Lab, startLab } from './lab.ts';
 import { MEASUREMENTS, type Measurement, type Options, USAGE, parseOptions } from './options.ts';
-import { compressedShare, nightlyWrites } from './disk-content.ts';
+import { DISK_BYTES, type Write, compressedShare, initialWrites, nightlyWrites } from './disk-content.ts';
 import { rawCopies } from './raw-copy.ts';
 import { type Findings, asJson, asText } from './report.ts';
 import { type Measured, backup, deleteSnapshots, merge, points, prepareVault, restore } from './scenarios.ts';
-import { NIGHTLY_SHARE, type SourceDisk, createSourceDisk } from './source-disk.ts';
+import { type SourceDisk, createSourceDisk } from './source-disk.ts';
 
 const MIB = 1024 * 1024;
+/** The share of its data that a night changes. */
+const NIGHTLY_SHARE = 0.05;
 /** Points that are to stay, and the one that is to expire during the run. */
 const LONG_HOURS = 30 * 24;
 const SHORT_HOURS = 1;
@@ -18,7 +20,11 @@ const progress = (line: string): void => void process.stderr.write(`bench: ${lin
 
 async function run(lab: Lab, options: Options): Promise<Omit<Findings, 'loadBefore'>> {
   progress(`writing ${options.sizeMib} MiB to the disk`);
-  const disk = await createSourceDisk(lab.disks('vhds'), 'disk.vhd', options.sizeMib);
+  const changes = nightlyWrites(options.sizeMib, NIGHTLY_SHARE);
+  const disk = await createSourceDisk(lab.disks('vhds'), 'disk.vhd', {
+    sizeBytes: DISK_BYTES,
+    pieces: initialWrites(options.sizeMib),
+  });
   progress('raw copies');
   const raw = await rawCopies(lab, lab.disks('vhds').getPageBlobClient('disk.vhd'));
   await prepareVault(lab);
@@ -28,7 +34,7 @@ async function run(lab: Lab, options: Options): Promise<Omit<Findings, 'loadBefo
   for (const name of MEASUREMENTS.slice(0, MEASUREMENTS.indexOf(last) + 1)) {
     if (!isNeeded(name, last)) continue;
     progress(name);
-    const found = await MEASURE[name](lab, disk, await points(lab));
+    const found = await MEASURE[name](lab, { disk, changes, points: await points(lab) });
     if (options.only === undefined || options.only === name) measured.push(found);
     if (found.restoredTo !== undefined) {
       const restored = lab.disks(found.restoredTo);
@@ -41,7 +47,7 @@ async function run(lab: Lab, options: Options): Promise<Omit<Findings, 'loadBefo
     options,
     compressedShare: compressedShare(),
     dataBytes: options.sizeMib * MIB,
-    changedBytes: nightlyWrites(options.sizeMib, NIGHTLY_SHARE).reduce((sum, { bytes }) => sum + bytes, 0),
+    changedBytes: changes.reduce((sum, { bytes }) => sum + bytes, 0),
     raw,
     measured,
     differences,
@@ -53,22 +59,26 @@ function isNeeded(name: Measurement, last: Measurement): boolean {
   return name === last || name === 'first-backup' || name === 'incremental' || last === MEASUREMENTS.at(-1);
 }
 
-/** How each is measured, given the points that there are: the first backup's and the incremental's. */
-const MEASURE: Readonly<
-  Record<Measurement, (lab: Lab, disk: SourceDisk, points: readonly PointRow[]) => Promise<Measured>>
-> = {
+/** What measurements work with: the points that there are are the first backup's and the incremental's. */
+interface Bench {
+  readonly disk: SourceDisk;
+  readonly changes: readonly Write[];
+  readonly points: readonly PointRow[];
+}
+
+const MEASURE: Readonly<Record<Measurement, (lab: Lab, bench: Bench) => Promise<Measured>>> = {
   'first-backup': (lab) => backup(lab, 'first-backup', SHORT_HOURS),
-  async incremental(lab, disk) {
-    await disk.change();
+  async incremental(lab, { disk, changes }) {
+    await disk.change('night', changes);
     return backup(lab, 'incremental', LONG_HOURS);
   },
   'no-change': (lab) => backup(lab, 'no-change', LONG_HOURS),
-  'restore-snapshot': (lab, _disk, [, second]) => restore(lab, 'restore-snapshot', second!),
-  async 'restore-vault'(lab, _disk, [, second]) {
+  'restore-snapshot': (lab, { points: [, second] }) => restore(lab, 'restore-snapshot', second!),
+  async 'restore-vault'(lab, { points: [, second] }) {
     await deleteSnapshots(lab, second!);
     return restore(lab, 'restore-vault', second!);
   },
-  merge(lab, _disk, [first]) {
+  merge(lab, { points: [first] }) {
     lab.advanceClock((SHORT_HOURS + 1) * 3_600_000);
     return merge(lab, 'merge', first!);
   },

@@ -47,7 +47,8 @@ export function parseOptions(args: readonly string[]): Options {
   return { sizeMib, json: values.json, only, inFlight: wholeNumber('--in-flight', values['in-flight'], 1, 64) };
 }
 
-function wholeNumber(name: string, text: string, least: number, most: number): number {
+/** @throws Error saying which option is wrong and what it may be */
+export function wholeNumber(name: string, text: string, least: number, most: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= least && value <= most) return value;
   throw new Error(`${name} ${text}: expected a whole number from ${least} to ${most}`);

@@ -21,8 +21,8 @@ const VAULT = vaultKey({ subscriptionId: BENCH_VM.subscriptionId, resourceGroup:
 const ITEM = itemKey(BENCH_VM.resourceGroup, BENCH_VM.name);
 
 /** One of the services' jobs from start to end. */
-export interface Measured {
-  readonly name: Measurement;
+export interface Measured<Name extends string = Measurement> {
+  readonly name: Name;
   readonly cost: Cost;
   /** How long at least one call of a kind was under way. */
   readonly busy: Readonly<Record<string, BusyTimes>>;
@@ -31,6 +31,8 @@ export interface Measured {
   readonly leftOutSeconds: number;
   /** What the vault's container grew by; negative after a merge. */
   readonly storedBytes: number;
+  /** Objects of the vault's container: those that have come, those that have gone, those that there are. */
+  readonly objects: { readonly added: number; readonly removed: number; readonly left: number };
   /** Where the job says that its bytes came from: full, diff, hashes; snapshot, vault. */
   readonly source: string;
   /** The container that a restore made. */
@@ -52,17 +54,17 @@ export async function prepareVault({ ports, machine }: Lab): Promise<void> {
 }
 
 /** Backs up on demand; a point kept for `hours` can be merged after that, by the lab's clock. */
-export function backup(lab: Lab, name: Measurement, hours: number): Promise<Measured> {
+export function backup<Name extends string>(lab: Lab, name: Name, hours: number): Promise<Measured<Name>> {
   const retainUntil = lab.ports.clock.now() + hours * HOUR_MS;
   return job(lab, name, () => startBackup(lab.ports, VAULT, ITEM, { kind: 'onDemand', retainUntil }));
 }
 
-export async function restore(lab: Lab, name: Measurement, point: PointRow): Promise<Measured> {
+export function restore<Name extends string>(lab: Lab, name: Name, point: PointRow): Promise<Measured<Name>> {
   return job(lab, name, () => startRestore(lab.ports, VAULT, ITEM, point.point, { accountId: RESTORE_ACCOUNT }));
 }
 
 /** Merges an expired point into the next one, deletes included. */
-export async function merge(lab: Lab, name: Measurement, point: PointRow): Promise<Measured> {
+export function merge<Name extends string>(lab: Lab, name: Name, point: PointRow): Promise<Measured<Name>> {
   return job(lab, name, async () => {
     if (!(await startMerge(lab.ports, VAULT, ITEM, point.point)))
       throw new Error(`point ${point.point} cannot be merged now`);
@@ -81,8 +83,8 @@ export async function deleteSnapshots({ ports }: Lab, point: PointRow): Promise<
   for (const { url, snapshot } of point.set.disks) await ports.snapshots.remove({ url, id: snapshot });
 }
 
-async function job(lab: Lab, name: Measurement, start: () => Promise<JobId>): Promise<Measured> {
-  const before = await vaultBytes(lab);
+async function job<Name extends string>(lab: Lab, name: Name, start: () => Promise<JobId>): Promise<Measured<Name>> {
+  const before = await vaultBlobs(lab);
   lab.busy.take();
   const { cost, result } = await measured(lab.server, async () => {
     const id = await start();
@@ -91,28 +93,37 @@ async function job(lab: Lab, name: Measurement, start: () => Promise<JobId>): Pr
   });
   const row = await readJob(lab.ports, { vault: VAULT, jobId: result.id });
   assertCompleted(name, row);
+  const after = await vaultBlobs(lab);
   return {
     name,
     cost,
     busy: lab.busy.take(),
     steps: result.steps,
     leftOutSeconds: result.skippedWaitMs / 1_000,
-    storedBytes: (await vaultBytes(lab)) - before,
+    storedBytes: bytesIn(after) - bytesIn(before),
+    objects: {
+      added: [...after.keys()].filter((blob) => !before.has(blob)).length,
+      removed: [...before.keys()].filter((blob) => !after.has(blob)).length,
+      left: after.size,
+    },
     source: [...new Set(row.sources.map(({ source }) => source))].join(', '),
     restoredTo: row.restore?.containerUrl.split('/').at(-1),
   };
 }
 
-function assertCompleted(name: Measurement, row: JobRow | undefined): asserts row is JobRow {
+function assertCompleted(name: string, row: JobRow | undefined): asserts row is JobRow {
   if (row?.status === 'Completed') return;
   const why = row?.errors.map(({ code, message }) => `${code}: ${message}`).join('; ');
   throw new Error(`${name} ended as ${row?.status ?? 'no job at all'}${why ? `: ${why}` : ''}`);
 }
 
-async function vaultBytes(lab: Lab): Promise<number> {
+/** Everything in the vault's container, by name. */
+async function vaultBlobs(lab: Lab): Promise<Map<string, number>> {
   const { row } = await openVault(lab.ports, VAULT);
-  let bytes = 0;
-  for await (const { properties } of lab.vault(row.containerName).listBlobsFlat())
-    bytes += properties.contentLength ?? 0;
-  return bytes;
+  const blobs = new Map<string, number>();
+  for await (const { name, properties } of lab.vault(row.containerName).listBlobsFlat())
+    blobs.set(name, properties.contentLength ?? 0);
+  return blobs;
 }
+
+const bytesIn = (blobs: ReadonlyMap<string, number>): number => [...blobs.values()].reduce((sum, own) => sum + own, 0);

@@ -1,64 +1,80 @@
 import { createHash } from 'node:crypto';
 import type { ContainerClient, PageBlobClient } from '@azure/storage-blob';
 import { forEachAtOnce } from '../shared/services/pipeline.ts';
-import { DISK_BYTES, type Write, content, initialWrites, nightlyWrites } from './disk-content.ts';
+import { type Write, content } from './disk-content.ts';
 
 const WRITES_IN_FLIGHT = 8;
-/** The share of its data that a night changes. */
-export const NIGHTLY_SHARE = 0.05;
-
 /** The disk that is backed up, and what must be read from every copy of it. */
 export interface SourceDisk {
-  /** Writes a night's changes. */
-  change(): Promise<void>;
+  /** Writes a night's changes: what they write depends on the night's name and where it is. */
+  change(night: string, writes: readonly Write[]): Promise<void>;
   /** The offset of the first bytes of `copy` that are not the disk's; undefined when all are the same. */
   firstDifference(copy: PageBlobClient): Promise<number | undefined>;
 }
 
-export async function createSourceDisk(container: ContainerClient, blob: string, sizeMib: number): Promise<SourceDisk> {
+/** A new disk with data at `pieces`, which ascend, and nothing elsewhere. */
+export async function createSourceDisk(
+  container: ContainerClient,
+  blob: string,
+  { sizeBytes, pieces }: { sizeBytes: number; pieces: readonly Write[] },
+): Promise<SourceDisk> {
   await container.createIfNotExists();
   const client = container.getPageBlobClient(blob);
-  await client.create(DISK_BYTES);
-  const pieces = initialWrites(sizeMib);
+  await client.create(sizeBytes);
+  const nights: Night[] = [];
   const digests = new Map<number, string>();
-  const first = ({ offset, bytes }: Write): Buffer => content(`disk ${offset}`, bytes);
   await forEachAtOnce(pieces, WRITES_IN_FLIGHT, async (piece) => {
-    const bytes = first(piece);
+    const bytes = contentOf(piece, nights);
     digests.set(piece.offset, digestOf(bytes));
     await client.uploadPages(bytes, piece.offset, piece.bytes);
   });
   return {
-    async change() {
-      const writes = nightlyWrites(sizeMib, NIGHTLY_SHARE);
-      const changed = ({ offset, bytes }: Write): Buffer => content(`night ${offset}`, bytes);
+    async change(name, writes) {
       await forEachAtOnce(writes, WRITES_IN_FLIGHT, (write) =>
-        client.uploadPages(changed(write), write.offset, write.bytes),
+        client.uploadPages(changed(name, write), write.offset, write.bytes),
       );
+      nights.push({ name, writes });
       for (const piece of pieces)
-        digests.set(piece.offset, digestOf(overwritten(first(piece), piece, writes, changed)));
+        if (writes.some((write) => overlap(write, piece))) digests.set(piece.offset, digestOf(contentOf(piece, nights)));
     },
-    firstDifference: (copy) => firstDifference(copy, pieces, digests),
+    firstDifference: (copy) => firstDifference(copy, sizeBytes, pieces, digests),
   };
 }
 
-/** `bytes`, which stand at `piece`, with the parts of `writes` that fall into them. */
-function overwritten(bytes: Buffer, piece: Write, writes: readonly Write[], changed: (write: Write) => Buffer): Buffer {
+interface Night {
+  readonly name: string;
+  readonly writes: readonly Write[];
+}
+
+const changed = (night: string, { offset, bytes }: Write): Buffer => content(`${night} ${offset}`, bytes);
+
+const overlap = (a: Write, b: Write): boolean => a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+
+/** What is at `piece` after `nights`. */
+function contentOf(piece: Write, nights: readonly Night[]): Buffer {
+  const bytes = content(`disk ${piece.offset}`, piece.bytes);
+  for (const { name, writes } of nights) overwrite(bytes, piece, name, writes);
+  return bytes;
+}
+
+/** Puts into `bytes`, which stand at `piece`, the parts of a night's writes that fall into them. */
+function overwrite(bytes: Buffer, piece: Write, night: string, writes: readonly Write[]): void {
   for (const write of writes) {
     const from = Math.max(write.offset, piece.offset);
     const to = Math.min(write.offset + write.bytes, piece.offset + piece.bytes);
-    if (from < to) bytes.set(changed(write).subarray(from - write.offset, to - write.offset), from - piece.offset);
+    if (from < to) bytes.set(changed(night, write).subarray(from - write.offset, to - write.offset), from - piece.offset);
   }
-  return bytes;
 }
 
 const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 async function firstDifference(
   copy: PageBlobClient,
+  sizeBytes: number,
   pieces: readonly Write[],
   digests: ReadonlyMap<number, string>,
 ): Promise<number | undefined> {
-  if ((await copy.getProperties()).contentLength !== DISK_BYTES) return DISK_BYTES;
+  if ((await copy.getProperties()).contentLength !== sizeBytes) return sizeBytes;
   const wrong: number[] = [];
   for await (const { start, end, isClear } of copy.listPageRanges()) {
     // A hole that was filled, even if with zeros, is a difference: the copy would cost what the disk does not.

@@ -7,7 +7,9 @@ import { OF_A_VAULT } from './options.ts';
 
 const LOOK_MS = 2_000;
 
-const started = z.object({ value: z.array(z.object({ id: z.string(), name: z.string(), virtualMachine: z.string() })) });
+const started = z.object({
+  value: z.array(z.object({ id: z.string(), name: z.string(), virtualMachine: z.string() })),
+});
 const job = z.object({
   properties: z.object({
     status: z.string(),
@@ -49,7 +51,10 @@ export const verifyVault: Command = {
   options: {
     ...OF_A_VAULT,
     item: { value: 'VM', help: 'only this VM (or GROUP/VM); by default every VM that the vault protects' },
-    deep: { value: 'AMOUNT', help: 'how much to read: all, a number of bytes, or a share such as 10%; by default what a night reads' },
+    deep: {
+      value: 'AMOUNT',
+      help: 'how much to read: all, a number of bytes, or a share such as 10%; by default what a night reads',
+    },
     drill: { value: 'POINT', help: 'try the restore of this recovery point, or of the latest one: latest' },
     wait: { help: 'follow the jobs to their end, then show what is wrong' },
     list: { help: 'start nothing: only show what is known to be wrong' },
@@ -61,14 +66,19 @@ export const verifyVault: Command = {
     const body = { item, drill: values.text('drill'), ...amount(values.text('deep')) };
     const { value: jobs } = started.parse(await arm.post(`${vault}/strata/verify`, body));
     for (const { name, virtualMachine } of jobs) say(`${virtualMachine}: job ${name}`);
-    if (!values.isSet('wait')) return show({ jobs }, jobs.map(({ name, virtualMachine }) => `${virtualMachine}  ${name}`));
+    if (!values.isSet('wait'))
+      return show(
+        { jobs },
+        jobs.map(({ name, virtualMachine }) => `${virtualMachine}  ${name}`),
+      );
     const failures: string[] = [];
     for (const { id, virtualMachine } of jobs) {
       const { status, progress, errors } = await ended(arm, id);
       const told = Object.entries(progress).map(([name, text]) => `${name} ${text}`);
       say([`${virtualMachine}: ${status}`, ...told].join(', '));
       // Damage is told of by its findings.
-      for (const { code, message } of errors) if (code !== 'VaultDamaged') failures.push(`${virtualMachine}: ${code}: ${message}`);
+      for (const { code, message } of errors)
+        if (code !== 'VaultDamaged') failures.push(`${virtualMachine}: ${code}: ${message}`);
     }
     await showFindings(arm, vault, item, show, failures);
   },
@@ -102,11 +112,13 @@ async function showFindings(
   failures: readonly string[],
 ): Promise<void> {
   const found: unknown[] = [];
-  const filter: Record<string, string> = item === undefined ? {} : { $filter: `item eq '${item.replaceAll("'", "''")}'` };
+  const filter: Record<string, string> =
+    item === undefined ? {} : { $filter: `item eq '${item.replaceAll("'", "''")}'` };
   for await (const entry of arm.list(`${vault}/strata/findings`, filter)) found.push(entry);
   const lines = found.flatMap((entry) => linesOf(finding.parse(entry).properties));
   show({ findings: found, failures }, [...lines, ...failures, `${found.length} findings`]);
-  if (failures.length > 0) throw new RefusedError(failures[0]!);
+  const [failure] = failures;
+  if (failure !== undefined) throw new RefusedError(failure);
   if (found.length > 0) throw new RefusedError(`${found.length} findings are open`);
 }
 

@@ -246,7 +246,12 @@ export const unitRow = z.object({
 export type UnitRow = z.infer<typeof unitRow>;
 
 /** Marks a leftover that a sweep has seen: a blob's name or a snapshot's URL and id. Partition: `<container>|<item id>`. Key: a hash. */
-export const markRow = z.object({ name: z.string(), markedAt: timeMs });
+export const markRow = z.object({
+  name: z.string(),
+  markedAt: timeMs,
+  /** Its time has come, but a policy of the storage forbids the delete so far: it is tried again by every sweep. */
+  owed: z.boolean().optional(),
+});
 export type MarkRow = z.infer<typeof markRow>;
 
 /** All tables. Rows follow the vault's container, and what they say of vault points can be rebuilt from it. */

@@ -2,14 +2,16 @@ import type { ItemRow, JobRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type ItemId, type JobId, attemptId, itemId } from '../domain/ids.ts';
 import { lastDue } from '../domain/policy.ts';
+import { instantExpiry } from '../domain/retention.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { finishJob } from './end-job.ts';
 import { changeItem } from './items.ts';
-import { insertJob, newJob } from './jobs.ts';
-import { itemKey } from './keys.ts';
-import { readPolicy } from './policies.ts';
+import { insertJob, isPinned, newJob } from './jobs.ts';
+import { itemKey, pointsPartition } from './keys.ts';
+import { policyOf, readPolicy } from './policies.ts';
 import type { Ports } from './ports.ts';
+import { changePoint, readPoints } from './projection.ts';
 import { openVault } from './vault-of.ts';
 
 /** The VM to protect, by the parts of its resource id. */
@@ -70,12 +72,26 @@ export async function protect(ports: Ports, vault: string, vm: VmAddress, policy
 
 /** Stops protection and keeps the data: no more backups, nothing expires. */
 export async function stopProtection(ports: Ports, vault: string, key: string): Promise<JobId> {
-  const { container } = await openVault(ports, vault);
+  const { container, row: vaultRow } = await openVault(ports, vault);
   const found = await ports.catalog.items.get(vault, key);
   if (found === undefined) throw new BackupError('ResourceNotFound', `there is no protected item ${key} in this vault`);
+  await dropAnchor(ports, vault, pointsPartition(vaultRow.containerName, found.row.itemId), found.row);
   await setState(ports, container, found.row.itemId, 'stopped');
   await changeItem(ports, vault, key, (item) => ({ ...item, policyName: '', protectionState: 'ProtectionStopped' }));
   return recordChange(ports, vault, key, 'DisableBackup', {});
+}
+
+/** The newest vault point keeps its snapshots past their time for the next diff alone: without one they go. */
+async function dropAnchor(ports: Ports, vault: string, partition: string, item: ItemRow): Promise<void> {
+  const policy = await policyOf(ports, vault, item);
+  const anchor = (await readPoints(ports, partition)).findLast((row) => row.vault === 'Valid');
+  const ends = anchor && instantExpiry(anchor, policy);
+  if (anchor?.instant !== 'Valid' || ends === undefined || ends > ports.clock.now()) return;
+  if (await isPinned(ports, vault, item, anchor.point)) return;
+  for (const { url, snapshot } of anchor.set.disks) await ports.snapshots.remove({ url, id: snapshot });
+  await changePoint(ports, partition, anchor.point, (row) =>
+    row.instant === 'Valid' ? { ...row, instant: 'Deleted' } : undefined,
+  );
 }
 
 /** A VM has one vault: two chains of snapshots of one disk would get in each other's way. */

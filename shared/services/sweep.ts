@@ -71,7 +71,7 @@ async function sweepObjects(
     nowMs: ports.clock.now(),
     graceMs: ports.settings.sweepGraceSeconds * 1000,
   });
-  await apply(ports, partition, decision, async (name) => {
+  await apply(ports, partition, decision, marks, async (name) => {
     await discardTargetsOf(ports, container, name);
     await container.delete(name);
   });
@@ -124,7 +124,7 @@ async function sweepSnapshots(
     nowMs: ports.clock.now(),
     graceMs: ports.settings.sweepGraceSeconds * 1000,
   });
-  await apply(ports, partition, decision, (name) => ports.snapshots.remove(found.get(name)!.snapshot));
+  await apply(ports, partition, decision, marks, (name) => ports.snapshots.remove(found.get(name)!.snapshot));
 }
 
 async function openJobs(ports: Ports, vault: string, item: ItemRow): Promise<JobRow[]> {
@@ -146,13 +146,21 @@ async function apply(
   ports: Ports,
   partition: string,
   { mark, unmark, remove }: SweepDecision,
+  marks: ReadonlyMap<string, number>,
   deleteOne: (name: string) => Promise<void>,
 ): Promise<void> {
   const markedAt = ports.clock.now();
   for (const name of mark) await ports.catalog.marks.upsert(partition, markKey(name), { name, markedAt });
   for (const name of unmark) await ports.catalog.marks.remove(partition, markKey(name));
   for (const name of remove) {
-    await deleteOne(name);
+    try {
+      await deleteOne(name);
+    } catch (error) {
+      if (!isBackupError(error, 'BMSUserErrorObjectLocked')) throw error;
+      await ports.catalog.marks.upsert(partition, markKey(name), { name, markedAt: marks.get(name)!, owed: true });
+      ports.log(`the delete of ${name} is owed: ${error.message}`);
+      continue;
+    }
     await ports.catalog.marks.remove(partition, markKey(name));
   }
 }

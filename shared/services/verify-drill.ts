@@ -1,6 +1,5 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
-import type { JobId } from '../domain/ids.ts';
 import { regionRange } from '../domain/units.ts';
 import { restorePlan } from '../format/documents.ts';
 import type { VerifyPlan, VerifyUnit } from '../format/verify-plan.ts';
@@ -166,7 +165,7 @@ export async function drillState(work: VerifyWork, vault: string, plan: VerifyPl
       runs: [],
       points: [drill.point],
     };
-    await recordFinding(ports, work.partition, { ...found, newest: plan.disks[0]?.points.at(-1) }, job.jobId as JobId);
+    await recordFinding(ports, work.partition, { ...found, newest: plan.disks[0]?.points.at(-1) }, job.jobId);
   }
   return { state: 'failed', reason };
 }

@@ -168,21 +168,9 @@ async function healAll({ ports, chain, partition, job }: VerifyWork, plan: Verif
 
 /** Whether this run would have found it again. */
 function wasLookedAt(row: FindingRow, plan: VerifyPlan, wasRead: boolean, isLive: boolean): boolean {
-  switch (row.kind) {
-    case 'document':
-      return true;
-    case 'layer':
-    case 'blocks':
-    case 'index':
-      return wasRead;
-    case 'view': {
-      const compared = plan.disks.some(
-        ({ disk, compare }) =>
-          disk === row.disk && compare !== null && row.object === `${compare.url}?snapshot=${compare.id}`,
-      );
-      return !isLive || (wasRead && compared);
-    }
-    case 'drill':
-      return !isLive || (plan.drilled !== null && row.points.includes(plan.drilled));
-  }
+  if (row.kind === 'document') return true;
+  if (row.kind === 'drill') return !isLive || (plan.drilled !== null && row.points.includes(plan.drilled));
+  if (row.kind !== 'view') return wasRead;
+  const compared = plan.disks.find(({ disk }) => disk === row.disk)?.compare;
+  return !isLive || (wasRead && row.object === `${compared?.url}?snapshot=${compared?.id}`);
 }

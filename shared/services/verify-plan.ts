@@ -126,8 +126,8 @@ async function makePlan(work: VerifyWork, address: JobAddress, live: LivePoints)
     });
     const numbers = new Set(own.regions.keys());
     // A region that no layer speaks of is compared too: a source may have left all of it out.
-    for (let region = 0; compare !== null && region < regionsIn(compare.sizeBytes, geometry); region++)
-      numbers.add(region);
+    const sizeBytes = compare?.sizeBytes ?? 0;
+    for (let region = 0; region < regionsIn(sizeBytes, geometry); region++) numbers.add(region);
     for (const region of numbers) candidates.push(candidate(index, own, region));
   }
   const chosen = await choose(work, candidates);

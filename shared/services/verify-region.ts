@@ -1,7 +1,7 @@
 import { isBackupError } from '../domain/errors.ts';
 import { type BlockRun, normalise, within } from '../domain/extent.ts';
 import { type Cover, type FindingKind, pointsShowing } from '../domain/findings.ts';
-import type { AttemptId, DiskId, PointId } from '../domain/ids.ts';
+import type { AttemptId, PointId } from '../domain/ids.ts';
 import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
 import { decodeCheckpoint } from '../format/checkpoint.ts';
 import { checkpointName } from '../format/names.ts';
@@ -85,7 +85,7 @@ class Look {
   constructor(work: RegionWork, seen: Seen) {
     this.#work = work;
     this.#seen = seen;
-    this.#at = { item: work.item, disk: work.disk.disk as DiskId, region: work.region };
+    this.#at = { item: work.item, disk: work.disk.disk, region: work.region };
   }
 
   /** Reads one layer and all its blocks. */

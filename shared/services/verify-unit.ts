@@ -58,19 +58,12 @@ async function look(
   plan: VerifyPlan,
   unit: VerifyUnit,
 ): Promise<{ found: Found[]; leftovers?: number }> {
-  switch (unit.kind) {
-    case 'inventory':
-      return takeInventory(work, plan.disks[unit.disk]!);
-    case 'region': {
-      const planned = plan.regions[unit.at]!;
-      const { disk, region } = planned;
-      const mine = planned.layers.slice(unit.from, unit.from + unit.layers);
-      const at = { ...work, disk: plan.disks[disk]!, region };
-      return { found: await checkRegion(at, plan, planned, mine, unit.from === 0) };
-    }
-    case 'drill':
-      return { found: await compareRestored(work, address, plan, unit) };
-  }
+  if (unit.kind === 'inventory') return takeInventory(work, plan.disks[unit.disk]!);
+  if (unit.kind === 'drill') return { found: await compareRestored(work, address, plan, unit) };
+  const planned = plan.regions[unit.at]!;
+  const mine = planned.layers.slice(unit.from, unit.from + unit.layers);
+  const at = { ...work, disk: plan.disks[planned.disk]!, region: planned.region };
+  return { found: await checkRegion(at, plan, planned, mine, unit.from === 0) };
 }
 
 /** Notes that a region has been read when all of its units besides `own`, which has been done, have their marks. */

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runStrata } from '../../cli/strata/run.ts';
@@ -28,18 +28,30 @@ beforeEach(async () => {
     await world.backup(vm);
   }
   world.clock.advance(60_000);
-  const config = { subscriptionId: SUBSCRIPTION, tokens: { issuer: '', audiences: [], jwksUrl: '' }, publicUrl: undefined };
+  const config = {
+    subscriptionId: SUBSCRIPTION,
+    tokens: { issuer: '', audiences: [], jwksUrl: '' },
+    publicUrl: undefined,
+  };
   const serve = armApi({ config, ports: world.ports }, async () => ({ name: 'me', roles }));
-  server = createServer(async (request, response) => {
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const text = Buffer.concat(chunks).toString();
-    const headers = new Headers(Object.entries(request.headers).map(([name, value]): [string, string] => [name, `${value}`]));
-    const answer = await serve({ method: request.method!, url: `${endpoint}${request.url}`, headers, text: async () => text });
+    const headers = new Headers(
+      Object.entries(request.headers).map(([name, value]): [string, string] => [name, String(value)]),
+    );
+    const answer = await serve({
+      method: request.method!,
+      url: `${endpoint}${request.url}`,
+      headers,
+      text: async () => text,
+    });
     await world.drain();
     response.writeHead(answer.status, { ...answer.headers, 'content-type': 'application/json' });
     response.end(answer.body === undefined ? '' : JSON.stringify(answer.body));
-  }).listen(0, '127.0.0.1');
+  };
+  server = createServer((request, response) => void handle(request, response)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
@@ -64,7 +76,9 @@ async function ask(method: string, path: string, body?: object) {
 /** Flips a bit in the first frame of a VM. */
 function harm(vm: string): void {
   const blobs = world.vaults.blobs(world.vaults.containerNames()[0]!);
-  const [name, blob] = [...blobs].find(([each]) => each.includes(`/items/${vm}-`) && /000000\.[0-9a-f]+\.slab$/.test(each))!;
+  const [name, blob] = [...blobs].find(
+    ([each]) => each.includes(`/items/${vm}-`) && /000000\.[0-9a-f]+\.slab$/.test(each),
+  )!;
   const body = Uint8Array.from(blob.body);
   body[20]! ^= 1;
   blobs.set(name, { ...blob, body });
@@ -81,7 +95,11 @@ describe('POST strata/verify', () => {
     expect(await job.json()).toMatchObject({
       properties: { operation: 'Verify', status: 'Completed', progress: { Findings: '0' }, errors: [] },
     });
-    expect((await ask('GET', '/backupJobs')).body.value.map((own: { properties: { operation: string } }) => own.properties.operation)).not.toContain('Verify');
+    expect(
+      (await ask('GET', '/backupJobs')).body.value.map(
+        (own: { properties: { operation: string } }) => own.properties.operation,
+      ),
+    ).not.toContain('Verify');
   });
 
   it('starts one for each item', async () => {
@@ -139,7 +157,9 @@ describe('GET strata/findings', () => {
     expect(await rest.json()).toMatchObject({ value: [{ properties: { virtualMachine: 'web' } }], nextLink: null });
     const filter = encodeURIComponent("item eq 'web' and state eq 'open'");
     expect((await ask('GET', `/strata/findings?$filter=${filter}`)).body.value).toHaveLength(1);
-    expect((await ask('GET', `/strata/findings?$filter=${encodeURIComponent("state eq 'healed'")}`)).body.value).toEqual([]);
+    expect(
+      (await ask('GET', `/strata/findings?$filter=${encodeURIComponent("state eq 'healed'")}`)).body.value,
+    ).toEqual([]);
   });
 });
 
@@ -157,7 +177,10 @@ describe('strata vault verify', () => {
   };
 
   it('ends with 0 where nothing is wrong', async () => {
-    expect(await strata('--deep', 'all', '--drill', 'latest', '--wait')).toMatchObject({ exit: 0, out: '0 findings\n' });
+    expect(await strata('--deep', 'all', '--drill', 'latest', '--wait')).toMatchObject({
+      exit: 0,
+      out: '0 findings\n',
+    });
     expect((await strata('--item', 'vm')).exit).toBe(0);
   });
 

@@ -1,50 +1,85 @@
+import { createHash } from 'node:crypto';
 import { afterAll, describe, expect, it } from 'vitest';
 import { isBackupError } from '../../shared/domain/errors.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import type { StepName } from '../../shared/queue/steps.ts';
+import { itemKey } from '../../shared/services/keys.ts';
+import { startRebuild } from '../../shared/services/rebuild.ts';
+import { startVerify } from '../../shared/services/verify.ts';
 import { Random } from '../simulation/random.ts';
 import { OperationGate, crashing } from '../support/crash.ts';
-import { Killed } from '../support/gated-ports.ts';
-import { DAY_MS } from '../support/life.ts';
+import { type Gate, Killed } from '../support/gated-ports.ts';
+import { ADDRESS, DAY_MS, GROUP, VAULT } from '../support/life.ts';
 import { type RealWorld, createRealWorld } from '../support/real-world.ts';
 import { leftovers } from '../support/vault-map.ts';
 
 /*
  * Every operation over the real adapters and a real storage server, its handler killed right before a call of a port, right after
- * it, or with only the answer lost: forty places for each operation, chosen by a seed. test/services/crash-points.test.ts does
- * all of them, over ports in memory.
+ * it, or with only the answer lost: forty places for each operation, chosen by a seed. Ports in memory have all places of all
+ * operations: test/services/crash-points.test.ts and its neighbours.
  *
- * One VM lives on from sample to sample: each backup adds a point, each expiry takes the oldest away. After each round of operations
- * every point restores exactly, nothing that is named is missing, and nothing is left over.
+ * One VM lives on from round to round. A backup is struck in its snapshots, in a unit and in its commit, an expiry in its cleanup,
+ * its merge, the compaction that follows and the deletes, and so on. After each round every point restores exactly, nothing that is
+ * named is missing, and nothing is left over.
  *
  * STRATA_CRASH_SEED repeats a choice.
  */
 
 const SEED = Number(process.env['STRATA_CRASH_SEED'] ?? '20261122');
-const SAMPLES = 40;
+const SAMPLES = Number(process.env["S"] ?? 40);
 const LIVE_POINTS = 2;
 /** So many rounds on one storage server: chains and listings stay short. */
 const ROUNDS_OF_A_WORLD = 10;
 const RETENTION_MS = 10 * DAY_MS;
-const SIZES = [5 * BLOCK_BYTES, 2 * BLOCK_BYTES + 512];
+const REGION_BLOCKS = 128;
+const CHANGED_BLOCKS = 72;
+/** One region whose layers have packs of their own, and one that goes into slabs. */
+const SIZES = [REGION_BLOCKS * BLOCK_BYTES, 2 * BLOCK_BYTES + 512];
 const VM = 'vm';
+const KEY = itemKey(GROUP, VM);
+/** Whatever packs have lost is worth a compaction. */
+const EAGER = { liveBelow: 0.99, leastWasteBytes: 1, prices: { gibMonth: 1, write: 0, read: 0, gibRead: 0 } };
 
+/** What is struck in one place: some steps of what a scene does. */
 interface Operation {
   readonly name: string;
   readonly steps: readonly StepName[];
+}
+
+interface Scene {
+  readonly operations: readonly Operation[];
   readonly run: (stage: Stage) => Promise<void>;
 }
 
-const OPERATIONS: readonly Operation[] = [
-  { name: 'snapshot and plan', steps: ['take-snapshot', 'plan-transfer'], run: (stage) => stage.backUp() },
-  { name: 'clean-up', steps: ['clean-item'], run: (stage) => stage.expire() },
-  { name: 'transfer', steps: ['transfer-unit'], run: (stage) => stage.backUp() },
-  { name: 'merge', steps: ['plan-merge', 'merge-unit'], run: (stage) => stage.expire() },
-  { name: 'commit', steps: ['commit'], run: (stage) => stage.backUp() },
-  { name: 'reclaim', steps: ['reclaim'], run: (stage) => stage.expire() },
-  { name: 'restore', steps: ['plan-restore', 'restore-unit', 'finish-restore'], run: (stage) => stage.restoreOne() },
-  { name: 'sweep', steps: ['sweep-item'], run: (stage) => stage.world.sweep() },
+const SCENES: readonly Scene[] = [
+  {
+    operations: [
+      { name: 'snapshot and plan', steps: ['take-snapshot', 'plan-transfer'] },
+      { name: 'transfer', steps: ['transfer-unit'] },
+      { name: 'commit', steps: ['commit'] },
+    ],
+    run: (stage) => stage.backUp(),
+  },
+  {
+    operations: [
+      { name: 'clean-up', steps: ['clean-vault', 'clean-item'] },
+      { name: 'merge', steps: ['plan-merge', 'merge-unit'] },
+      { name: 'compaction', steps: ['plan-compaction', 'compact-unit'] },
+      { name: 'reclaim', steps: ['reclaim'] },
+    ],
+    run: (stage) => stage.expire(),
+  },
+  {
+    operations: [{ name: 'restore', steps: ['plan-restore', 'restore-unit', 'finish-restore'] }],
+    run: (stage) => stage.restoreOne(),
+  },
+  { operations: [{ name: 'sweep', steps: ['sweep-item'] }], run: (stage) => stage.world.sweep() },
+  {
+    operations: [{ name: 'verify', steps: ['plan-verify', 'verify-unit', 'finish-verify'] }],
+    run: (stage) => stage.verify(),
+  },
+  { operations: [{ name: 'rebuild', steps: ['rebuild-vault', 'rebuild-item'] }], run: (stage) => stage.rebuild() },
 ];
 
 /** One VM, what its disks held at each of its points, and what can be done to it. */
@@ -55,6 +90,10 @@ interface Stage {
   expire(): Promise<void>;
   /** The newest from its snapshots or the oldest from the vault, by turns. */
   restoreOne(): Promise<void>;
+  /** All of it, and finds nothing. */
+  verify(): Promise<void>;
+  /** The rows of items and points are lost, and come back. */
+  rebuild(): Promise<void>;
   /** Every point is what it should be, and nothing else is there. */
   check(): Promise<void>;
 }
@@ -82,7 +121,8 @@ async function createStage(world: RealWorld, random: Random): Promise<Stage> {
     async backUp() {
       versions++;
       const [os, data] = disks.map((url) => world.disk(url));
-      await os!.uploadPages(Buffer.alloc(BLOCK_BYTES, versions), random.between(0, 4) * BLOCK_BYTES, BLOCK_BYTES);
+      const from = random.between(0, REGION_BLOCKS - CHANGED_BLOCKS) * BLOCK_BYTES;
+      await os!.uploadPages(noise(versions), from, CHANGED_BLOCKS * BLOCK_BYTES);
       if (versions % 3 === 0) await os!.clearPages(random.between(0, 4) * BLOCK_BYTES, BLOCK_BYTES);
       await data!.uploadPages(Buffer.alloc(512, versions + 1), random.between(0, 64) * 512, 512);
       const image = await read(disks);
@@ -106,6 +146,23 @@ async function createStage(world: RealWorld, random: Random): Promise<Stage> {
       restores++;
       await restore(points().at(restores % 2 === 0 ? -1 : 0)!);
     },
+    async verify() {
+      const id = await startVerify(world.ports, VAULT, KEY, { deepPercent: 100 }, true);
+      await world.drain();
+      await world.settle();
+      expect(await world.job(id)).toMatchObject({ status: 'Completed', errors: [] });
+    },
+    async rebuild() {
+      const { items, points: pointRows } = world.ports.catalog;
+      for (const table of [items, pointRows]) {
+        for await (const { partition, key } of table.listAll()) await table.remove(partition, key);
+      }
+      const id = await startRebuild(world.ports, ADDRESS, { properties: {} });
+      await world.drain();
+      await world.settle();
+      expect(await world.job(id)).toMatchObject({ status: 'Completed', errors: [] });
+      await world.protect(VM); // what was rebuilt comes back stopped
+    },
     async check() {
       const rows = await world.points(VM);
       expect(rows.map(({ point }) => point)).toEqual(points());
@@ -119,21 +176,100 @@ async function createStage(world: RealWorld, random: Random): Promise<Stage> {
   };
 }
 
+interface Place {
+  readonly at: number;
+  readonly moment: OperationGate['moment'];
+}
+
+/** Where an operation has been struck, and where it is going to be. */
+class Tally {
+  readonly operation: Operation;
+  readonly gate = new OperationGate();
+  /** Calls in a run without a strike. */
+  calls = 0;
+  kills = 0;
+  /** The last strike, in words. */
+  last: string | undefined;
+  #places: Place[] = [];
+  #ms = 0;
+
+  constructor(operation: Operation) {
+    this.operation = operation;
+  }
+
+  choosePlaces(random: Random): void {
+    this.#places = shuffled(placesOf(this.calls), random);
+  }
+
+  get left(): number {
+    return this.#places.length;
+  }
+
+  get isDone(): boolean {
+    return this.kills >= SAMPLES || this.left === 0;
+  }
+
+  strikeNext(): void {
+    const place = this.isDone ? undefined : this.#places.pop();
+    this.gate.watch(this.operation.steps, place?.at ?? 0, place?.moment ?? 'before');
+    this.last = place && `${this.operation.name} ${place.moment} call ${place.at}`;
+  }
+
+  /** The operation has run, for so long. */
+  count(ms: number): void {
+    if (this.gate.at === 0 && this.calls === 0) this.calls = this.gate.calls;
+    if (this.gate.hasStruck) {
+      this.kills++;
+      this.last += ` (${this.gate.trace[this.gate.at - 1]})`;
+    }
+    this.#ms += ms;
+  }
+
+  get line(): string {
+    const { operation, kills, calls } = this;
+    return `${operation.name.padEnd(18)} ${kills} kills among ${calls} calls, ${(this.#ms / 1000).toFixed(0)} s`;
+  }
+}
+
+const placesOf = (calls: number): Place[] =>
+  Array.from({ length: calls }, (_, i) =>
+    (['before', 'after', 'lost'] as const).map((moment) => ({ at: i + 1, moment })),
+  ).flat();
+
+/** Bytes that do not compress. */
+const noise = (seed: number): Buffer =>
+  createHash('shake256', { outputLength: CHANGED_BLOCKS * BLOCK_BYTES })
+    .update(`${seed}`)
+    .digest();
+
+function shuffled<Item>(items: readonly Item[], random: Random): Item[] {
+  return items
+    .map((item) => ({ item, order: random.next() }))
+    .sort((a, b) => a.order - b.order)
+    .map(({ item }) => item);
+}
+
 describe('handlers that are killed over real storage', () => {
   const random = new Random(SEED);
-  const gate = new OperationGate();
+  const tallies = SCENES.flatMap(({ operations }) => operations.map((operation) => new Tally(operation)));
+  const gate: Gate = {
+    before: (call) => tallies.forEach((each) => each.gate.before(call)),
+    after: (call) => tallies.forEach((each) => each.gate.after(call)),
+  };
   let world: RealWorld | undefined;
   afterAll(() => world?.stop());
 
   async function newStage(): Promise<Stage> {
     await world?.stop();
-    gate.watch([], 0, 'before');
+    for (const { gate: own } of tallies) own.watch([], 0, 'before');
     world = await createRealWorld({
+      regionBytes: REGION_BLOCKS * BLOCK_BYTES,
+      compaction: EAGER,
       wrapHandlers: crashing(gate),
-      onStep: gate.onStep,
+      onStep: (step) => tallies.forEach((each) => each.gate.onStep(step)),
       onFailure(error) {
         if (!(error instanceof Killed) && !isBackupError(error)) throw error;
-        gate.revive();
+        for (const { gate: own } of tallies) own.revive();
       },
     });
     const stage = await createStage(world, random);
@@ -144,67 +280,36 @@ describe('handlers that are killed over real storage', () => {
   it(`lose nothing at ${SAMPLES} places of each operation`, async () => {
     const began = performance.now();
     let stage = await newStage();
-    const tallies: Tally[] = [];
-    for (const operation of OPERATIONS) {
-      gate.watch(operation.steps, 0, 'before');
-      await operation.run(stage);
-      tallies.push({ operation, calls: gate.calls, places: shuffled(placesOf(gate.calls), random), kills: 0, ms: 0 });
-    }
-    const isDone = ({ kills, places }: Tally): boolean => kills >= SAMPLES || places.length === 0;
-    for (let round = 1; !tallies.every(isDone); round++) {
-      const done: string[] = [];
-      try {
-        if (round % ROUNDS_OF_A_WORLD === 0) stage = await newStage();
-        for (const tally of tallies) {
-          const { name, steps, run } = tally.operation;
-          const { at, moment } = (isDone(tally) ? undefined : tally.places.pop()) ?? { at: 0, moment: 'before' };
-          gate.watch(steps, at, moment);
-          done.push(at === 0 ? name : `${name} killed ${moment} call ${at}`);
-          const from = performance.now();
-          await run(stage);
-          tally.ms += performance.now() - from;
-          if (gate.hasStruck) tally.kills++;
-        }
-        done.push('check');
-        gate.watch([], 0, 'before');
-        await stage.check();
-      } catch (cause) {
-        throw new Error(`seed ${SEED}, round ${round}: ${done.join('; ')} (${gate.trace.at(gate.at - 1)})`, { cause });
+    const spent = { check: 0 };
+    const runAll = async (): Promise<void> => {
+      for (const { operations, run } of SCENES) {
+        const own = tallies.filter(({ operation }) => operations.includes(operation));
+        for (const tally of own) tally.strikeNext();
+        const from = performance.now();
+        await run(stage);
+        for (const tally of own) tally.count(performance.now() - from);
       }
+      const from = performance.now();
+      await stage.check();
+      spent.check += performance.now() - from;
+    };
+    await runAll(); // once without a strike, to count
+    for (const tally of tallies) tally.choosePlaces(random);
+    for (let round = 1; !tallies.every(({ isDone }) => isDone); round++) {
+      if (round % ROUNDS_OF_A_WORLD === 0) stage = await newStage();
+      await runAll().catch((cause: unknown) => {
+        const strikes = tallies.flatMap(({ last }) => last ?? []);
+        throw new Error(`seed ${SEED}, round ${round}: ${strikes.join('; ')}`, { cause });
+      });
     }
-    const seconds = ((performance.now() - began) / 1000).toFixed(0);
-    console.log([`seed ${SEED}, ${seconds} s:`, ...tallies.map(lineOf)].join('\n'));
-    for (const { operation, places, kills } of tallies)
-      if (places.length > 0) expect(kills, operation.name).toBe(SAMPLES);
+    const seconds = (ms: number): string => `${(ms / 1000).toFixed(0)} s`;
+    const lines = tallies.map(({ line }) => `  ${line}`);
+    console.log(
+      [`seed ${SEED}, ${seconds(performance.now() - began)}:`, ...lines, `  checks ${seconds(spent.check)}`].join('\n'),
+    );
+    for (const { operation, calls, kills, left } of tallies) {
+      expect(calls, operation.name).toBeGreaterThan(0);
+      if (left > 0) expect(kills, operation.name).toBe(SAMPLES);
+    }
   });
 });
-
-interface Place {
-  readonly at: number;
-  readonly moment: OperationGate['moment'];
-}
-
-interface Tally {
-  readonly operation: Operation;
-  /** Calls in a run without a kill. */
-  readonly calls: number;
-  /** Where it has not been killed yet. */
-  readonly places: Place[];
-  kills: number;
-  ms: number;
-}
-
-const placesOf = (calls: number): Place[] =>
-  Array.from({ length: calls }, (_, i) =>
-    (['before', 'after', 'lost'] as const).map((moment) => ({ at: i + 1, moment })),
-  ).flat();
-
-const lineOf = ({ operation, calls, kills, ms }: Tally): string =>
-  `  ${operation.name.padEnd(18)} ${kills} kills among ${calls} calls in ${(ms / 1000).toFixed(1)} s`;
-
-function shuffled<Item>(items: readonly Item[], random: Random): Item[] {
-  return items
-    .map((item) => ({ item, order: random.next() }))
-    .sort((a, b) => a.order - b.order)
-    .map(({ item }) => item);
-}

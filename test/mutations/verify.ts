@@ -89,8 +89,8 @@ export const VERIFY: readonly Mutation[] = [
   {
     name: 'verify: a finding heals though nobody has looked',
     file: 'shared/services/verify-finish.ts',
-    find: '      return wasRead;',
-    replace: '      return true;',
+    find: "if (row.kind !== 'view') return wasRead;",
+    replace: "if (row.kind !== 'view') return true;",
     tests: [VERIFIED],
     why: 'a night that reads another region calls the damaged one sound',
   },

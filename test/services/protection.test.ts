@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { vaultKey } from '../../shared/services/keys.ts';
-import { protect } from '../../shared/services/protection.ts';
+import { protect, stopProtection } from '../../shared/services/protection.ts';
 import { putVault } from '../../shared/services/vaults.ts';
-import { createWorld } from '../support/world.ts';
+import { DAY_MS, VAULT, createWorld } from '../support/world.ts';
+import { B, KEY, block, restoresExactly, stage } from './stage.ts';
 
 it('a VM that one vault protects is refused by another, and the error says which has it', async () => {
   const world = await createWorld();
@@ -19,4 +20,26 @@ it('a VM that one vault protects is refused by another, and the error says which
     'DefaultPolicy',
   );
   await expect(again).rejects.toThrow(/protected by vault v1 in resource group bk/);
+});
+
+it('stopping drops the snapshots that only the next diff would have needed, and keeps younger ones', async () => {
+  const { world, disk, backUp, images } = await stage();
+  await world.setPolicy({ instantRetentionDays: 2 });
+  const snapshots = async () => (await world.points('vm')).map(({ instant }) => instant);
+  await world.disks.write(disk, 0, block(1));
+  await backUp(30);
+  world.clock.advance(3 * DAY_MS);
+  await world.cleanUp();
+  expect(await snapshots()).toEqual(['Valid']); // past its time: the anchor
+  await stopProtection(world.ports, VAULT, KEY);
+  expect(await snapshots()).toEqual(['Deleted']);
+
+  await world.protect('vm');
+  await world.disks.write(disk, B, block(2));
+  await backUp(30);
+  const { sources } = await world.job((await world.points('vm')).at(-1)!.jobId);
+  expect(sources).toMatchObject([{ source: 'hashes', reason: 'the base snapshot is gone' }]);
+  await stopProtection(world.ports, VAULT, KEY);
+  expect(await snapshots()).toEqual(['Deleted', 'Valid']);
+  await restoresExactly(world, images);
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { BackupError, isBackupError } from '../../shared/domain/errors.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
+import type { Step } from '../../shared/queue/steps.ts';
 import { cleanUp } from '../../shared/services/clean-up-run.ts';
 import { startRestore } from '../../shared/services/restore.ts';
 import { startRebuild } from '../../shared/services/rebuild.ts';
@@ -375,3 +376,41 @@ it('an item of which nothing was ever backed up leaves nothing to come back', as
   const { point } = await world.backup('idle');
   expect((await world.restore('idle', point as PointId)).job.errors).toEqual([]);
 });
+
+it.each(['with its vault', 'without'] as const)(
+  'a step of a job that no table knows does nothing, %s',
+  async (vault) => {
+    const { world, images } = await threeNights();
+    const { jobId, attempts } = await world.job(await start(world));
+    await until(world, 'commit');
+    const job = await world.job(jobId);
+    await lose(world, 'jobs', 'openJobs', ...(vault === 'without' ? (['vaults'] as const) : []));
+    const before = [...container(world).keys()];
+    const queued = world.queue.waiting().length;
+    const at = { v: 1, vault: VAULT, jobId } as const;
+    const attempt = job.attempt ?? attempts[0]!;
+    const steps: Step[] = [
+      { step: 'take-snapshot', ...at },
+      { step: 'plan-transfer', ...at, instead: attempt },
+      { step: 'transfer-unit', ...at, attempt, unit: 0 },
+      { step: 'plan-merge', ...at },
+      { step: 'merge-unit', ...at, attempt, unit: 0 },
+      { step: 'plan-compaction', ...at },
+      { step: 'compact-unit', ...at, attempt, unit: 0 },
+      { step: 'commit', ...at, attempt, round: 0 },
+      { step: 'reclaim', ...at, attempt },
+      { step: 'plan-restore', ...at },
+      { step: 'restore-unit', ...at, attempt, unit: 0 },
+      { step: 'finish-restore', ...at, attempt, round: 0 },
+      { step: 'plan-verify', ...at },
+      { step: 'verify-unit', ...at, attempt, unit: 0 },
+      { step: 'finish-verify', ...at, attempt, round: 0 },
+      { step: 'rebuild-vault', ...at, round: 0 },
+      { step: 'rebuild-item', ...at, item: 'vm-0a1b2c3d' },
+    ];
+    for (const step of steps) await runStep(world.ports, step);
+    expect([...container(world).keys()]).toEqual(before);
+    expect(world.queue.waiting()).toHaveLength(queued);
+    expect(live(world)).toEqual([...images.keys()]);
+  },
+);

@@ -54,15 +54,16 @@ function compareWithLoss(rows: readonly FindingRow[], loss: Loss): void {
     [...blocks].map(([key, own]) => [
       key,
       {
-        lost: own.flatMap(({ runs }) => runs.flatMap(({ start, count }) => Array.from({ length: count }, (_, i) => start + i))),
+        lost: own.flatMap(({ runs }) =>
+          runs.flatMap(({ start, count }) => Array.from({ length: count }, (_, i) => start + i)),
+        ),
         points: own[0]!.points,
       },
     ]),
   );
-  const expected = [...loss.blocks].map(([key, { lost, points }]) => [
-    key,
-    { lost: [...lost].sort((a, b) => a - b), points: [...points] },
-  ] as const);
+  const expected = [...loss.blocks].map(
+    ([key, { lost, points }]) => [key, { lost: [...lost].sort((a, b) => a - b), points: [...points] }] as const,
+  );
   expect(said).toEqual(new Map(expected));
 }
 

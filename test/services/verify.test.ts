@@ -138,7 +138,17 @@ describe('how much is read', () => {
     expect(rows).toMatchObject([{ kind: 'blocks', healedAt: expect.any(Number) }]);
     vault.world.clock.advance(31 * DAY_MS);
     await verify(vault.world, { deepBytes: 0 });
-    for await (const _ of vault.world.ports.catalog.findings.list(vault.partition)) throw new Error('it is kept for ever');
+    for await (const _ of vault.world.ports.catalog.findings.list(vault.partition))
+      throw new Error('it is kept for ever');
+  });
+
+  it('a finding stays for as long as nobody has looked again', async () => {
+    const vault = await smallVault({}, PACKS);
+    const { mend } = harm(vault, /000001\..*\.pack$/);
+    await verify(vault.world);
+    mend();
+    await verify(vault.world, { deepBytes: 0 });
+    expect(await findings(vault)).toHaveLength(1);
   });
 
   it('every night a little, of items that have something in the vault, one job at a time', async () => {
@@ -147,7 +157,8 @@ describe('how much is read', () => {
     await world.protect('vm');
     const jobs = async (): Promise<string[]> => {
       const found: string[] = [];
-      for await (const { row } of world.ports.catalog.jobs.list(VAULT)) if (row.operation === 'Verify') found.push(row.status);
+      for await (const { row } of world.ports.catalog.jobs.list(VAULT))
+        if (row.operation === 'Verify') found.push(row.status);
       return found;
     };
     await verifySample(world.ports);
@@ -157,7 +168,9 @@ describe('how much is read', () => {
     await world.backup('vm');
     await startVerify(world.ports, VAULT, KEY, {}, true);
     await verifySample(world.ports);
-    await expect(startVerify(world.ports, VAULT, KEY, {}, true)).rejects.toMatchObject({ code: 'BMSUserErrorObjectLocked' });
+    await expect(startVerify(world.ports, VAULT, KEY, {}, true)).rejects.toMatchObject({
+      code: 'BMSUserErrorObjectLocked',
+    });
     const [nightly] = takeSteps(world, 'verify-item');
     await runStep(world.ports, nightly!);
     await world.drain();
@@ -241,7 +254,12 @@ const lying = (ports: Ports): Ports => ({
 });
 
 describe('against the living snapshot', () => {
-  const lie = async (): Promise<{ world: World; vault: Pick<SmallVault, 'world' | 'partition'>; disk: string; point: string }> => {
+  const lie = async (): Promise<{
+    world: World;
+    vault: Pick<SmallVault, 'world' | 'partition'>;
+    disk: string;
+    point: string;
+  }> => {
     const world = await createWorld({ wrap: lying, regionBytes: 8 * BLOCK_BYTES });
     const [disk] = await world.createVm('vm', [12 * BLOCK_BYTES]);
     await world.protect('vm');
@@ -259,7 +277,14 @@ describe('against the living snapshot', () => {
     await verify(world);
     const found = await findings(vault);
     expect(found).toMatchObject([
-      { kind: 'view', code: 'ViewDiffers', region: 0, runs: [{ start: 2, count: 1 }], points: [point], newestIsSound: false },
+      {
+        kind: 'view',
+        code: 'ViewDiffers',
+        region: 0,
+        runs: [{ start: 2, count: 1 }],
+        points: [point],
+        newestIsSound: false,
+      },
     ]);
     const [row] = found;
     expect(await damageOf(world.ports, vault.partition, row!.disk as DiskId)).toEqual(
@@ -275,7 +300,9 @@ describe('against the living snapshot', () => {
     await world.disks.write(disk, 8 * BLOCK_BYTES, block(9));
     const { point } = await world.backup('vm');
     await verify(world);
-    const regions = (await findings(vault)).filter(({ points }) => points.includes(point!)).map(({ region, runs }) => ({ region, runs }));
+    const regions = (await findings(vault))
+      .filter(({ points }) => points.includes(point!))
+      .map(({ region, runs }) => ({ region, runs }));
     expect(regions).toContainEqual({ region: 1, runs: [{ start: 0, count: 1 }] });
   });
 
@@ -284,7 +311,9 @@ describe('against the living snapshot', () => {
     const urls = world.disks.urls();
     const job = await verify(world, { deepBytes: 0, drill: 'latest' });
     expect(job).toMatchObject({ status: 'CompletedWithWarnings', errors: [{ code: 'VaultDamaged' }] });
-    expect(await findings(vault)).toMatchObject([{ kind: 'drill', region: 0, runs: [{ start: 2, count: 1 }], points: [point] }]);
+    expect(await findings(vault)).toMatchObject([
+      { kind: 'drill', region: 0, runs: [{ start: 2, count: 1 }], points: [point] },
+    ]);
     expect(world.disks.urls()).toEqual(urls);
   });
 });
@@ -367,24 +396,27 @@ describe('what a backup has to write again', () => {
     ['blocks in a pack', /000001\..*\.pack$/, PACKS],
     ['a layer', /000000\.[0-9a-f]{16}\.layer$/, PACKS],
     ['frames and layers in a slab', /\.slab$/, SLABS],
-  ])('what is lost of %s comes back with the next backup, though nothing has changed on the disk', async (_, pattern, shape) => {
-    const vault = await smallVault({}, shape);
-    const { world, disk } = vault;
-    harm(vault, pattern);
-    await verify(world);
-    const before = await findings(vault);
-    expect(before.some(({ newestIsSound }) => !newestIsSound)).toBe(true);
-    const { point, status } = await world.backup('vm', world.clock.now() + 90 * DAY_MS);
-    expect(status).toBe('Completed');
-    await verify(world);
-    const after = await findings(vault);
-    expect(after.every(({ newestIsSound, points }) => newestIsSound && !points.includes(point!))).toBe(true);
-    expect(after.map(({ points }) => points)).toEqual(before.map(({ points }) => points));
-    const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
-    await vaultOnly(world);
-    const { disks } = await world.restore('vm', point!);
-    expect(Buffer.compare(disks[0]!, image)).toBe(0);
-  });
+  ])(
+    'what is lost of %s comes back with the next backup, though nothing has changed on the disk',
+    async (_, pattern, shape) => {
+      const vault = await smallVault({}, shape);
+      const { world, disk } = vault;
+      harm(vault, pattern);
+      await verify(world);
+      const before = await findings(vault);
+      expect(before.some(({ newestIsSound }) => !newestIsSound)).toBe(true);
+      const { point, status } = await world.backup('vm', world.clock.now() + 90 * DAY_MS);
+      expect(status).toBe('Completed');
+      await verify(world);
+      const after = await findings(vault);
+      expect(after.every(({ newestIsSound, points }) => newestIsSound && !points.includes(point!))).toBe(true);
+      expect(after.map(({ points }) => points)).toEqual(before.map(({ points }) => points));
+      const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
+      await vaultOnly(world);
+      const { disks } = await world.restore('vm', point!);
+      expect(Buffer.compare(disks[0]!, image)).toBe(0);
+    },
+  );
 
   it('the whole region, where a layer cannot be read', async () => {
     const vault = await smallVault({}, PACKS);
@@ -401,7 +433,10 @@ describe('what a backup has to write again', () => {
     const vault = await smallVault({}, PACKS);
     const { world, partition } = vault;
     const { name } = harm(vault, /000001\..*\.pack$/);
-    const disk = { disk: (await world.chain('vm').then((chain) => chain.newest().then((record) => chain.manifests(record))))[0]!.disks[0]!.disk };
+    const disk = {
+      disk: (await world.chain('vm').then((chain) => chain.newest().then((record) => chain.manifests(record))))[0]!
+        .disks[0]!.disk,
+    };
     const error = new BackupError('PackCorrupt', `${name} is not what it was`, { target: name });
     const [point] = vault.images.keys();
     expect(await recordFailure(world.ports, partition, error, { disk, region: 1, point: point! })).toBe(true);
@@ -413,6 +448,8 @@ describe('what a backup has to write again', () => {
     expect(exact[0]!.runs.length).toBeGreaterThan(0);
     world.clock.advance(1000);
     await recordFailure(world.ports, partition, error, { disk, region: 1, point: point! });
-    expect(await openFindings(world.ports, partition)).toMatchObject([{ row: { runs: exact[0]!.runs, points: exact[0]!.points } }]);
+    expect(await openFindings(world.ports, partition)).toMatchObject([
+      { row: { runs: exact[0]!.runs, points: exact[0]!.points } },
+    ]);
   });
 });

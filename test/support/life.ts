@@ -21,7 +21,7 @@ import type { MemoryCompute } from './memory-compute.ts';
 
 export const SUBSCRIPTION = '11111111-2222-3333-4444-555555555555';
 export const GROUP = 'app';
-const ADDRESS = { subscriptionId: SUBSCRIPTION, resourceGroup: 'bk', vault: 'v1' };
+export const ADDRESS = { subscriptionId: SUBSCRIPTION, resourceGroup: 'bk', vault: 'v1' };
 
 export const DAY_MS = 86_400_000;
 export const VAULT = vaultKey(ADDRESS);

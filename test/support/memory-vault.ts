@@ -12,6 +12,8 @@ export interface MemoryVault extends VaultContainers {
   containerNames(): string[];
   /** The stored bytes of every blob of a container by name, to be looked at (and damaged) by tests. */
   blobs(containerName: string): Map<string, StoredBlob>;
+  /** Names that no delete may take, as under an immutability policy. */
+  readonly locked: Set<string>;
 }
 
 export interface StoredBlob {
@@ -22,6 +24,7 @@ export interface StoredBlob {
 /** `pageSize` is how many names a listing looks at together; between pages it sees what has changed meanwhile, as servers do. */
 export function memoryVault({ pageSize = 100 }: { pageSize?: number } = {}): MemoryVault {
   const containers = new Map<string, Map<string, StoredBlob>>();
+  const locked = new Set<string>();
   return {
     // oxlint-disable-next-line typescript/require-await -- a port answers by promises whatever lies behind it
     async open(containerName) {
@@ -29,7 +32,7 @@ export function memoryVault({ pageSize = 100 }: { pageSize?: number } = {}): Mem
         throw new BackupError('InvalidResourceName', `container name '${containerName}' is not allowed`);
       }
       if (!containers.has(containerName)) containers.set(containerName, new Map());
-      return memoryContainer(containerName, () => containers.get(containerName), pageSize);
+      return memoryContainer(containerName, () => containers.get(containerName), pageSize, locked);
     },
     async *list(): AsyncGenerator<string> {
       yield* [...containers.keys()].filter((name) => name.startsWith(VAULT_CONTAINER_PREFIX)).sort();
@@ -37,6 +40,7 @@ export function memoryVault({ pageSize = 100 }: { pageSize?: number } = {}): Mem
     async drop(containerName) {
       containers.delete(containerName);
     },
+    locked,
     containerNames: () => [...containers.keys()],
     blobs: (containerName) => containers.get(containerName) ?? new Map<string, StoredBlob>(),
   };
@@ -46,6 +50,7 @@ function memoryContainer(
   containerName: string,
   find: () => Map<string, StoredBlob> | undefined,
   pageSize: number,
+  locked: ReadonlySet<string>,
 ): VaultContainer {
   function blobs(): Map<string, StoredBlob> {
     const found = find();
@@ -120,6 +125,7 @@ function memoryContainer(
       yield* [...found].sort(byUtf8);
     },
     async delete(name) {
+      if (locked.has(name)) throw new BackupError('BMSUserErrorObjectLocked', `${name} is immutable`, { target: name });
       blobs().delete(name);
     },
   };

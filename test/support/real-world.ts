@@ -6,7 +6,7 @@ import { compose } from '../../shared/app/compose.ts';
 import { parseConfig } from '../../shared/app/config.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { QUEUE_OF, type Step } from '../../shared/queue/steps.ts';
-import type { Ports } from '../../shared/services/ports.ts';
+import type { Ports, Settings } from '../../shared/services/ports.ts';
 import { openVault } from '../../shared/services/vault-of.ts';
 import { type Delivery, type Life, ManualClock, type Onlooker, VAULT, createLife } from './life.ts';
 import { startTestStorage } from './local-storage.ts';
@@ -27,6 +27,7 @@ export interface RealWorld extends Life {
 
 export interface RealWorldOptions extends Onlooker {
   readonly regionBytes?: number;
+  readonly compaction?: Settings['compaction'];
   /** Stands between the handlers of messages and their ports. */
   readonly wrapHandlers?: (ports: Ports) => Ports;
 }
@@ -35,7 +36,7 @@ const APP_ACCOUNT = 'devstoreaccount1';
 const DISK_ACCOUNTS = ['stratadisks1', 'stratadisks2'];
 
 export async function createRealWorld(options: RealWorldOptions = {}): Promise<RealWorld> {
-  const { regionBytes = 4 * BLOCK_BYTES, wrapHandlers = (ports: Ports): Ports => ports } = options;
+  const { regionBytes = 4 * BLOCK_BYTES, compaction, wrapHandlers = (ports: Ports): Ports => ports } = options;
   const storage = await startTestStorage('completed');
   const accounts = await loadAccounts(storage.dataDir);
   const connection = storage.connection(APP_ACCOUNT);
@@ -63,7 +64,7 @@ export async function createRealWorld(options: RealWorldOptions = {}): Promise<R
     clock,
     queue,
     ids: { hex, guid: () => hex(32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') },
-    settings: { ...config, geometry: { regionBytes } },
+    settings: { ...config, geometry: { regionBytes }, ...(compaction === undefined ? {} : { compaction }) },
   };
   const disk = (url: string): PageBlobClient => {
     const { account, key } = accounts.find((each) => url.startsWith(`${blobEndpoint(each.account, storage.server)}/`))!;
