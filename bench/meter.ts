@@ -23,7 +23,7 @@ const LOOK_MS = 20;
 const TICKS_PER_SECOND = 100;
 
 setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
+export const collectGarbage = runInNewContext('gc') as () => void;
 
 /** Runs `work` and answers what it cost, with its result. */
 export async function measured<Result>(

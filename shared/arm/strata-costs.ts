@@ -97,6 +97,8 @@ function explain({ dataBlocks, clearedBlocks, layers, layerBytes, wastedBytes, d
   return [
     `${dataBlocks} blocks of 16 KiB are stored for this point, ${clearedBlocks} are noted as cleared`,
     `in ${layers} layers of ${regions} regions, ${layerBytes} bytes with their maps and hashes`,
-    ...(wastedBytes > 0 ? [`of which ${wastedBytes} are of blocks that no point shows any more`] : []),
+    ...(wastedBytes > 0
+      ? [`of which ${wastedBytes} are of blocks that no point shows any more, or tables of packs`]
+      : []),
   ].join(', ');
 }

@@ -50,7 +50,7 @@ export const cleanUpReportRow = z.object({
   left: z.object({
     /** Points that are expired and still there. */
     expiredPoints: count,
-    /** Stored bytes that no recovery point shows any more. */
+    /** Stored bytes that are not of blocks that a point shows: dead frames, and the tables of packs. */
     wastedBytes: count,
   }),
   /** Chain records up to this one have been counted, here or in an earlier run's report. */

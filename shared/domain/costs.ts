@@ -13,7 +13,7 @@ export interface BilledLayer {
   readonly clearedBlocks: number;
   /** Its file and its packs; in a slab its share. */
   readonly storedBytes: number;
-  /** The part of them that some recovery point shows. */
+  /** Its file and those frames of which a recovery point shows something. */
   readonly liveBytes: number;
 }
 
@@ -39,7 +39,7 @@ export interface Amount {
   readonly clearedBlocks: number;
   /** Layer files, packs and shares of slabs. */
   readonly layerBytes: number;
-  /** What of them no recovery point shows any more: compaction takes it away once that pays. */
+  /** What of them is not of blocks that a point shows: dead frames, which compaction takes away once that pays, and packs' own tables. */
   readonly wastedBytes: number;
   readonly checkpointBytes: number;
 }

@@ -204,7 +204,7 @@ function limitReached({ ports, run, report }: Served): 'time' | 'budget' | undef
   return spentBytes(report.row) >= report.row.grantedBytes ? 'budget' : undefined;
 }
 
-/** Stored bytes of the live points' layers that none of them shows any more, and whether there are layers that compaction would look at. */
+/** Stored bytes of the live points' layers that are not of blocks that they show, and whether there are layers that compaction would look at. */
 async function wastedIn(
   ports: Ports,
   chain: Chain,

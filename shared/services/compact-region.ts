@@ -27,7 +27,7 @@ const IN_FLIGHT = 4;
 
 /** Does one unit. Its one object is the new layer; the first of twins stands, the other's packs are leftovers. */
 export async function compactRegion(
-  ports: Ports,
+  ports: Pick<Ports, 'ids' | 'log'>,
   container: VaultContainer,
   plan: CompactPlan,
   unit: CompactUnit,
@@ -127,7 +127,7 @@ async function assembleOnce(
   }
 }
 
-function report(ports: Ports, { disk, region, point }: LayerKey, ways: readonly Assembly[]): void {
+function report(ports: Pick<Ports, 'log'>, { disk, region, point }: LayerKey, ways: readonly Assembly[]): void {
   const sum = (of: (way: Assembly) => number): number => ways.reduce((all, way) => all + of(way), 0);
   const moved = sum(({ bytesMoved }) => bytesMoved);
   const how =

@@ -12,7 +12,7 @@ const TAIL_BYTES = 16_384;
  * The frames of pack number `pack` of a layer by offset, as its own table tells; undefined where that cannot be used.
  */
 export async function framesOfPack(
-  ports: Ports,
+  ports: Pick<Ports, 'log'>,
   container: VaultContainer,
   layer: Layer,
   pack: number,

@@ -1,5 +1,6 @@
 import { isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type ItemId, type JobId, attemptId } from '../domain/ids.ts';
+import type { Layer } from '../domain/layer.ts';
 import type { LayerName } from '../domain/point-stack.ts';
 import {
   type ChainRecord,
@@ -11,6 +12,7 @@ import {
 import { checkpointName, planName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
+import { DAMAGE_CODES } from './findings.ts';
 import { readJob } from './jobs.ts';
 import { type RegionOf, blobOf, readLayerMap } from './layers.ts';
 import { inOrder } from './pipeline.ts';
@@ -82,11 +84,16 @@ async function unnamedObjects(
   const gone = [...oldLayers.values()].filter((layer) => !freshLayers.has(keyOf(layer)));
   const added = [...freshLayers.values()].filter((layer) => !oldLayers.has(keyOf(layer)));
   const used = await packsOf(container, added);
-  const packs = await packsOf(container, gone);
+  // Packs whose layer cannot be read are left to the sweep: it deletes nothing while it cannot see all that is named.
+  const packs = used.all ? (await packsOf(container, gone)).names : new Set<string>();
   const kept = new Set([...freshLayers.values()].map(({ at, layer }) => blobOf(at, layer)));
   const blobs = [...gone.map(({ at, layer }) => blobOf(at, layer)), ...made].filter((name) => !kept.has(name));
   const checkpoints = checkpointsOf(old).difference(checkpointsOf(fresh));
-  return [...checkpoints, ...new Set(blobs), ...packs.difference(used).difference(kept).difference(new Set(blobs))];
+  return [
+    ...checkpoints,
+    ...new Set(blobs),
+    ...packs.difference(used.names).difference(kept).difference(new Set(blobs)),
+  ];
 }
 
 async function readThere(chain: Chain, entries: readonly RecordPoint[]): Promise<Manifest[]> {
@@ -136,15 +143,23 @@ function checkpointsOf(manifests: readonly Manifest[]): Set<string> {
   );
 }
 
-/** The packs that layers use. @throws BackupError VaultObjectMissing, LayerCorrupt */
-async function packsOf(container: VaultContainer, layers: readonly PlacedLayer[]): Promise<Set<string>> {
+/** The packs that layers use, as far as the layers can be read. */
+async function packsOf(
+  container: VaultContainer,
+  layers: readonly PlacedLayer[],
+): Promise<{ names: Set<string>; all: boolean }> {
   const names = new Set<string>();
-  for await (const { result } of inOrder(layers, READS_IN_FLIGHT, ({ at, layer }) =>
-    readLayerMap(container, at, layer),
-  )) {
-    for (const { name } of result.packs) names.add(name);
+  let all = true;
+  const read = ({ at, layer }: PlacedLayer): Promise<Layer | undefined> =>
+    readLayerMap(container, at, layer).catch((error: unknown) => {
+      if (isBackupError(error, ...DAMAGE_CODES)) return undefined;
+      throw error;
+    });
+  for await (const { result } of inOrder(layers, READS_IN_FLIGHT, read)) {
+    if (result === undefined) all = false;
+    for (const { name } of result?.packs ?? []) names.add(name);
   }
-  return names;
+  return { names, all };
 }
 
 /** Deletes what a reclaim plan lists, and the plan itself last, so that a crash in between goes on from the start. */

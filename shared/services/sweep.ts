@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ItemRow, JobRow } from '../catalog/catalog.ts';
+import type { ItemRow, JobRow, PointRow } from '../catalog/catalog.ts';
 import type { DiskSnapshot } from '../disk/disk-snapshots.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type SweepDecision, decideSweep } from '../domain/sweep.ts';
@@ -113,7 +113,14 @@ async function sweepSnapshots(
   }
   const open = new Set((await openJobs(ports, vault, item)).map(({ jobId }): string => jobId));
   const owned = new Set<string>();
-  for (const { set, instant } of await readPoints(ports, partition)) {
+  const points = await readPoints(ports, partition);
+  if (await hasLostRows(new Chain(await ports.vaults.open(containerName), item.itemId), points)) {
+    ports.log(
+      `the table of recovery points has lost rows of ${item.vmName}: its snapshots are not swept until the catalog is rebuilt`,
+    );
+    return;
+  }
+  for (const { set, instant } of points) {
     if (instant === 'Valid') for (const { url, snapshot } of set.disks) owned.add(`${url}?snapshot=${snapshot}`);
   }
   const decision = decideSweep({
@@ -125,6 +132,15 @@ async function sweepSnapshots(
     graceMs: ports.settings.sweepGraceSeconds * 1000,
   });
   await apply(ports, partition, decision, marks, (name) => ports.snapshots.remove(found.get(name)!.snapshot));
+}
+
+/**
+ * Whether rows are missing. A point's row is there before a record names it, so when one that the newest record names has none, others may
+ * be gone too, and snapshots that no row owns may be all that is left of their points.
+ */
+async function hasLostRows(chain: Chain, rows: readonly PointRow[]): Promise<boolean> {
+  const known = new Set(rows.map(({ point }) => point));
+  return (await chain.newest()).points.some(({ point }) => !known.has(point));
 }
 
 async function openJobs(ports: Ports, vault: string, item: ItemRow): Promise<JobRow[]> {

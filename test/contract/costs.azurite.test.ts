@@ -19,6 +19,7 @@ it('the cost report equals what the storage itself lists: after backups, merges,
   try {
     const world = await createWorld({
       regionBytes: 80 * B,
+      layout: { thinBytes: 4 * B },
       wrap: (ports) => ({ ...ports, vaults: azureVaultContainers(storage) }),
     });
     const [disk, thin] = (await world.createVm('vm', [200 * B, 10 * 80 * B])) as [string, string];

@@ -15,7 +15,7 @@ import {
 import { ColumnWriter } from '../../shared/format/columns.ts';
 import { layerSaying, said } from '../domain/arbitraries.ts';
 import { codeOf, flips, truncations, unspaced } from './failures.ts';
-import { goldenBlob } from './golden-vault.ts';
+import { V1, goldenBlob } from './golden-vault.ts';
 
 const FOLDER = 'v1/items/vm/disks/d/00000000000000007';
 const NAME = `${FOLDER}/000003.0123456789abcdef.layer`;
@@ -201,7 +201,7 @@ describe('a layer file', () => {
 });
 
 describe('a golden layer', () => {
-  const { name, bytes } = goldenBlob('e7f6c011/17674416000000000/000001.e29c9c180c6279b0.layer');
+  const { name, bytes } = goldenBlob(V1, 'e7f6c011/17674416000000000/000001.e29c9c180c6279b0.layer');
   const item = 'v1/items/golden-d4735e3a';
   const packs = [
     { name: `${item}/disks/e7f6c011/17673552000000000/000001.b17ef6d19c7a5b1e.4ec9599f.0.pack`, totalBytes: 32_852 },
@@ -259,7 +259,7 @@ describe('a golden layer', () => {
 });
 
 it('a golden layer of cleared blocks alone has no packs, frames or hashes', () => {
-  const { name, bytes } = goldenBlob('7902699b/17674416000000000/000001.e29c9c180c6279b0.layer');
+  const { name, bytes } = goldenBlob(V1, '7902699b/17674416000000000/000001.e29c9c180c6279b0.layer');
   const { hashes, ...rest } = decodeLayer(name, bytes);
   expect(rest).toEqual({ packs: [], frames: [], extents: [{ start: 0, count: 3, frame: CLEARED, slot: 0 }] });
   expect(hashes).toHaveLength(0);

@@ -2,7 +2,10 @@ import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { attemptId, diskId, itemId, pointId, runId } from '../../shared/domain/ids.ts';
 import {
+  VAULT_NAME,
+  attemptIn,
   chainPrefix,
+  checkpointName,
   itemPrefix,
   layerName,
   layersPrefix,
@@ -12,6 +15,7 @@ import {
   planName,
   recordName,
   recordSeq,
+  slabName,
 } from '../../shared/format/names.ts';
 import { codeOf } from './failures.ts';
 
@@ -30,12 +34,16 @@ it('names are those of the format page', () => {
     planName(key.item, key.attempt),
     layerName(key),
     packName(key, runId('89abcdef'), 3),
+    slabName(key.item, key.disk, key.point, 5, key.attempt),
+    checkpointName(key.item, key.disk, key.region, key.attempt),
   ]).toEqual([
     'v1/items/vm-1/chain/000000000007.json',
     'v1/items/vm-1/points/17672688000000000.0123456789abcdef.json',
     'v1/items/vm-1/plans/0123456789abcdef.json',
     'v1/items/vm-1/disks/d0/17672688000000000/000042.0123456789abcdef.layer',
     'v1/items/vm-1/disks/d0/17672688000000000/000042.0123456789abcdef.89abcdef.3.pack',
+    'v1/items/vm-1/disks/d0/17672688000000000/000005.0123456789abcdef.slab',
+    'v1/items/vm-1/disks/d0/000042.0123456789abcdef.checkpoint',
   ]);
 });
 
@@ -59,9 +67,30 @@ it("a layer's name reads back, and lies in its folders", () => {
   );
 });
 
+it('all that a plan makes tells its attempt, and nothing else does', () => {
+  fc.assert(
+    fc.property(keys, fc.nat(3_000_000), (any, number) => {
+      const { item, disk, point, region, attempt } = any;
+      const made = [
+        planName(item, attempt),
+        manifestName(item, point, attempt),
+        layerName(any),
+        packName(any, runId('89abcdef'), number),
+        slabName(item, disk, point, number, attempt),
+        checkpointName(item, disk, region, attempt),
+      ];
+      for (const name of made) expect(attemptIn(name)).toBe(attempt);
+      expect(new Set(made).size).toBe(made.length);
+      expect([recordName(item, number), VAULT_NAME].map(attemptIn)).toEqual([undefined, undefined]);
+    }),
+  );
+});
+
 it('nothing else is taken for a layer', () => {
   const others = [
     packName(key, runId('89abcdef'), 0),
+    slabName(key.item, key.disk, key.point, 0, key.attempt),
+    checkpointName(key.item, key.disk, key.region, key.attempt),
     manifestName(key.item, key.point, key.attempt),
     `${layerName(key)}x`,
     `x${layerName(key)}`,

@@ -12,7 +12,7 @@ import {
   readPackTail,
 } from '../../shared/format/pack.ts';
 import { codeOf, flips, truncations, unspaced } from './failures.ts';
-import { goldenBlob, goldenBlobs } from './golden-vault.ts';
+import { V1, goldenBlob, goldenBlobs } from './golden-vault.ts';
 
 const NAME = 'v1/items/vm/disks/d/00000000000000007/000003.0123456789abcdef.01234567.0.pack';
 
@@ -239,7 +239,7 @@ describe('a frame', () => {
 
 describe('golden packs', () => {
   it('say of themselves what they hold', () => {
-    const { name, bytes } = goldenBlob('7902699b/17675280600000000/000001.9f14025af0065b30.0b918943.0.pack');
+    const { name, bytes } = goldenBlob(V1, '7902699b/17675280600000000/000001.9f14025af0065b30.0b918943.0.pack');
     expect(readPackTable(name, bytes)).toEqual([{ offset: 16, storedBytes: 32, codec: 1, blocks: [3] }]);
     expect(bytes.subarray(0, 16).toString('hex')).toBe(unspaced('535452415441504b 0100 000000000000'));
     expect(bytes.subarray(48, 64).toString('hex')).toBe(unspaced('10000000 20000000 0100 01 00 03000000'));
@@ -251,7 +251,7 @@ describe('golden packs', () => {
   });
 
   it('all read, and there are raw and compressed frames among them', () => {
-    const packs = [...goldenBlobs()].filter(([name]) => name.endsWith('.pack'));
+    const packs = [...goldenBlobs(V1)].filter(([name]) => name.endsWith('.pack'));
     const codecs = new Set(packs.flatMap(([name, bytes]) => readPackTable(name, bytes).map(({ codec }) => codec)));
     expect(codecs).toEqual(new Set([CODEC.raw, CODEC.zstd]));
   });

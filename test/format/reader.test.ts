@@ -5,11 +5,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { GOLDEN, GOLDEN_CONTAINER } from './golden-vault.ts';
+import { V1, V2 } from './golden-vault.ts';
 
 /*
- * reader.py follows docs/format.md and shares no code with Strata, nor a language: that it restores the golden vault shows that the page
- * says enough.
+ * reader.py follows docs/format.md and shares no code with Strata, nor a language: that it restores the golden vaults shows that the
+ * page says enough.
  */
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -30,46 +30,49 @@ interface Listing {
 const list = async (container: string): Promise<Listing> =>
   JSON.parse((await run('python3', [READER, container])).stdout) as Listing;
 
-describe('a reader that follows the format page and shares no code', () => {
-  it('finds the live points of the golden vault', async () => {
-    const points = (await list(GOLDEN_CONTAINER))[GOLDEN.item]!;
-    expect(
-      points.map(({ point, disks }) => ({ point, disks: disks.map(({ lun, sizeBytes }) => ({ lun, sizeBytes })) })),
-    ).toEqual(
-      GOLDEN.points.map(({ point, disks }) => ({
-        point,
-        disks: disks.map(({ lun, sizeBytes }) => ({ lun, sizeBytes })),
-      })),
-    );
-  });
-
-  it('restores every disk of every point to the known bytes', async () => {
-    const points = (await list(GOLDEN_CONTAINER))[GOLDEN.item]!;
-    for (const [i, { point, disks }] of points.entries()) {
-      const restored = await Promise.all(
-        disks.map(async ({ disk }) => {
-          const output = path.join(folder, `${point}-${disk}`);
-          await run('python3', [READER, GOLDEN_CONTAINER, GOLDEN.item, point, disk, output]);
-          return createHash('sha256')
-            .update(await readFile(output))
-            .digest('hex');
-        }),
+describe.each([V1, V2])(
+  'a reader that follows the format page and shares no code, with version $version,',
+  (golden) => {
+    it('finds the live points of the golden vault', async () => {
+      const points = (await list(golden.container))[golden.item]!;
+      expect(
+        points.map(({ point, disks }) => ({ point, disks: disks.map(({ lun, sizeBytes }) => ({ lun, sizeBytes })) })),
+      ).toEqual(
+        golden.points.map(({ point, disks }) => ({
+          point,
+          disks: disks.map(({ lun, sizeBytes }) => ({ lun, sizeBytes })),
+        })),
       );
-      expect(restored).toEqual(GOLDEN.points[i]!.disks.map(({ sha256 }) => sha256));
-    }
-  });
+    });
 
-  it('refuses a damaged vault instead of restoring something else', async () => {
-    const copy = path.join(folder, 'damaged');
-    await cp(GOLDEN_CONTAINER, copy, { recursive: true });
-    const packs = (await readdir(copy, { recursive: true })).filter((name) => name.endsWith('.pack'));
-    for (const pack of packs) {
-      const bytes = await readFile(path.join(copy, pack));
-      bytes[40]! ^= 1;
-      await writeFile(path.join(copy, pack), bytes);
-    }
-    const { point, disks } = (await list(copy))[GOLDEN.item]!.at(-1)!;
-    const restore = run('python3', [READER, copy, GOLDEN.item, point, disks[0]!.disk, path.join(folder, 'never')]);
-    await expect(restore).rejects.toMatchObject({ code: 1, stderr: expect.stringMatching(/^refused: /) });
-  });
-});
+    it('restores every disk of every point to the known bytes', async () => {
+      const points = (await list(golden.container))[golden.item]!;
+      for (const [i, { point, disks }] of points.entries()) {
+        const restored = await Promise.all(
+          disks.map(async ({ disk }) => {
+            const output = path.join(folder, `${golden.version}-${point}-${disk}`);
+            await run('python3', [READER, golden.container, golden.item, point, disk, output]);
+            return createHash('sha256')
+              .update(await readFile(output))
+              .digest('hex');
+          }),
+        );
+        expect(restored).toEqual(golden.points[i]!.disks.map(({ sha256 }) => sha256));
+      }
+    });
+
+    it('refuses a damaged vault instead of restoring something else', async () => {
+      const copy = path.join(folder, `damaged-${golden.version}`);
+      await cp(golden.container, copy, { recursive: true });
+      const holders = (await readdir(copy, { recursive: true })).filter((name) => /\.(pack|slab)$/.test(name));
+      for (const holder of holders) {
+        const bytes = await readFile(path.join(copy, holder));
+        bytes[40]! ^= 1;
+        await writeFile(path.join(copy, holder), bytes);
+      }
+      const { point, disks } = (await list(copy))[golden.item]!.at(-1)!;
+      const restore = run('python3', [READER, copy, golden.item, point, disks[0]!.disk, path.join(folder, 'never')]);
+      await expect(restore).rejects.toMatchObject({ code: 1, stderr: expect.stringMatching(/^refused: /) });
+    });
+  },
+);

@@ -1,15 +1,17 @@
 import type { Mutation } from './mutation.ts';
 
 /** A rule switched off in one of its clauses, and the named test that must fail then. */
-type Off = Omit<Mutation, 'name' | 'tests' | 'only'> & { readonly off: string; readonly only: string };
+type Off = Omit<Mutation, 'name' | 'tests' | 'only'> & {
+  readonly off: string;
+  readonly only: string;
+  /** Where the rule's own file leaves the clause to the tests of what it is about. */
+  readonly tests?: readonly string[];
+};
 
 /** The mutations of rule `number`; their tests stand in the rule's own file. */
 function rule(number: number, tests: string, offs: readonly Off[]): Mutation[] {
-  return offs.map(({ off, ...mutation }) => ({
-    ...mutation,
-    name: `rule ${number}: ${off}`,
-    tests: [`simulation/rules/${tests}.test.ts`],
-  }));
+  const own = [`simulation/rules/${tests}.test.ts`];
+  return offs.map(({ off, ...mutation }) => ({ tests: own, ...mutation, name: `rule ${number}: ${off}` }));
 }
 
 /** The rules of the commit protocol (docs/architecture.md), each switched off in each of its clauses. */
@@ -188,17 +190,19 @@ export const RULES: readonly Mutation[] = [
     {
       off: 'the last layer of a unit stands',
       file: 'shared/services/layer-writer.ts',
-      find: 'await container.put(name, bytes, summaryOf(measureLayer(layer, bytes.length)));',
-      replace:
-        'await container.delete(name);\n    await container.put(name, bytes, summaryOf(measureLayer(layer, bytes.length)));',
+      find: 'await putOnce(container, name, bytes, summaryOf(',
+      replace: 'await container.delete(name);\n  await putOnce(container, name, bytes, summaryOf(',
       only: 'the first layer of a unit stands',
       why: 'a committed layer is replaced by one whose packs were swept',
     },
     {
       off: 'a unit chooses its source of changes itself',
       file: 'shared/services/transfer-unit.ts',
-      find: "return ports.queue.send({ step: 'plan-transfer', v: 1, ...address, instead: step.attempt });",
-      replace: "return writeLayer(ports, container, { ...disk, source: 'hashes', since: null }, key, unit.stack, run);",
+      find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain();",
+      replace: `if (isBackupError(error, 'ChangeTrackingUnusable')) {
+      const disks = plan.disks.map((disk) => ({ ...disk, source: 'hashes' as const, since: null }));
+      return writeUnit(ports, container, { ...plan, disks }, unit, run);
+    }`,
       only: 'the source of the changes stands in the plan',
       why: 'units of one point are read by two sources, and nobody is told',
     },
@@ -343,6 +347,22 @@ export const RULES: readonly Mutation[] = [
   ]),
   ...rule(9, 'rule-09-rebuild-first-commits', [
     {
+      off: 'a rebuild writes rows without a record',
+      file: 'shared/services/rebuild-item.ts',
+      find: 'await stopInChain(ports, job, chain, isWanted);',
+      replace: '(await chain.newest()) as ChainRecord | undefined;\n  void stopInChain;',
+      only: 'a merge that sleeps through the loss of the tables',
+      why: 'a handler of the time before drops a point that the rebuild has just found',
+    },
+    {
+      off: 'a rebuild does not stop the item in the chain',
+      file: 'shared/services/rebuild-item.ts',
+      find: "state: 'stopped',",
+      replace: '',
+      only: 'a rebuild writes no row of an item before its record stands, which stops the item',
+      why: 'points expire before anybody has looked at what was lost',
+    },
+    {
       off: 'a merge does not look at the state in the record',
       file: 'shared/services/merge.ts',
       find: "if (record.state !== 'protected') return false;",
@@ -391,6 +411,16 @@ export const RULES: readonly Mutation[] = [
       only: 'each snapshot says of how many disks its set is',
       why: 'a rebuild takes a torn set for a whole point',
     },
+    {
+      off: 'a rebuild takes torn sets too',
+      file: 'shared/services/snapshot-sets.ts',
+      find: 'set.length === disks &&',
+      replace: 'set.length <= disks &&',
+      also: [{ find: '.size === disks &&', replace: '.size <= disks &&' }],
+      tests: ['services/rebuild.test.ts'],
+      only: 'takes whole sets only',
+      why: 'a point comes back that misses a disk',
+    },
   ]),
   ...rule(11, 'rule-11-the-manifest-names-each-snapshot', [
     {
@@ -405,8 +435,8 @@ export const RULES: readonly Mutation[] = [
     {
       off: 'a merge forgets the snapshots of its successor',
       file: 'shared/services/commit-merge.ts',
-      find: '        ...own,\n',
-      replace: "        ...own,\n        snapshot: { ...own.snapshot, id: '' },\n",
+      find: 'return { ...own, regions: [...regions',
+      replace: "return { ...own, snapshot: { ...own.snapshot, id: '' }, regions: [...regions",
       only: 'a merge carries it on',
       why: 'after each merge all of the disk is read again',
     },

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isBackupError } from '../../shared/domain/errors.ts';
+import type { Layout } from '../../shared/domain/layout.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { vaultCosts } from '../../shared/services/costs.ts';
 import { assertBilled } from '../support/assert-billed.ts';
@@ -16,8 +17,9 @@ const blobs = (world: World) => world.vaults.blobs(world.vaults.containerNames()
 async function start(
   sizes: readonly number[],
   regionBlocks = REGION_BLOCKS,
+  layout: Partial<Layout> = {},
 ): Promise<{ world: World; disks: string[] }> {
-  const world = await createWorld({ regionBytes: regionBlocks * B });
+  const world = await createWorld({ regionBytes: regionBlocks * B, layout });
   const disks = await world.createVm('vm', sizes);
   await world.protect('vm');
   return { world, disks };
@@ -69,7 +71,7 @@ describe('the cost report', () => {
   });
 
   it('is exact when a merge has taken only some of what shares a slab', async () => {
-    const { world, disks } = await start([12 * B]);
+    const { world, disks } = await start([12 * B], REGION_BLOCKS, { thinBytes: 4 * B });
     await world.disks.write(disks[0]!, 0, noise('first', 12));
     await backUp(world, 1);
     await world.disks.write(disks[0]!, 4 * B, noise('second', 4));
@@ -90,7 +92,8 @@ describe('the cost report', () => {
     await world.sweep();
     await assertBilled(world);
     const [after] = (await vaultCosts(world.ports, VAULT, { listing: false })).items;
-    expect(after!.points[0]!).toMatchObject({ wastedBytes: 0, dataBlocks: 12 });
+    expect(after!.points[0]!.dataBlocks).toBe(12);
+    expect(after!.points[0]!.wastedBytes, 'besides the tables of its packs').toBeLessThan(500);
   });
 
   it('is exact over folds, packs with dead frames, and compaction', async () => {
@@ -185,9 +188,14 @@ it('every stored byte is billed once at any quiet moment: backups, resizes, merg
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom(4, REGION),
+      fc.record({
+        thinBytes: fc.constantFrom(-1, B, 4 * B, 64 * B),
+        foldRatio: fc.constantFrom(1, 64),
+        checkpointDepth: fc.constantFrom(1, 3),
+      }),
       fc.array(action, { minLength: 8, maxLength: 24 }),
-      async (regionBlocks, actions) => {
-        const { world, disks } = await start([24 * B, 10 * B], regionBlocks);
+      async (regionBlocks, layout, actions) => {
+        const { world, disks } = await start([24 * B, 10 * B], regionBlocks, layout);
         const [disk, other] = disks as [string, string];
         await world.disks.write(disk, 0, noise('disk', 24));
         await world.disks.write(other, 2 * B, noise('other', 3));

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { BackupError, isBackupError } from '../../shared/domain/errors.ts';
-import type { PointId } from '../../shared/domain/ids.ts';
+import type { JobRow } from '../../shared/catalog/catalog.ts';
+import { type PointId, nextPointId } from '../../shared/domain/ids.ts';
 import type { Step } from '../../shared/queue/steps.ts';
 import { cleanUp } from '../../shared/services/clean-up-run.ts';
 import { startRestore } from '../../shared/services/restore.ts';
@@ -16,6 +17,12 @@ import { B, KEY, block, container, holding, live, restoresExactly, start, until 
 
 const vaultRequest = { location: 'westeurope', skuName: 'Standard', tags: {}, properties: {} };
 const itemRow = async (world: World) => (await world.ports.catalog.items.get(VAULT, KEY))!.row;
+
+async function jobsOf(world: World): Promise<JobRow[]> {
+  const jobs: JobRow[] = [];
+  for await (const { row } of world.ports.catalog.jobs.list(VAULT)) jobs.push(row);
+  return jobs;
+}
 
 async function openJobs(world: World): Promise<string[]> {
   const open: string[] = [];
@@ -43,6 +50,10 @@ describe('a rebuild that is killed', () => {
     for (let round = 0; round < 3 && (await openJobs(world)).length > 0; round++) await world.watch();
     const { status, errors } = await world.job(job.jobId);
     expect({ status, errors }).toEqual({ status: 'Completed', errors: [] });
+    const ours = [...container(world)].filter(
+      ([name, { body }]) => name.includes('/chain/') && Buffer.from(body).includes('"rebuild"'),
+    );
+    expect(ours).toHaveLength(1);
     gate.at = 0;
     const trace = [...gate.trace];
     const rows = { item: await itemRow(world), points: (await world.points('vm')).map(essence) };
@@ -209,6 +220,41 @@ describe('a rebuild of what was lost in part', () => {
       const { disks } = await world.restore('vm', id);
       expect(Buffer.compare(disks[0]!, own)).toBe(0);
     }
+  });
+
+  it('finds the snapshots still there, however long ago the rows of their points were lost', async () => {
+    const { world, images } = await threeNights();
+    const { point } = await world.job(await start(world));
+    await until(world, 'commit');
+    await lose(world, 'points', 'jobs', 'openJobs');
+    for (let days = 0; days < 3; days++) await world.sweep();
+    expect((await rebuild(world)).job.status).toBe('Completed');
+    expect((await world.points('vm')).map(({ instant }) => instant)).toEqual(['Valid', 'Valid', 'Valid']);
+    expect(await ids(world)).toEqual([...images.keys(), point]);
+  });
+
+  it('takes the set that a job has noted, and none of a job that has noted none', async () => {
+    const { world, disk } = await threeNights();
+    const { point } = await world.job(await start(world));
+    await until(world, 'commit');
+    const strayOf = async (tags: object): Promise<void> => {
+      for await (const found of world.ports.snapshots.list(disk)) {
+        if (found.tags['point'] === point)
+          return void (await world.ports.snapshots.take(disk, { ...found.tags, ...tags, attempt: 'ffffffffffffffff' }));
+      }
+    };
+    world.clock.advance(1000);
+    await strayOf({});
+    // A set of a backup that was ended before it had noted one.
+    const failed = [...(await jobsOf(world))].find(
+      ({ operation, set: own }) => operation !== 'Backup' && own === undefined,
+    )!;
+    await strayOf({ job: failed.jobId, point: nextPointId(world.clock.now(), point) });
+    await lose(world, 'points');
+    await rebuild(world);
+    const { point: last, set: back } = (await world.points('vm')).at(-1)!;
+    expect(last).toBe(point);
+    expect(back.attempt).not.toBe('ffffffffffffffff');
   });
 
   it('takes away the row of a point that has been merged', async () => {

@@ -219,6 +219,21 @@ describe('while others work', () => {
     expect(await unitRows(world)).toBe(0);
   });
 
+  it('a unit during which its job ends takes its mark away again', async () => {
+    const vault = await smallVault();
+    const { world } = vault;
+    const jobId = await startVerify(world.ports, VAULT, KEY, ALL, true);
+    await runStep(world.ports, world.queue.take()!.step);
+    const { units } = world.ports.catalog;
+    const upsert: typeof units.upsert = async (...row) => {
+      await endJob(world.ports, { vault: VAULT, jobId }, 'Failed');
+      return units.upsert(...row);
+    };
+    const ports = { ...world.ports, catalog: { ...world.ports.catalog, units: { ...units, upsert } } };
+    for (const step of takeSteps(world, 'verify-unit')) await runStep(ports, step);
+    expect(await unitRows(world)).toBe(0);
+  });
+
   it('a job that ends in the middle gives back what it holds', async () => {
     const vault = await smallVault();
     const { world } = vault;

@@ -30,3 +30,7 @@ export function filled(bytes: number, seed: number): Buffer {
   for (let i = 0; i < bytes; i++) buffer[i] = (i * (seed + 3) + (i >> 7) + seed) & 0xff;
   return buffer;
 }
+
+/** Bytes that follow from a seed alone and do not compress. */
+export const noise = (bytes: number, seed: string): Buffer =>
+  createHash('shake256', { outputLength: bytes }).update(seed).digest();

@@ -1,0 +1,32 @@
+import { expect, it } from 'vitest';
+import { Chain } from '../../shared/services/chain.ts';
+import { planReclaim } from '../../shared/services/reclaim.ts';
+import { newestRecord } from '../support/vault-map.ts';
+import { DAY_MS } from '../support/world.ts';
+import { B, block, container, stage } from './stage.ts';
+
+it('a reclaim that is planned late, after later merges and their deletes, lists nothing that lives', async () => {
+  const { world, disk, backUp } = await stage({ layout: { thinBytes: -1 } });
+  for (const [i, days] of [2, 4, 30].entries()) {
+    await world.disks.write(disk, 0, block(i + 1));
+    await world.disks.write(disk, (i + 1) * B, block(7));
+    await backUp(days);
+  }
+  const blobs = container(world);
+  const { item, seq } = newestRecord(blobs);
+  const vault = await world.ports.vaults.open(world.vaults.containerNames()[0]!);
+  const before = new Map(blobs);
+  for (const days of [3, 2]) {
+    world.clock.advance(days * DAY_MS);
+    await world.cleanUp();
+  }
+  // The first merge's replaced manifests come back, as if its deletes were still to be done; its own manifest a later merge has replaced.
+  const merge = await new Chain(vault, item).record(seq + 1);
+  expect(merge.kind).toBe('merge');
+  for (const [name, blob] of before) if (!blobs.has(name) && !name.includes('/plans/')) blobs.set(name, blob);
+  const live = newestRecord(blobs);
+  const commit = { item, attempt: merge.attempt, job: merge.job!, seq, made: [] };
+  const { names } = await planReclaim(vault, commit, 'ffffffffffffffff' as typeof merge.attempt);
+  expect(names.filter((name) => name.endsWith('.pack') || name.endsWith('.layer'))).toEqual([]);
+  for (const { manifest } of live.points) expect(names).not.toContain(manifest);
+});
