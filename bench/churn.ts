@@ -75,7 +75,10 @@ export async function measureChurn(
   const nights = [nightOf(pieces, 1), nightOf(pieces, 2)];
   const lab = await startLab(options.inFlight);
   const measured: Measured<ChurnMeasurement>[] = [];
-  const note = async (name: ChurnMeasurement, work: (name: ChurnMeasurement) => Promise<Measured<ChurnMeasurement>>) => {
+  const note = async (
+    name: ChurnMeasurement,
+    work: (name: ChurnMeasurement) => Promise<Measured<ChurnMeasurement>>,
+  ) => {
     progress(name);
     const found = await work(name);
     measured.push(found);

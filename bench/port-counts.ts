@@ -54,7 +54,7 @@ function requestOf(call: string): string | undefined {
     'targets.allocated': 'page ranges',
     'targets.readBack': 'get blob',
   };
-  if (['vault', 'vaults', 'snapshots', 'targets'].includes(port)) return own[call] ?? `${port} ${method}`;
+  if (['vault', 'snapshots', 'targets'].includes(port)) return own[call] ?? `${port} ${method}`;
   return ['get', 'list', 'listAll'].includes(method) ? 'table read' : 'table write';
 }
 

@@ -109,7 +109,8 @@ export function asText(findings: Findings): string {
   ].join('\n');
 }
 
-function machine(): string {
+/** The machine that this runs on, in a line. */
+export function machine(): string {
   const [cpu] = cpus();
   return `${cpus().length} x ${cpu?.model.trim() ?? 'unknown CPU'}, ${Math.round(totalmem() / 1024 ** 3)} GiB, Node ${process.versions.node}`;
 }

@@ -10,6 +10,8 @@ export interface ShapeOptions {
   readonly sizeMib: number;
   /** Regions of the simulated disk: 1 GiB each. */
   readonly regions: number;
+  /** Nights of the simulated disk. */
+  readonly nights: number;
   readonly json: boolean;
   /** This shape alone. */
   readonly only: Shape | undefined;
@@ -17,9 +19,10 @@ export interface ShapeOptions {
   readonly inFlight: number;
 }
 
-export const SHAPE_USAGE = `npm run bench:shapes -- [--size MiB] [--regions N] [--json] [--only NAME] [--in-flight N]
+export const SHAPE_USAGE = `npm run bench:shapes -- [--size MiB] [--regions N] [--nights N] [--json] [--only NAME] [--in-flight N]
   --size       data on the 4 GiB and the 4 TiB disk in MiB, a multiple of 16 up to 2048 (256)
   --regions    regions of 1 GiB of the simulated disk (32768)
+  --nights     nights of the simulated disk (3)
   --json       figures as JSON on standard output
   --only       ${SHAPES.join(', ')}: that disk alone
   --in-flight  steps at once on real storage (4)`;
@@ -31,6 +34,7 @@ export function parseShapeOptions(args: readonly string[]): ShapeOptions {
     options: {
       size: { type: 'string', default: '256' },
       regions: { type: 'string', default: '32768' },
+      nights: { type: 'string', default: '3' },
       json: { type: 'boolean', default: false },
       only: { type: 'string' },
       'in-flight': { type: 'string', default: '4' },
@@ -45,6 +49,7 @@ export function parseShapeOptions(args: readonly string[]): ShapeOptions {
   return {
     sizeMib,
     regions: wholeNumber('--regions', values.regions, 1, 32_768),
+    nights: wholeNumber('--nights', values.nights, 1, 99),
     json: values.json,
     only,
     inFlight: wholeNumber('--in-flight', values['in-flight'], 1, 64),
@@ -52,7 +57,7 @@ export function parseShapeOptions(args: readonly string[]): ShapeOptions {
 }
 
 /** The options as a command line has them, for the process of one shape. */
-export function argumentsOf({ sizeMib, regions, inFlight }: ShapeOptions, only: Shape): string[] {
-  const numbers = { size: sizeMib, regions, 'in-flight': inFlight };
+export function argumentsOf({ sizeMib, regions, nights, inFlight }: ShapeOptions, only: Shape): string[] {
+  const numbers = { size: sizeMib, regions, nights, 'in-flight': inFlight };
   return ['--json', '--only', only, ...Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, `${value}`])];
 }

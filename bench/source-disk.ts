@@ -35,7 +35,8 @@ export async function createSourceDisk(
       );
       nights.push({ name, writes });
       for (const piece of pieces)
-        if (writes.some((write) => overlap(write, piece))) digests.set(piece.offset, digestOf(contentOf(piece, nights)));
+        if (writes.some((write) => overlap(write, piece)))
+          digests.set(piece.offset, digestOf(contentOf(piece, nights)));
     },
     firstDifference: (copy) => firstDifference(copy, sizeBytes, pieces, digests),
   };
@@ -62,7 +63,8 @@ function overwrite(bytes: Buffer, piece: Write, night: string, writes: readonly 
   for (const write of writes) {
     const from = Math.max(write.offset, piece.offset);
     const to = Math.min(write.offset + write.bytes, piece.offset + piece.bytes);
-    if (from < to) bytes.set(changed(night, write).subarray(from - write.offset, to - write.offset), from - piece.offset);
+    if (from < to)
+      bytes.set(changed(night, write).subarray(from - write.offset, to - write.offset), from - piece.offset);
   }
 }
 

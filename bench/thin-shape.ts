@@ -8,6 +8,7 @@ import { startMerge } from '../shared/services/merge.ts';
 import { startRestore } from '../shared/services/restore.ts';
 import { runStep } from '../shared/services/run-step.ts';
 import { openVault, readItem } from '../shared/services/vault-of.ts';
+import type { VaultContainer, VaultContainers } from '../shared/vault/vault-container.ts';
 import { GROUP } from '../test/support/life.ts';
 import { VAULT, type World, createWorld } from '../test/support/world.ts';
 import { inProcessQueue } from './in-process-queue.ts';
@@ -20,7 +21,6 @@ import { thinTargets } from './thin-targets.ts';
 
 const VM = 'vm';
 const HOUR_MS = 3_600_000;
-const NIGHTS = 3;
 /** As `parseConfig` has it where nothing is set. */
 const ON_THE_SPOT_BYTES = 64 * 1024 * 1024;
 
@@ -33,13 +33,15 @@ export interface Simulated {
   readonly objects: { readonly added: number; readonly removed: number; readonly left: number };
   /** Peak resident memory by kind of step. */
   readonly peakRssBytes: Readonly<Record<string, number>>;
-  /** Resident memory before, after a collection: the process itself, and the simulated vault. */
-  readonly restingRssBytes: number;
+  /** What the simulated vault, which is in this process, holds afterwards. */
+  readonly vaultBytes: number;
 }
 
 export interface ThinFindings {
   readonly shape: '32tib';
   readonly regions: number;
+  /** Resident memory before the first job, after a collection. */
+  readonly freshRssBytes: number;
   readonly measured: readonly Simulated[];
   readonly difference: number | undefined;
 }
@@ -49,7 +51,7 @@ export interface ThinFindings {
  * point and restores the last: services, layout and geometry of production over ports in memory, one message at a time.
  */
 export async function measureThin(options: ShapeOptions, progress: (line: string) => void): Promise<ThinFindings> {
-  const { regions } = options;
+  const { regions, nights } = options;
   const queue = inProcessQueue(1);
   const memory = new StepMemory();
   let disk = thinDisk('', regions);
@@ -64,6 +66,7 @@ export async function measureThin(options: ShapeOptions, progress: (line: string
     wrap(ports) {
       const counted = countedPorts({
         ...ports,
+        vaults: oneContainer(ports.vaults),
         queue,
         snapshots: later(() => disk.snapshots),
         targets: later(() => targets.targets),
@@ -77,13 +80,14 @@ export async function measureThin(options: ShapeOptions, progress: (line: string
   targets = thinTargets(disk);
   await world.protect(VM);
 
+  collectGarbage();
+  const freshRssBytes = process.memoryUsage.rss();
   const key = itemKey(GROUP, VM);
   const measured: Simulated[] = [];
   const measure = async (name: string, start: () => Promise<JobId>): Promise<void> => {
     progress(name);
-    const before = await vaultNames(world);
+    const before = await vaultBlobs(world);
     collectGarbage();
-    const restingRssBytes = process.memoryUsage.rss();
     memory.take();
     take();
     const startedAt = performance.now();
@@ -92,19 +96,19 @@ export async function measureThin(options: ShapeOptions, progress: (line: string
     const seconds = (performance.now() - startedAt) / 1_000;
     const counts = take();
     assertCompleted(name, await world.job(id));
-    const after = await vaultNames(world);
+    const after = await vaultBlobs(world);
     measured.push({
       name,
       seconds,
       steps,
       counts,
       objects: {
-        added: [...after].filter((blob) => !before.has(blob)).length,
-        removed: [...before].filter((blob) => !after.has(blob)).length,
+        added: [...after.keys()].filter((blob) => !before.has(blob)).length,
+        removed: [...before.keys()].filter((blob) => !after.has(blob)).length,
         left: after.size,
       },
       peakRssBytes: memory.take(),
-      restingRssBytes,
+      vaultBytes: [...after.values()].reduce((sum, bytes) => sum + bytes, 0),
     });
   };
   const backup = (name: string, hours: number): Promise<void> =>
@@ -115,7 +119,7 @@ export async function measureThin(options: ShapeOptions, progress: (line: string
     });
 
   await backup('first backup', 1);
-  for (let night = 1; night <= NIGHTS; night++) {
+  for (let night = 1; night <= nights; night++) {
     disk.change();
     await backup(`night ${night}`, 720);
   }
@@ -132,7 +136,20 @@ export async function measureThin(options: ShapeOptions, progress: (line: string
     startRestore(world.ports, VAULT, key, last.point, { accountId: '/x/restored' }),
   );
   memory.stop();
-  return { shape: '32tib', regions, measured, difference: targets.firstDifference(regions) };
+  return { shape: '32tib', regions, freshRssBytes, measured, difference: targets.firstDifference(regions) };
+}
+
+/** As the adapter does, gives each container once: what is remembered of it is found again. */
+function oneContainer(vaults: VaultContainers): VaultContainers {
+  const open = new Map<string, Promise<VaultContainer>>();
+  return {
+    ...vaults,
+    open(name) {
+      const known = open.get(name) ?? vaults.open(name);
+      open.set(name, known);
+      return known;
+    },
+  };
 }
 
 /** A port that is there only later than who holds it. */
@@ -142,9 +159,10 @@ function later<Port extends object>(find: () => Port): Port {
   });
 }
 
-async function vaultNames(world: World): Promise<Set<string>> {
+/** Everything in the vault's container, by name, with its bytes. */
+async function vaultBlobs(world: World): Promise<Map<string, number>> {
   const { row } = await openVault(world.ports, VAULT);
-  return new Set(world.vaults.blobs(row.containerName).keys());
+  return new Map([...world.vaults.blobs(row.containerName)].map(([name, { body }]) => [name, body.length]));
 }
 
 function assertCompleted(name: string, job: JobRow): void {

@@ -2,7 +2,6 @@ import type { RestoreTargets } from '../shared/disk/restore-targets.ts';
 import { BLOCK_BYTES, REGION_BYTES } from '../shared/domain/units.ts';
 import type { ThinDisk } from './thin-disk.ts';
 
-
 /** Stands for the bytes that the disk has there, so that a restored disk takes no memory. */
 const EXPECTED = Buffer.alloc(0);
 

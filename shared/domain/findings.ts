@@ -68,6 +68,21 @@ export function uncapRuns({ runs, blocksLeftOut, end }: CappedRuns): BlockRun[] 
   return blocksLeftOut === 0 ? [...runs] : [...runs, { start, count: end - start }];
 }
 
+/** How long known damage is left alone by runs that nobody asked for: it seldom changes, and looking costs reads. */
+const LOOK_AGAIN_MS = 7 * 86_400_000;
+
+/**
+ * Whether the region of a finding is to be looked at before others: when somebody has asked for the run, when another job met the damage
+ * and nobody has looked into it yet (`seenBy` undefined), and else once a week.
+ */
+export function isSuspect(
+  { seenAt, seenBy }: { readonly seenAt: number; readonly seenBy?: string | undefined },
+  nowMs: number,
+  isAskedFor: boolean,
+): boolean {
+  return isAskedFor || seenBy === undefined || nowMs - seenAt >= LOOK_AGAIN_MS;
+}
+
 /** A region that could be read in depth. */
 export interface Candidate {
   /** Decides between regions that were last read at the same moment. */
@@ -76,7 +91,7 @@ export interface Candidate {
   readonly bytes: number;
   /** When it was last read whole; undefined: never. */
   readonly checkedAt: number | undefined;
-  /** Something was found there: it is looked at again first. */
+  /** Something was found there, and it is looked at again first. */
   readonly suspect: boolean;
 }
 

@@ -51,12 +51,14 @@ export function decodeDocument<T>(name: string, bytes: Uint8Array, schema: z.Zod
     throw corrupt('is not JSON', cause);
   }
   const format = (value as { format?: unknown }).format;
-  if (format !== 1 && format !== NEWEST_FORMAT) {
-    const message = `${name} has format ${String(format)}; this version reads formats 1 to ${NEWEST_FORMAT}`;
-    throw new BackupError('FormatUnsupported', message, { target: name });
-  }
+  const unsupported = (): BackupError => {
+    const message = `${name} has format ${String(format)}, which this version does not read for its kind`;
+    return new BackupError('FormatUnsupported', message, { target: name });
+  };
+  if (format !== 1 && format !== NEWEST_FORMAT) throw unsupported();
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
+  if (issue?.path[0] === 'format') throw unsupported();
   throw corrupt(`is not as it should be: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`, parsed.error);
 }

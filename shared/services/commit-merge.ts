@@ -1,116 +1,46 @@
-import { createHash } from 'node:crypto';
-import type { JobRow } from '../catalog/catalog.ts';
-import { type AttemptId, type JobId, type PointId, attemptId } from '../domain/ids.ts';
-import {
-  type ChainRecord,
-  type CountedLayer,
-  type Manifest,
-  type MergePlan,
-  type RecordPoint,
-  mergePlan,
-} from '../format/documents.ts';
+import type { PointId } from '../domain/ids.ts';
+import { wholeSlabs } from '../domain/slab-shares.ts';
+import { type CountedLayer, type Manifest, type MergePlan, type RecordPoint, mergePlan } from '../format/documents.ts';
 import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
-import { backOffSeconds } from './back-off.ts';
-import { Chain } from './chain.ts';
-import { endJob, finishJob } from './end-job.ts';
+import { type ReplacingCommit, commitReplacing } from './commit-replacing.ts';
 import { foldObject } from './fold-unit.ts';
-import { type JobAddress, readJob, runningJob } from './jobs.ts';
-import { pointsPartition } from './keys.ts';
 import { inOrder } from './pipeline.ts';
-import { readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
-import { project, readPoint } from './projection.ts';
-import { planReclaim } from './reclaim.ts';
-import { finishedObjects, layersIn, objectName } from './unit-objects.ts';
-import { openVault } from './vault-of.ts';
+import { readPoint } from './projection.ts';
+import { layersIn, objectName } from './unit-objects.ts';
 
 /** Objects whose contents are looked at at once. */
 const READS_IN_FLIGHT = 8;
 
-/** The coordinator of a merge: commits when all folds are there. */
-export async function commitMerge(
+/** The coordinator of a merge: commits when all folds are there. The point's snapshots go before the record that drops it. */
+export function commitMerge(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; round: number },
 ): Promise<void> {
-  const address: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
-  const job = await runningJob(ports, address, step.attempt);
-  if (job === undefined) return;
-  const attempt = attemptId(step.attempt);
-  const { container, row: vault } = await openVault(ports, step.vault);
-  const partition = pointsPartition(vault.containerName, job.itemId);
-  const chain = new Chain(container, job.itemId);
-  const newest = await chain.newest();
-  const plan = await readPlan(container, job.itemId, attempt, mergePlan);
-  const before = newest.seq === plan.seq ? newest : undefined;
-  const committed = await chain.committed([attempt], plan.seq, newest);
-  if (committed !== undefined) return settle(ports, address, chain, container, partition, plan, newest);
-  if (before === undefined) return giveWay(ports, address, job);
-
-  if ((await runningJob(ports, address, step.attempt)) === undefined) return;
-  const units = plan.units.map((unit) => foldObject(plan, unit));
-  const objects = await finishedObjects(container, units);
-  if (objects.size < units.length) {
-    return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
-  }
-  const points = await mergedPoints(container, chain, before, plan, objects);
-  await deleteSnapshots(ports, partition, plan.point);
-  const { won, record } = await chain.append(before, {
+  return commitReplacing(ports, step, {
     kind: 'merge',
-    attempt,
-    job: plan.job,
-    writtenAt: new Date(ports.clock.now()).toISOString(),
-    points,
+    schema: mergePlan,
+    objects: (plan) => plan.units.map((unit) => foldObject(plan, unit)),
+    points: mergedPoints,
+    beforeRecord: ({ partition, plan }) => deleteSnapshots(ports, partition, plan.point),
   });
-  return won ? settle(ports, address, chain, container, partition, plan, record) : giveWay(ports, address, job);
-}
-
-/** Another record came first: this attempt can never commit. Cleanup looks at the item anew. */
-async function giveWay(ports: Ports, address: JobAddress, job: JobRow): Promise<void> {
-  await endJob(ports, address, 'Cancelled');
-  await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
-}
-
-async function settle(
-  ports: Ports,
-  address: JobAddress,
-  chain: Chain,
-  container: VaultContainer,
-  partition: string,
-  plan: MergePlan,
-  record: ChainRecord,
-): Promise<void> {
-  await project(ports, partition, chain, record);
-  const made = plan.units.map((unit) => objectName(foldObject(plan, unit)));
-  const reclaim = await planReclaim(container, { ...plan, made }, reclaimAttempt(plan.attempt));
-  await ports.queue.send(
-    { step: 'reclaim', v: 1, vault: address.vault, jobId: address.jobId, attempt: reclaim.attempt },
-    ports.settings.deleteGraceSeconds,
-  );
-  const job = await readJob(ports, address);
-  await finishJob(ports, address, 'Completed');
-  if (job !== undefined)
-    await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
-}
-
-/** The same for every run that finds the merge committed, so that what is to be deleted is written down once. */
-function reclaimAttempt(merge: AttemptId): AttemptId {
-  return attemptId(createHash('sha256').update(`reclaim ${merge}`).digest('hex').slice(0, 16));
 }
 
 /** The record's points without the expired one, its successors with new manifests. */
-async function mergedPoints(
-  container: VaultContainer,
-  chain: Chain,
-  record: ChainRecord,
-  plan: MergePlan,
-  objects: ReadonlyMap<string, BlobInfo>,
-): Promise<RecordPoint[]> {
+async function mergedPoints({
+  container,
+  chain,
+  plan,
+  before,
+  objects,
+}: ReplacingCommit<MergePlan>): Promise<RecordPoint[]> {
   const folded = await readFolds(container, plan, objects);
+  const gone = await chain.manifest(before.points.find(({ point }) => point === plan.point)!);
   const changed = new Set(plan.entries.map(({ into }) => into));
-  const kept = record.points.filter(({ point }) => point !== plan.point);
+  const kept = before.points.filter(({ point }) => point !== plan.point);
   return Promise.all(
     kept.map(async (entry) =>
-      changed.has(entry.point) ? chain.putManifest(merged(await chain.manifest(entry), plan, folded)) : entry,
+      changed.has(entry.point) ? chain.putManifest(merged(gone, await chain.manifest(entry), plan, folded)) : entry,
     ),
   );
 }
@@ -131,8 +61,8 @@ async function readFolds(
   return folded;
 }
 
-/** A manifest with the expired point's regions in it. Folds of which nothing is left leave no layer. */
-function merged(old: Manifest, plan: MergePlan, folded: ReadonlyMap<string, CountedLayer>): Manifest {
+/** A manifest with the regions of `gone`, the expired point, in it. Folds of which nothing is left leave no layer. */
+function merged(gone: Manifest, old: Manifest, plan: MergePlan, folded: ReadonlyMap<string, CountedLayer>): Manifest {
   return {
     ...old,
     format: 2,
@@ -146,10 +76,14 @@ function merged(old: Manifest, plan: MergePlan, folded: ReadonlyMap<string, Coun
         if (layers.length === 0) regions.delete(region);
         else regions.set(region, { region, layers, ...(checkpoint && { checkpoint }) });
       }
-      return { ...own, regions: [...regions.values()].sort((a, b) => a.region - b.region) };
+      const after = [...regions.values()].sort((a, b) => a.region - b.region);
+      return { ...own, regions: wholeSlabs([...layersOf(gone, own.disk), ...layersOf(old, own.disk)], after) };
     }),
   };
 }
+
+const layersOf = ({ disks }: Manifest, disk: string): CountedLayer[] =>
+  disks.filter((own) => own.disk === disk).flatMap(({ regions }) => regions.flatMap(({ layers }) => layers));
 
 async function deleteSnapshots(ports: Ports, partition: string, point: PointId): Promise<void> {
   const row = await readPoint(ports, partition, point);

@@ -64,7 +64,7 @@ async function compactedPoints({
     }
   }
   return Promise.all(
-    before.points.map((entry, n) =>
+    before.points.map(async (entry, n) =>
       changed.has(entry.point) ? chain.putManifest({ ...manifests[n]!, attempt: plan.attempt }) : entry,
     ),
   );

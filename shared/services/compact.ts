@@ -40,8 +40,8 @@ export interface CompactionStart {
 }
 
 /**
- * Starts a compaction of an item, if there is anything that pays. Nothing is started while a merge or another compaction holds the
- * item, or while its protection is stopped. Reads the item's manifests, and the maps of layers until the budget is used up.
+ * Starts a compaction of an item, if there is anything that pays. Nothing is started while a backup, a merge or another compaction
+ * holds the item, or while its protection is stopped. Reads the item's manifests, and the maps of layers until the budget is used up.
  */
 export async function startCompaction(
   ports: Ports,
@@ -52,6 +52,8 @@ export async function startCompaction(
   const { row: item, etag } = await readItem(ports, vault, key);
   const none = { started: false, bytes: 0, left: 0 };
   if (budgetBytes <= 0 || (await isRunning(ports, vault, item.mergeJob))) return none;
+  // Its commit would come first, and all would have been in vain.
+  if (await isRunning(ports, vault, item.activeJob)) return none;
   const { row: vaultRow, container } = await openVault(ports, vault);
   const chain = new Chain(container, item.itemId);
   const source = { vault, partition: pointsPartition(vaultRow.containerName, item.itemId), item, container, chain };

@@ -51,7 +51,7 @@ const MOST_POINTS = 1500;
 const regionKey = (region: number | undefined): string => (region === undefined ? '-' : `${region}`.padStart(6, '0'));
 
 /** The key of a region's findings, without the part that tells them apart. */
-export const findingPrefix = (disk: string | undefined, region: number | undefined): string =>
+const findingPrefix = (disk: string | undefined, region: number | undefined): string =>
   `${disk ?? '-'}|${regionKey(region)}|`;
 
 /** The key of a region's check. */

@@ -1,6 +1,6 @@
 import type { JobRow, PointRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
-import { type Candidate, chooseRegions } from '../domain/findings.ts';
+import { type Candidate, chooseRegions, isSuspect } from '../domain/findings.ts';
 import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { regionsIn } from '../domain/units.ts';
 import { decodeDocument } from '../format/document.ts';
@@ -197,8 +197,11 @@ async function choose(
   for (const { key, row } of await openFindings(ports, partition)) {
     if (row.disk === undefined || row.region === undefined) continue;
     const place = checkKey(row.disk, row.region);
-    if (keys.has(place)) suspect.add(place);
-    else await healFinding(ports, partition, key, { since: job.startedAt, by: job.jobId });
+    if (keys.has(place)) {
+      if (isSuspect(row, ports.clock.now(), job.userTriggered)) suspect.add(place);
+      continue;
+    }
+    await healFinding(ports, partition, key, { since: job.startedAt, by: job.jobId });
   }
   const total = candidates.reduce((sum, { bytes }) => sum + bytes, 0);
   return chooseRegions(

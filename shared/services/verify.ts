@@ -1,4 +1,3 @@
-import type { JobRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, type PointId, jobId } from '../domain/ids.ts';
 import { Chain } from './chain.ts';
@@ -112,6 +111,3 @@ async function isEmpty(ports: Ports, vault: string, key: string): Promise<boolea
     throw error;
   }
 }
-
-/** What a verify job was asked for. */
-export type VerifyAsked = NonNullable<JobRow['verify']>;

@@ -6,12 +6,12 @@ import type { CopySources } from './copy-sources.ts';
 import type { Assembly, BlobPart } from './vault-container.ts';
 
 /** Most bytes of one block: what Put Block took before version 2019-12-12, which is more than anybody here sends. */
-export const MOST_BLOCK_BYTES = 100 * 1024 * 1024;
+const MOST_BLOCK_BYTES = 100 * 1024 * 1024;
 /** Most blocks of a blob: the service's limit. */
-export const MOST_BLOCKS = 50_000;
+const MOST_BLOCKS = 50_000;
 
 /** What the assembly needs of the container around it. */
-export interface AssemblyContext {
+interface AssemblyContext {
   readonly blob: BlockBlobClient;
   readonly sources: CopySources;
   readonly deadline: () => AbortSignal;

@@ -101,10 +101,12 @@ describe('costs', () => {
     expect(body).toMatchObject({
       properties: {
         measure: 'manifests',
-        items: [{ points: [{ recoveryPoint: point!.point, disks: [{ regions: [{ dataBlocks: 4 }, { dataBlocks: 4 }] }] }] }],
+        items: [
+          { points: [{ recoveryPoint: point!.point, disks: [{ regions: [{ dataBlocks: 4 }, { dataBlocks: 4 }] }] }] },
+        ],
       },
     });
-    expect((body['properties'] as object)).not.toHaveProperty('listing');
+    expect(body['properties'] as object).not.toHaveProperty('listing');
   });
 
   it.each([

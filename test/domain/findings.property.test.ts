@@ -7,6 +7,7 @@ import {
   LEAST_COST_BYTES,
   capRuns,
   chooseRegions,
+  isSuspect,
   pointsShowing,
   uncapRuns,
 } from '../../shared/domain/findings.ts';
@@ -110,6 +111,14 @@ it('run after run, every region is read in the end, however many are suspect', (
       expect(read.size).toBe(all.length);
     }),
   ));
+
+it('known damage is looked at again when somebody asks, when nobody has looked yet, and once a week', () => {
+  const week = 7 * 86_400_000;
+  expect(isSuspect({ seenAt: 0, seenBy: 'job' }, week - 1, false)).toBe(false);
+  expect(isSuspect({ seenAt: 0, seenBy: 'job' }, week, false)).toBe(true);
+  expect(isSuspect({ seenAt: 0, seenBy: 'job' }, 1, true)).toBe(true);
+  expect(isSuspect({ seenAt: 0 }, 1, false)).toBe(true);
+});
 
 it('no budget buys nothing', () => {
   expect(chooseRegions([{ key: 'a', bytes: 5, checkedAt: undefined, suspect: true }], 0)).toEqual([]);

@@ -10,7 +10,16 @@ import { pointsPartition } from '../../shared/services/keys.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { readPoints } from '../../shared/services/projection.ts';
 import { Random } from '../simulation/random.ts';
-import { containerOf, dailyPolicy, GROUP, itemOf, LOCATION, makeDisk, makeVm } from '../support/arm-platform.ts';
+import {
+  containerOf,
+  dailyPolicy,
+  GROUP,
+  itemOf,
+  LOCATION,
+  makeDisk,
+  makeVm,
+  VM_GROUP,
+} from '../support/arm-platform.ts';
 import { type DiskImage, filled, imageOf, noise } from '../support/disk-image.ts';
 import { type Fleet, startFleet } from '../support/fleet.ts';
 import { Killer, type Phase } from '../support/killer.ts';

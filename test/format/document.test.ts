@@ -62,7 +62,7 @@ describe('a document', () => {
   });
 
   it('of another format is refused as such', () => {
-    for (const format of [0, 3, '1', null, undefined]) {
+    for (const format of [0, 2, 3, '1', null, undefined]) {
       expect(codeOf(() => decodeDocument(NAME, encodeDocument(NAME, { ...small, format }), schema))).toBe(
         'FormatUnsupported',
       );

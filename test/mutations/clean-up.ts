@@ -1,6 +1,7 @@
 import type { Mutation } from './mutation.ts';
 
 const RUNS = 'services/clean-up-run.test.ts';
+const CRASHES = 'services/clean-up-crash.test.ts';
 const SHARES = 'domain/clean-up.test.ts';
 
 /** Cleanup runs: budget, fairness, and a report that says what was done. */
@@ -11,7 +12,6 @@ export const CLEAN_UP: readonly Mutation[] = [
     find: "(limit === 'budget' && report.row.merged > 0)",
     replace: "limit === 'budget'",
     tests: [RUNS],
-    only: 'a cleanup run',
     why: 'an item starves beside large ones, and its expired points are paid for without end',
   },
   {
@@ -20,7 +20,6 @@ export const CLEAN_UP: readonly Mutation[] = [
     find: "if (ports.clock.now() >= run.endsAt) return 'time';",
     replace: '',
     tests: [RUNS],
-    only: 'a cleanup run',
     why: 'cleanup goes on into the hours of the backups',
   },
   {
@@ -29,7 +28,6 @@ export const CLEAN_UP: readonly Mutation[] = [
     find: 'if (await isPinned(ports, vault, item, point)) continue;',
     replace: 'if (await isPinned(ports, vault, item, point)) return undefined;',
     tests: [RUNS],
-    only: 'a cleanup run',
     why: 'a restore of a week keeps a week of expired points',
   },
   {
@@ -38,7 +36,6 @@ export const CLEAN_UP: readonly Mutation[] = [
     find: '.length < TRIES_OF_A_POINT',
     replace: '.length < 1000',
     tests: [RUNS],
-    only: 'a cleanup run',
     why: 'one damaged object takes the time of the whole run',
   },
   {
@@ -46,8 +43,7 @@ export const CLEAN_UP: readonly Mutation[] = [
     file: 'shared/services/clean-up-snapshots.ts',
     find: 'await report.change({ ending: batch });',
     replace: '',
-    tests: [RUNS],
-    only: 'counts everything once',
+    tests: [CRASHES],
     why: 'what a handler did before it died is missing in the report',
   },
   {
@@ -56,7 +52,6 @@ export const CLEAN_UP: readonly Mutation[] = [
     find: "stopped: row.status === 'budget' ? 'budget' : 'otherwise',",
     replace: "stopped: 'otherwise',",
     tests: [RUNS],
-    only: 'a cleanup run',
     why: 'a vault with one busy item never uses its budget',
   },
   {
@@ -65,7 +60,6 @@ export const CLEAN_UP: readonly Mutation[] = [
     find: 'for (const report of await readReports(ports, vault, run.runId)) await wake(ports, vault, run, report);',
     replace: '',
     tests: [RUNS],
-    only: 'a cleanup run',
     why: 'a lost message leaves a run without an end',
   },
   {
@@ -74,7 +68,6 @@ export const CLEAN_UP: readonly Mutation[] = [
     find: '    await endRun(ports, vault, other);',
     replace: '    void endRun;',
     tests: [RUNS],
-    only: 'a cleanup run',
     why: 'two runs count the same merges',
   },
   {

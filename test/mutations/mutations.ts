@@ -2,6 +2,7 @@ import { CLEAN_UP } from './clean-up.ts';
 import { COMPACTION } from './compaction.ts';
 import { COSTS } from './costs.ts';
 import { LAYOUT } from './layout.ts';
+import { REBUILD } from './rebuild.ts';
 import { RULES } from './rules.ts';
 import { VERIFY } from './verify.ts';
 import type { Mutation } from './mutation.ts';
@@ -23,6 +24,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...CLEAN_UP,
   ...COMPACTION,
   ...COSTS,
+  ...REBUILD,
   ...VERIFY,
   // What a transfer writes down.
   {

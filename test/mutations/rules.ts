@@ -155,8 +155,8 @@ export const RULES: readonly Mutation[] = [
   ...rule(4, 'rule-04-every-run-of-a-merge-is-a-new-attempt', [
     {
       off: 'a merge commits on a later record than its own',
-      file: 'shared/services/commit-merge.ts',
-      find: 'chain.append(before, {',
+      file: 'shared/services/commit-replacing.ts',
+      find: 'chain.append(newest, {',
       replace: 'chain.append(await chain.newest(), {',
       only: 'a merge that sleeps while a backup commits',
       why: 'a point that was committed meanwhile is dropped from the chain',
@@ -226,9 +226,9 @@ export const RULES: readonly Mutation[] = [
     },
     {
       off: 'a merge does not look for its record',
-      file: 'shared/services/commit-merge.ts',
-      find: 'if (committed !== undefined) return settle(',
-      replace: 'if (false) return settle(',
+      file: 'shared/services/commit-replacing.ts',
+      find: 'if ((await chain.committed([attempt], plan.seq, newest)) !== undefined) return settled(newest);',
+      replace: '',
       only: 'a merge whose record stands behind later ones',
       why: 'what a merge has replaced is never deleted, and paid for until a sweep finds it',
     },
@@ -391,13 +391,13 @@ export const RULES: readonly Mutation[] = [
   ...rule(10, 'rule-10-snapshots-go-before-the-record', [
     {
       off: 'a merge deletes the snapshots after its record',
-      file: 'shared/services/commit-merge.ts',
-      find: 'await deleteSnapshots(ports, partition, plan.point);',
+      file: 'shared/services/commit-replacing.ts',
+      find: 'await beforeRecord?.(commit);',
       replace: '',
       also: [
         {
-          find: '  return won ? settle(',
-          replace: '  if (won) await deleteSnapshots(ports, partition, plan.point);\n  return won ? settle(',
+          find: 'return won ? settled(',
+          replace: 'if (won) await beforeRecord?.(commit);\n  return won ? settled(',
         },
       ],
       only: 'at no moment is there a snapshot',
@@ -435,8 +435,8 @@ export const RULES: readonly Mutation[] = [
     {
       off: 'a merge forgets the snapshots of its successor',
       file: 'shared/services/commit-merge.ts',
-      find: 'return { ...own, regions: [...regions',
-      replace: "return { ...own, snapshot: { ...own.snapshot, id: '' }, regions: [...regions",
+      find: 'return { ...own, regions: ',
+      replace: "return { ...own, snapshot: { ...own.snapshot, id: '' }, regions: ",
       only: 'a merge carries it on',
       why: 'after each merge all of the disk is read again',
     },

@@ -17,6 +17,8 @@ const ROOT = path.join(import.meta.dirname, '../..');
 const AT_ONCE = 2;
 /** A mutation may make a test wait for something that never comes: that too is noticed. */
 const MOST_MS = 90_000;
+/** All tests that are named, without a mutation: how long they may take on a machine that has other work. */
+const UNMUTATED_MS = 1_800_000;
 
 type Outcome = 'killed' | 'timed out' | 'SURVIVED' | 'NOT APPLIED';
 
@@ -44,7 +46,11 @@ interface Results {
 }
 
 /** Runs the tests in the copy, of these only those whose names contain `only`; undefined when they did not end. */
-async function runTests(folder: string, tests: readonly string[], only?: string): Promise<Results | undefined> {
+async function runTests(
+  folder: string,
+  tests: readonly string[],
+  { only, mostMs }: { only?: string | undefined; mostMs: number },
+): Promise<Results | undefined> {
   const vitest = path.join(folder, 'node_modules/vitest/vitest.mjs');
   const report = path.join(folder, 'results.json');
   await rm(report, { force: true });
@@ -75,7 +81,7 @@ async function runTests(folder: string, tests: readonly string[], only?: string)
     const timer = setTimeout(() => {
       timedOut = true;
       child.kill('SIGKILL');
-    }, MOST_MS);
+    }, mostMs);
     child.on('error', reject);
     child.on('close', () => {
       clearTimeout(timer);
@@ -120,7 +126,7 @@ async function tryMutation(folder: string, mutation: Mutation): Promise<Outcome>
   if (mutated === undefined) return 'NOT APPLIED';
   await writeFile(target, mutated);
   try {
-    const results = await runTests(folder, tests, only);
+    const results = await runTests(folder, tests, { only, mostMs: MOST_MS });
     if (results === undefined) return 'timed out';
     const failed = results.tests.filter(({ status }) => status === 'failed');
     // A file that does not load fails every test, and a name that is not there fails whoever comes by: that would prove nothing.
@@ -159,7 +165,9 @@ async function main(): Promise<number> {
   };
   const unmutated = await copyProject();
   try {
-    const results = await runTests(unmutated, [...new Set(chosen.flatMap(({ tests }) => tests))]);
+    const results = await runTests(unmutated, [...new Set(chosen.flatMap(({ tests }) => tests))], {
+      mostMs: UNMUTATED_MS,
+    });
     if (results === undefined || results.broken || results.tests.some(({ status }) => status === 'failed')) {
       console.error(`the tests fail without any mutation:\n${results?.output ?? 'they did not end'}`);
       return 1;

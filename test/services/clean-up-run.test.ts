@@ -1,89 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import type { CleanUpReportRow, CleanUpRow } from '../../shared/catalog/clean-up-row.ts';
-import { isBackupError } from '../../shared/domain/errors.ts';
-import type { PointId } from '../../shared/domain/ids.ts';
-import { BLOCK_BYTES } from '../../shared/domain/units.ts';
-import type { Step } from '../../shared/queue/steps.ts';
-import { startBackup } from '../../shared/services/backup.ts';
 import { cleanUp, startCleanUp } from '../../shared/services/clean-up-run.ts';
 import { readReports, readRuns, spentBytes } from '../../shared/services/clean-up-report.ts';
 import { changeItem } from '../../shared/services/items.ts';
 import { insertJob, newJob } from '../../shared/services/jobs.ts';
-import { itemKey } from '../../shared/services/keys.ts';
-import type { Ports, Settings } from '../../shared/services/ports.ts';
+import type { Ports } from '../../shared/services/ports.ts';
 import { runStep } from '../../shared/services/run-step.ts';
-import { cancelJob } from '../../shared/services/watch.ts';
-import { CrashGate, crashing } from '../support/crash.ts';
-import { Killed } from '../support/gated-ports.ts';
-import { leftovers } from '../support/vault-map.ts';
-import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
+import { DAY_MS, VAULT, type World } from '../support/world.ts';
+import { type Rig, grow, key, merged, reportsOf, rig, spent, statuses } from './clean-up-stage.ts';
 import { sparse } from './compact-stage.ts';
-
-const B = BLOCK_BYTES;
-const block = (fill: number, blocks = 1): Buffer => Buffer.alloc(blocks * B, fill);
-const key = (vm: string): string => itemKey('app', vm);
-
-interface Rig {
-  readonly world: World;
-  readonly settings: { -readonly [Name in keyof Settings]: Settings[Name] };
-  /** VMs in the order in which their merges were begun. */
-  readonly begun: string[];
-  readonly logged: string[];
-}
-
-async function rig(change: Partial<Settings> = {}, options: Parameters<typeof createWorld>[0] = {}): Promise<Rig> {
-  const begun: string[] = [];
-  const logged: string[] = [];
-  let settings: Rig['settings'] | undefined;
-  const world = await createWorld({
-    ...options,
-    wrap: (ports: Ports): Ports => {
-      settings = { ...ports.settings, ...change };
-      return {
-        ...ports,
-        settings,
-        log: (line) => logged.push(line),
-        queue: {
-          async send(step: Step, delay) {
-            if (step.step === 'plan-merge') begun.push((await ports.catalog.jobs.get(VAULT, step.jobId))!.row.vmName);
-            await ports.queue.send(step, delay);
-          },
-        },
-      };
-    },
-  });
-  return { world, settings: settings!, begun, logged };
-}
-
-/** A VM whose first points, as many as `expiring` says, are over after a day; each changes all of a disk of `blocks` blocks. */
-async function grow(world: World, vm: string, expiring: number, blocks = 4): Promise<PointId[]> {
-  const disk = (await world.createVm(vm, [blocks * B]))[0]!;
-  await world.protect(vm);
-  const points: PointId[] = [];
-  for (let n = 0; n <= expiring; n++) {
-    await world.disks.write(disk, 0, block(n + 1, blocks));
-    const job = await world.backup(vm, world.clock.now() + (n < expiring ? 1 : 300) * DAY_MS);
-    expect(job).toMatchObject({ status: 'Completed', errors: [] });
-    points.push(job.point!);
-    world.clock.advance(60_000);
-  }
-  return points;
-}
-
-async function reportsOf(world: World, run?: CleanUpRow): Promise<Record<string, CleanUpReportRow>> {
-  const newest = run ?? (await readRuns(world.ports, VAULT)).at(-1)!;
-  const reports = await readReports(world.ports, VAULT, newest.runId);
-  return Object.fromEntries(reports.map(({ row }) => [row.vmName, row]));
-}
-
-const merged = (reports: Record<string, CleanUpReportRow>): Record<string, number> =>
-  Object.fromEntries(Object.entries(reports).map(([vm, row]) => [vm, row.merged]));
-const statuses = (reports: Record<string, CleanUpReportRow>): Record<string, string> =>
-  Object.fromEntries(Object.entries(reports).map(([vm, row]) => [vm, row.status]));
-const spent = (reports: Record<string, CleanUpReportRow>): number =>
-  Object.values(reports).reduce((sum, row) => sum + spentBytes(row), 0);
-const livePoints = async (world: World, vm: string): Promise<number> =>
-  (await (await world.chain(vm)).newest()).points.length;
 
 const WORK = { a: 1, b: 3, c: 6, d: 0, e: 2 };
 
@@ -352,70 +276,3 @@ function plansOf(ports: Ports, strikes: () => boolean): { wrapped: Ports } {
   };
   return { wrapped: { ...ports, vaults: { ...ports.vaults, open } } };
 }
-
-/*
- * Two VMs, one with an expired point, snapshots past their time and a point that never entered the vault: the cleanup is run once to
- * count the calls that its handlers make of their ports, then for each call with the handler killed before it, after it, and with its
- * answer lost.
- */
-describe('a cleanup whose handler is killed at any call', () => {
-  async function crashAt(at: number, moment: CrashGate['moment']): Promise<CrashGate> {
-    const gate = new CrashGate();
-    const onFailure = (error: unknown): void => {
-      if (!(error instanceof Killed) && !isBackupError(error)) throw error;
-      gate.revive();
-    };
-    let active = false;
-    const wrapHandlers = (ports: Ports): Ports => {
-      const gated = crashing(gate)(ports);
-      return new Proxy(ports, { get: (_, name) => Reflect.get(active ? gated : ports, name) as unknown });
-    };
-    const { world } = await rig({}, { wrapHandlers, onFailure });
-    await grow(world, 'a', 0, 1);
-    await grow(world, 'b', 1, 1);
-    const id = await startBackup(world.ports, VAULT, key('b'), {
-      kind: 'onDemand',
-      retainUntil: world.clock.now() + DAY_MS,
-    });
-    await runStep(world.ports, world.queue.take()!.step);
-    await cancelJob(world.ports, { vault: VAULT, jobId: id });
-    await world.drain();
-    world.clock.advance(3 * DAY_MS);
-    gate.at = at;
-    gate.moment = moment;
-    active = true;
-    await world.cleanUp();
-    for (let round = 0; round < 4; round++) await world.watch();
-    active = false;
-    const runs = await readRuns(world.ports, VAULT);
-    expect(runs.filter(({ endedAt }) => endedAt === undefined)).toEqual([]);
-    expect(runs).toHaveLength(1);
-    const reports = await reportsOf(world);
-    // The newest point in the vault keeps its snapshots.
-    expect(statuses(reports)).toEqual({ a: 'done', b: 'done' });
-    expect(merged(reports)).toEqual({ a: 0, b: 1 });
-    expect([reports['a']!.endedSnapshots, reports['b']!.endedSnapshots]).toEqual([0, 2]);
-    expect([reports['a']!.removedPoints, reports['b']!.removedPoints]).toEqual([0, 1]);
-    expect(Object.values(reports).map(({ left }) => left.expiredPoints)).toEqual([0, 0]);
-    const jobs: Record<string, number> = { a: 0 };
-    for await (const { row } of world.ports.catalog.jobs.list(VAULT))
-      if (row.operation === 'Merge') jobs[row.vmName] = (jobs[row.vmName] ?? 0) + row.doneBytes;
-    expect({ a: reports['a']!.foldedBytes, b: reports['b']!.foldedBytes }).toEqual(jobs);
-    expect([await livePoints(world, 'a'), await livePoints(world, 'b')]).toEqual([1, 1]);
-    await world.sweep();
-    const blobs = world.vaults.blobs(world.vaults.containerNames()[0]!);
-    for (const { itemId } of Object.values(reports)) expect(leftovers(blobs, itemId)).toEqual([]);
-    return gate;
-  }
-
-  it('goes on where it was, and counts everything once', async () => {
-    const { calls, trace } = await crashAt(0, 'before');
-    for (let at = 1; at <= calls; at++) {
-      for (const moment of ['before', 'after', 'lost'] as const) {
-        await crashAt(at, moment).catch((cause: unknown) => {
-          throw new Error(`killed ${moment} call ${at} (${trace[at - 1]})`, { cause });
-        });
-      }
-    }
-  });
-});

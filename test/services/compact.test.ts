@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { CLEARED } from '../../shared/domain/extent.ts';
 import type { Step } from '../../shared/queue/steps.ts';
 import { decodeLayer } from '../../shared/format/layer-file.ts';
 import { packTail, readPackTable } from '../../shared/format/pack.ts';
@@ -155,21 +156,30 @@ describe('a compaction', () => {
     expect(world.queue.waiting()).toEqual([]);
   });
 
-  it('does not start while a merge holds the item, nor twice', async () => {
-    const { world, images, allow } = await sparse();
-    allow();
+  it('does not start while a backup, a merge, or another compaction holds the item', async () => {
+    const { world, disk, images, allow } = await sparse();
+    const refused = async (): Promise<void> => {
+      allow();
+      expect(await startCompaction(world.ports, VAULT, KEY, Infinity)).toMatchObject({ started: false });
+      allow({ liveBelow: 0 });
+    };
+    const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
+    const backup = await start(world, 90);
+    await refused();
+    await world.drain();
+    images.set((await world.job(backup)).point!, image);
+
     world.clock.advance(70 * DAY_MS);
-    allow({ liveBelow: 0 });
+    images.delete([...images.keys()][0]!);
     await cleanUp(world.ports);
     const merge = await until(world, 'plan-merge');
-    allow();
-    expect(await startCompaction(world.ports, VAULT, KEY, Infinity)).toMatchObject({ started: false });
+    await refused();
     world.queue.putBack(merge);
     await world.drain();
-    images.delete([...images.keys()][0]!);
+
     allow();
-    const { started } = await startCompaction(world.ports, VAULT, KEY, Infinity);
-    if (started) expect(await startCompaction(world.ports, VAULT, KEY, Infinity)).toMatchObject({ started: false });
+    await compact(world);
+    await refused();
     await world.drain();
     await restoresExactly(world, images);
   });
@@ -195,9 +205,9 @@ function whereabouts(world: World): Map<number, string> {
   const { packs, frames, extents } = decodeLayer(name, container(world).get(name)!.body);
   const places = new Map<number, string>();
   for (const { start, count, frame, slot } of extents) {
-    const at = frames[frame];
-    for (let i = 0; at !== undefined && i < count; i++)
-      places.set(start + i, `${packs[at.pack]!.name} ${at.offset} ${slot + i}`);
+    if (frame === CLEARED) continue;
+    const { pack, offset } = frames[frame]!;
+    for (let i = 0; i < count; i++) places.set(start + i, `${packs[pack]!.name} ${offset} ${slot + i}`);
   }
   return places;
 }
@@ -419,15 +429,18 @@ describe('a compaction and what comes between', () => {
     expect(Buffer.compare(bytes, images.get(point)!)).toBe(0);
   });
 
-  it('a backup that was planned before it builds on what stands now', async () => {
+  it('a backup that was planned before its commit builds on what stands now', async () => {
     const { world, disk, images, allow } = await sparse(2);
+    allow();
+    await compact(world);
+    const plan = await until(world, 'plan-compaction');
     await world.disks.write(disk, 7 * B, noise('later', 90));
     await world.disks.clear(disk, { start: REGION * B, end: (REGION + 3) * B });
     const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
     const backup = await start(world);
     const unit = await until(world, 'transfer-unit');
-    allow();
-    await compact(world);
+    await runStep(world.ports, plan.step);
+    expect(newestRecord(container(world)).kind).toBe('compact');
     const reclaim = await until(world, 'reclaim');
     await runStep(world.ports, reclaim.step);
     world.queue.putBack(unit);

@@ -229,7 +229,7 @@ describe('a rebuild of what was lost in part', () => {
     await lose(world, 'points', 'jobs', 'openJobs');
     for (let days = 0; days < 3; days++) await world.sweep();
     expect((await rebuild(world)).job.status).toBe('Completed');
-    expect((await world.points('vm')).map(({ instant }) => instant)).toEqual(['Valid', 'Valid', 'Valid']);
+    expect((await world.points('vm')).map(({ instant }) => instant)).toEqual(['Deleted', 'Valid', 'Valid']);
     expect(await ids(world)).toEqual([...images.keys(), point]);
   });
 

@@ -9,6 +9,7 @@ import { DAY_MS, VAULT } from '../support/world.ts';
 import { changeDisks, loseSnapshots, writeDisk } from './disks.ts';
 import { turn } from './faults.ts';
 import { type Machine, type Scene, itemOf, jobsOf } from './scene.ts';
+import { verify } from './verify.ts';
 import type { Workers } from './workers.ts';
 
 /** Something that happens in a history, to one of its VMs or to all. */
@@ -31,6 +32,7 @@ export const ACTIONS: readonly Action[] = [
   { name: 'let time pass', weight: 10, act: letTimePass },
   { name: 'sweep', weight: 2, act: ({ ports }, workers) => workers.request('sweep', () => sweep(ports)) },
   { name: 'watch', weight: 2, act: ({ ports }, workers) => workers.request('watch', () => watchJobs(ports)) },
+  { name: 'verify', weight: 4, act: verify },
   { name: 'change the policy', weight: 2, act: changePolicy },
   { name: 'cancel', weight: 2, act: cancel },
   { name: 'stop or go on', weight: 2, act: stopOrGoOn },

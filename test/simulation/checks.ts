@@ -5,6 +5,7 @@ import type { StoredBlob } from '../support/memory-vault.ts';
 import { leftovers, namedIn, newestRecord } from '../support/vault-map.ts';
 import { checkBill } from './bill.ts';
 import { type Machine, type Scene, blobsOf, itemOf, jobsOf } from './scene.ts';
+import { checkVerified } from './verify.ts';
 
 /** What the newest record of each item led to when it was last looked at, with the bytes that lay there. */
 const lastSeen = new WeakMap<Scene, Map<string, { body: Uint8Array; named: ReadonlyMap<string, Uint8Array> }>>();
@@ -47,11 +48,16 @@ export async function checkEnd(scene: Scene): Promise<void> {
     if (row.errors.some(({ code }) => code === 'InternalError'))
       throw new Error(`job failed: ${JSON.stringify(row.errors)}`);
   }
+  await checkVerified(scene, jobs);
   for (const vm of scene.machines) {
     const { itemId, ...item } = await itemOf(scene, vm);
-    const held = [item.activeJob, item.mergeJob, item.leaving, ...item.pins.map(({ point }) => point)].filter(
-      (each) => each !== undefined,
-    );
+    const held = [
+      item.activeJob,
+      item.mergeJob,
+      item.verifyJob,
+      item.leaving,
+      ...item.pins.map(({ point }) => point),
+    ].filter((each) => each !== undefined);
     if (held.length > 0) throw new Error(`item ${itemId} is held by ${held.join(', ')}`);
     const own = jobs.filter((job) => job.itemId === itemId);
     const sets = new Map<PointId, SnapshotSet>();
@@ -79,22 +85,31 @@ async function checkSnapshots({ world }: Scene, { name }: Machine, itemId: strin
   }
 }
 
-/** What a restore has made: every byte, or nothing. */
+/**
+ * What a restore has made: every byte, or nothing. One that had decided to complete and could not hand its disks over for two weeks
+ * fails, and leaves them: those that were handed over have every byte, the others the mark that says that they are not complete.
+ */
 async function checkRestore({ world, images }: Scene, job: JobRow, set: SnapshotSet): Promise<void> {
   const made = world.disks
     .urls()
     .filter((url) => url.startsWith(`${job.restore!.containerUrl}/`) && url.endsWith('.vhd'));
-  if (job.status !== 'Completed') {
-    if (made.length > 0) throw new Error(`a restore that is ${job.status} has left ${made.join(', ')}`);
+  const what = `restore job ${job.jobId} of ${job.point}, which is ${job.status},`;
+  const isGivenUp = job.status === 'Failed' && job.outcome === 'Completed';
+  const isDrill = job.restore!.verifyJob !== undefined;
+  if (isDrill || (job.status !== 'Completed' && !isGivenUp)) {
+    if (made.length > 0) throw new Error(`${what} has left ${made.join(', ')}`);
     return;
   }
-  const what = `restore job ${job.jobId} of ${job.point}`;
-  if (made.length !== set.disks.length) throw new Error(`${what} has made ${made.length} disks of ${set.disks.length}`);
-  for (const [i, { url, snapshot, name }] of set.disks.entries()) {
-    const restored = made.find((each) => each.endsWith(`/${name}.vhd`)) ?? made[i]!;
-    const bytes = await world.disks.read(restored, { start: 0, end: world.disks.sizeBytes(restored) });
-    if (Buffer.compare(bytes, images.get(`${url}?${snapshot}`)!) !== 0)
-      throw new Error(`${what}: disk ${name} differs`);
+  if (made.length !== set.disks.length && !isGivenUp)
+    throw new Error(`${what} has made ${made.length} disks of ${set.disks.length}`);
+  for (const [i, url] of made.entries()) {
+    const isMarked = (await world.disks.metadata(url))?.['strata_incomplete'] !== undefined;
+    if (isMarked && isGivenUp) continue;
+    if (isMarked) throw new Error(`${what} has left the mark on ${url}`);
+    const source = set.disks.find(({ name }) => url.endsWith(`/${name}.vhd`)) ?? set.disks[i]!;
+    const bytes = await world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) });
+    if (Buffer.compare(bytes, images.get(`${source.url}?${source.snapshot}`)!) !== 0)
+      throw new Error(`${what}: disk ${source.name} differs`);
   }
 }
 

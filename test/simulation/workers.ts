@@ -17,6 +17,7 @@ const REFUSALS = [
   'UserErrorProtectionStopped',
   'UserErrorRecoveryPointLeaving',
   'UserErrorInstantRpNotFound',
+  'UserErrorInvalidRestoreRequest',
   'UserErrorJobNotCancellable',
   'ResourceNotFound',
   'StorageUnavailable',

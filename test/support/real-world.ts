@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { QueueServiceClient } from '@azure/storage-queue';
 import { PageBlobClient, StorageSharedKeyCredential } from '@azure/storage-blob';
-import { loadAccounts, blobEndpoint } from '../../local/storage/accounts.ts';
+import { blobEndpoint, connectionString, loadAccounts } from '../../local/storage/accounts.ts';
+import type { StorageServer } from '../../local/storage/server.ts';
 import { compose } from '../../shared/app/compose.ts';
 import { parseConfig } from '../../shared/app/config.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
@@ -22,12 +23,18 @@ export interface RealWorld extends Life {
   snapshotsOf(url: string): Promise<string[]>;
   /** How many messages there are on the steps' queues, poison and delayed ones included. */
   messages(): Promise<number>;
+  /** What the services have told operators. */
+  readonly lines: readonly string[];
   stop(): Promise<void>;
 }
+
+type ServerPorts = Pick<StorageServer, 'blobPort' | 'queuePort' | 'tablePort'>;
 
 export interface RealWorldOptions extends Onlooker {
   readonly regionBytes?: number;
   readonly compaction?: Settings['compaction'];
+  /** Stands between the app and the storage server: answers the ports that the app is told. The test's own hands go past it. */
+  readonly between?: (server: ServerPorts) => Promise<ServerPorts>;
   /** Stands between the handlers of messages and their ports. */
   readonly wrapHandlers?: (ports: Ports) => Ports;
 }
@@ -39,12 +46,16 @@ export async function createRealWorld(options: RealWorldOptions = {}): Promise<R
   const { regionBytes = 4 * BLOCK_BYTES, compaction, wrapHandlers = (ports: Ports): Ports => ports } = options;
   const storage = await startTestStorage('completed');
   const accounts = await loadAccounts(storage.dataDir);
-  const connection = storage.connection(APP_ACCOUNT);
+  const server = (await options.between?.(storage.server)) ?? storage.server;
+  const connection = connectionString(
+    accounts.find(({ account }) => account === APP_ACCOUNT)!,
+    server,
+  );
   const config = parseConfig({
     AzureWebJobsStorage: connection,
     STRATA_VAULT_STORAGE: connection,
     STRATA_STORAGE_ACCOUNTS: JSON.stringify(
-      accounts.map(({ account, kind, key }) => ({ account, kind, key, blob: blobEndpoint(account, storage.server) })),
+      accounts.map(({ account, kind, key }) => ({ account, kind, key, blob: blobEndpoint(account, server) })),
     ),
     STRATA_SUBSCRIPTION_ID: 'not asked for',
     STRATA_TOKEN_AUDIENCE: 'not asked for',
@@ -52,10 +63,11 @@ export async function createRealWorld(options: RealWorldOptions = {}): Promise<R
     STRATA_DELETE_GRACE_SECONDS: '60',
     STRATA_SWEEP_GRACE_SECONDS: '3600',
   });
+  const lines: string[] = [];
   const clock = new ManualClock();
   const compute = memoryCompute();
-  const real = compose(config, () => undefined);
-  const queue = clockedQueue(real, connection, clock);
+  const real = compose(config, (line) => void lines.push(line));
+  const queue = clockedQueue(real, storage.connection(APP_ACCOUNT), clock);
   let named = 0;
   const hex = (digits: number): string => createHash('sha256').update(`${named++}`).digest('hex').slice(0, digits);
   const ports: Ports = {
@@ -66,13 +78,11 @@ export async function createRealWorld(options: RealWorldOptions = {}): Promise<R
     ids: { hex, guid: () => hex(32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') },
     settings: { ...config, geometry: { regionBytes }, ...(compaction === undefined ? {} : { compaction }) },
   };
+  /** Where the test finds what the app knows by `url`, and who it is. */
+  const past = (url: string): string => url.replace(`:${server.blobPort}/`, `:${storage.server.blobPort}/`);
   const disk = (url: string): PageBlobClient => {
-    const { account, key } = accounts.find((each) => url.startsWith(`${blobEndpoint(each.account, storage.server)}/`))!;
-    return new PageBlobClient(url, new StorageSharedKeyCredential(account, key));
-  };
-  const containerAt = (url: string) => {
-    const at = new URL(url).pathname.split('/');
-    return storage.container(at[2]!, at[1]);
+    const { account, key } = accounts.find((each) => url.startsWith(`${blobEndpoint(each.account, server)}/`))!;
+    return new PageBlobClient(past(url), new StorageSharedKeyCredential(account, key));
   };
   const life = await createLife(
     {
@@ -82,17 +92,18 @@ export async function createRealWorld(options: RealWorldOptions = {}): Promise<R
       compute,
       targetAccount: DISK_ACCOUNTS[1]!,
       async createDisk(vm, index, sizeBytes) {
-        const container = await storage.container('vhds', DISK_ACCOUNTS[index % 2]);
-        const blob = container.getPageBlobClient(`${vm}-${index}.vhd`);
-        await blob.create(sizeBytes);
-        return blob.url;
+        const account = DISK_ACCOUNTS[index % 2]!;
+        const name = `${vm}-${index}.vhd`;
+        await (await storage.container('vhds', account)).getPageBlobClient(name).create(sizeBytes);
+        return `${blobEndpoint(account, server)}/vhds/${name}`;
       },
       readDisk: (url) => disk(url).downloadToBuffer(),
       async disksIn(containerUrl) {
-        const container = await containerAt(containerUrl);
+        const [, account, name] = new URL(containerUrl).pathname.split('/');
+        const container = await storage.container(name!, account);
         const urls: string[] = [];
-        for await (const { name } of container.listBlobsFlat())
-          if (name.endsWith('.vhd')) urls.push(container.getBlobClient(name).url);
+        for await (const { name: blob } of container.listBlobsFlat())
+          if (blob.endsWith('.vhd')) urls.push(`${containerUrl}/${blob}`);
         return urls;
       },
       next: () => queue.next(),
@@ -111,9 +122,15 @@ export async function createRealWorld(options: RealWorldOptions = {}): Promise<R
     },
     async snapshotsOf(url) {
       const ids: string[] = [];
-      for await (const { id } of real.snapshots.list(url)) ids.push(id);
+      const [, account, container, name] = new URL(url).pathname.split('/');
+      const listed = (await storage.container(container!, account)).listBlobsFlat({
+        prefix: name!,
+        includeSnapshots: true,
+      });
+      for await (const { snapshot } of listed) if (snapshot !== undefined && snapshot !== '') ids.push(snapshot);
       return ids;
     },
+    lines,
     messages: () => queue.count(),
     stop: () => storage.remove(),
   };

@@ -55,6 +55,7 @@ describe('rule 3: whose record is it', () => {
     await watchJobs(world.ports);
     await stopProtection(world.ports, VAULT, KEY); // so that no other merge of the point follows
     await sleeper.wake();
+    expect(world.queue.waiting().map(({ step }) => step.step)).not.toContain('reclaim');
     await world.drain();
     expect(live(world)).toEqual([...images.keys()]);
     await whole({ world, images });

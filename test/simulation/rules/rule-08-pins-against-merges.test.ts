@@ -50,7 +50,7 @@ describe('rule 8: pins against merges', () => {
     const calls = await atEachCall(async (n) => {
       const { world, images, first } = await expired();
       await cleanUp(world.ports);
-      const clean = world.queue.take()!;
+      const clean = await until(world, 'clean-item');
       const sleeper = await fallAsleep(world.ports, (ports) => runStep(ports, clean.step), callNumber(n));
       const id = await restoring(first)(world.ports).catch((error: unknown) => {
         expect(isBackupError(error, 'UserErrorRecoveryPointLeaving')).toBe(true);
