@@ -66,13 +66,12 @@ export async function measureThin(options: ShapeOptions, progress: (line: string
     wrap(ports) {
       const counted = countedPorts({
         ...ports,
-        vaults: oneContainer(ports.vaults),
         queue,
         snapshots: later(() => disk.snapshots),
         targets: later(() => targets.targets),
       });
       take = counted.take;
-      return counted.ports;
+      return { ...counted.ports, vaults: oneContainer(counted.ports.vaults) };
     },
   });
   const [url] = await world.createVm(VM, [regions * REGION_BYTES]);

@@ -1,4 +1,3 @@
-import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type JobId, attemptId } from '../domain/ids.ts';
 import { type CompactPlan, compactPlan } from '../format/compact-plan.ts';
@@ -12,7 +11,7 @@ import { type JobAddress, changeJob, insertJob, isRunning, newJob, noteAttempt, 
 import { pointsPartition } from './keys.ts';
 import { openPlan } from './open-plan.ts';
 import { forEachAtOnce } from './pipeline.ts';
-import { readPlan, storePlan } from './plans.ts';
+import { notedPlan, storePlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { openVault, readItem } from './vault-of.ts';
 
@@ -78,7 +77,7 @@ export async function planCompaction(ports: Ports, step: { vault: string; jobId:
   const job = await readJob(ports, address);
   if (job?.status !== 'InProgress') return;
   const { container, row: vault } = await openVault(ports, step.vault);
-  const noted = await notedPlan(container, job);
+  const noted = await notedPlan(container, job, compactPlan);
   if (noted !== undefined) return proceed(ports, address, container, noted);
   const chain = new Chain(container, job.itemId);
   const record = await chain.newest();
@@ -109,16 +108,6 @@ export async function planCompaction(ports: Ports, step: { vault: string; jobId:
   if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, record.seq))) return;
   await storePlan(container, plan);
   await proceed(ports, address, container, plan);
-}
-
-/** The plan that is noted on the job; undefined when there is none, or when the run that noted it died before it was stored: then another takes its place. */
-async function notedPlan(container: VaultContainer, { itemId, attempt }: JobRow): Promise<CompactPlan | undefined> {
-  try {
-    return attempt && (await readPlan(container, itemId, attempt, compactPlan));
-  } catch (error) {
-    if (isBackupError(error, 'VaultObjectMissing')) return undefined;
-    throw error;
-  }
 }
 
 async function proceed(ports: Ports, address: JobAddress, container: VaultContainer, plan: CompactPlan): Promise<void> {

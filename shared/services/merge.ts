@@ -26,7 +26,7 @@ import {
 } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { forEachAtOnce } from './pipeline.ts';
-import { readPlan, storePlan } from './plans.ts';
+import { notedPlan, storePlan } from './plans.ts';
 import { readPoint } from './projection.ts';
 import { policyOf } from './policies.ts';
 import { openPlan } from './open-plan.ts';
@@ -73,16 +73,14 @@ export async function planMerge(ports: Ports, step: { vault: string; jobId: stri
   const { container, row: vault } = await openVault(ports, step.vault);
   const partition = pointsPartition(vault.containerName, job.itemId);
   const chain = new Chain(container, job.itemId);
-  if (job.attempt !== undefined) {
-    return proceed(ports, address, container, partition, await readPlan(container, job.itemId, job.attempt, mergePlan));
-  }
+  const noted = await notedPlan(container, job, mergePlan);
+  if (noted !== undefined) return proceed(ports, address, container, partition, noted);
   const record = await chain.newest();
   if (!(await mayGo(ports, step.vault, job, record))) return endJob(ports, address, 'Cancelled');
   const damaged = new Set((await openFindings(ports, partition)).map(({ row }) => `${row.disk}/${row.region}`));
   const plan = makePlan(ports, job, record, job.point, await chain.manifests(record), damaged);
-  if (!(await noteAttempt(ports, address, plan.attempt, undefined, record.seq))) return;
+  if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, record.seq))) return;
   await storePlan(container, plan);
-  await changeJob(ports, address, (row) => ({ ...row, totalBytes: foldedBytes(plan) }));
   await proceed(ports, address, container, partition, plan);
 }
 
@@ -156,6 +154,8 @@ async function proceed(
   plan: MergePlan,
 ): Promise<void> {
   const { vault, jobId: id } = address;
+  const totalBytes = foldedBytes(plan);
+  await changeJob(ports, address, (row) => (row.totalBytes === totalBytes ? undefined : { ...row, totalBytes }));
   if (plan.units.length <= MOST_ON_THE_SPOT) {
     await forEachAtOnce(plan.units, AT_ONCE, (unit) => fold(ports, container, partition, plan, unit));
     return commitMerge(ports, { vault, jobId: id, attempt: plan.attempt, round: 0 });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { JobRow, PointRow, SetDisk } from '../catalog/catalog.ts';
-import { BackupError, isBackupError } from '../domain/errors.ts';
+import { BackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import { addByRegion } from '../domain/changes.ts';
 import { nameOf, stacksOf } from '../domain/point-stack.ts';
@@ -11,7 +11,7 @@ import { Chain } from './chain.ts';
 import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { forEachAtOnce } from './pipeline.ts';
-import { readPlan, storePlan } from './plans.ts';
+import { notedPlan, storePlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { readPoint } from './projection.ts';
 import { isWanted, pin, tierOf } from './restore.ts';
@@ -33,7 +33,7 @@ export async function planRestore(
   await pin(ports, address, job.itemKey, job.point);
   if (job.attempt !== undefined && job.attempt !== step.instead) {
     if (step.instead !== undefined) return; // another has planned again already
-    const noted = await notedPlan(container, job);
+    const noted = await notedPlan(container, job, restorePlan);
     if (noted !== undefined) return begin(ports, address, noted);
   }
 
@@ -56,16 +56,6 @@ export async function planRestore(
     })),
   }));
   await begin(ports, address, plan);
-}
-
-/** A plan that was noted but, after a crash, not stored has begun nothing: another takes its place. */
-async function notedPlan(container: VaultContainer, job: JobRow): Promise<RestorePlan | undefined> {
-  try {
-    return await readPlan(container, job.itemId, job.attempt!, restorePlan);
-  } catch (error) {
-    if (isBackupError(error, 'VaultObjectMissing')) return undefined;
-    throw error;
-  }
 }
 
 async function begin(ports: Ports, { vault, jobId }: JobAddress, plan: RestorePlan): Promise<void> {

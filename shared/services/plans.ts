@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { JobRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { AttemptId, ItemId } from '../domain/ids.ts';
 import { decodeDocument, encodeDocument } from '../format/document.ts';
@@ -27,6 +28,24 @@ export async function readPlan<Plan>(
     for (const oldest of plans.keys()) if (plans.size > MOST_RECENT) plans.delete(oldest);
   }
   return plan;
+}
+
+/**
+ * The plan that is noted on a job. Undefined when there is none, or when the run that noted it died before it was stored: nothing of it
+ * has been begun then, and another takes its place.
+ */
+export async function notedPlan<Plan>(
+  container: VaultContainer,
+  { itemId, attempt }: Pick<JobRow, 'itemId' | 'attempt'>,
+  schema: z.ZodType<Plan>,
+): Promise<Plan | undefined> {
+  if (attempt === undefined) return undefined;
+  try {
+    return await readPlan(container, itemId, attempt, schema);
+  } catch (error) {
+    if (isBackupError(error, 'VaultObjectMissing')) return undefined;
+    throw error;
+  }
 }
 
 async function load<Plan>(container: VaultContainer, name: string, schema: z.ZodType<Plan>): Promise<Plan> {

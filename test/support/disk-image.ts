@@ -24,6 +24,10 @@ export async function imageOf(blob: PageBlobClient): Promise<DiskImage> {
   return blocks;
 }
 
+/** The blocks in which two images differ; all of them where there is only one. */
+export const differences = (image: DiskImage, other: DiskImage = new Map()): number[] =>
+  [...new Set([...image.keys(), ...other.keys()])].filter((block) => image.get(block) !== other.get(block));
+
 /** Bytes that follow from a seed alone, no two blocks of them alike. */
 export function filled(bytes: number, seed: number): Buffer {
   const buffer = Buffer.alloc(bytes);
