@@ -37,6 +37,7 @@ export interface ChurnFindings {
   readonly shape: ChurnedShape;
   readonly dataBytes: number;
   readonly changedBytes: number;
+  /** How many regions of the disk have data. */
   readonly regions: number;
   readonly measured: readonly Measured<ChurnMeasurement>[];
   /** The offset of the first byte of the restored disk that is not the source's. */
@@ -106,7 +107,7 @@ export async function measureChurn(
       shape,
       dataBytes: options.sizeMib * MIB,
       changedBytes: nights[0]!.length * BLOCK_BYTES,
-      regions: sizeBytes / REGION_BYTES,
+      regions: new Set(pieces.map(({ offset }) => Math.floor(offset / REGION_BYTES))).size,
       measured,
       difference,
     };

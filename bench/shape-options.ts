@@ -13,18 +13,18 @@ export interface ShapeOptions {
   /** Nights of the simulated disk. */
   readonly nights: number;
   readonly json: boolean;
-  /** This shape alone. */
-  readonly only: Shape | undefined;
+  /** The disks to be measured, in the order of SHAPES. */
+  readonly shapes: readonly Shape[];
   /** Steps in flight at once on real storage; the simulation runs one at a time. */
   readonly inFlight: number;
 }
 
-export const SHAPE_USAGE = `npm run bench:shapes -- [--size MiB] [--regions N] [--nights N] [--json] [--only NAME] [--in-flight N]
+export const SHAPE_USAGE = `npm run bench:shapes -- [--size MiB] [--regions N] [--nights N] [--json] [--only NAMES] [--in-flight N]
   --size       data on the 4 GiB and the 4 TiB disk in MiB, a multiple of 16 up to 2048 (256)
   --regions    regions of 1 GiB of the simulated disk (32768)
   --nights     nights of the simulated disk (3)
   --json       figures as JSON on standard output
-  --only       ${SHAPES.join(', ')}: that disk alone
+  --only       ${SHAPES.join(', ')}: that disk alone, or several with commas between them
   --in-flight  steps at once on real storage (4)`;
 
 /** @throws Error saying which option is wrong and what it may be */
@@ -40,10 +40,9 @@ export function parseShapeOptions(args: readonly string[]): ShapeOptions {
       'in-flight': { type: 'string', default: '4' },
     },
   });
-  const only = SHAPES.find((name) => name === values.only);
-  if (values.only !== undefined && only === undefined) {
-    throw new Error(`--only ${values.only}: expected one of ${SHAPES.join(', ')}`);
-  }
+  const asked = values.only?.split(',') ?? SHAPES;
+  const unknown = asked.find((name) => !SHAPES.some((shape) => shape === name));
+  if (unknown !== undefined) throw new Error(`--only ${unknown}: expected one of ${SHAPES.join(', ')}`);
   const sizeMib = wholeNumber('--size', values.size, 16, 2048);
   if (sizeMib % 16 !== 0) throw new Error(`--size ${sizeMib}: expected a multiple of 16`);
   return {
@@ -51,7 +50,7 @@ export function parseShapeOptions(args: readonly string[]): ShapeOptions {
     regions: wholeNumber('--regions', values.regions, 1, 32_768),
     nights: wholeNumber('--nights', values.nights, 1, 99),
     json: values.json,
-    only,
+    shapes: SHAPES.filter((shape) => asked.includes(shape)),
     inFlight: wholeNumber('--in-flight', values['in-flight'], 1, 64),
   };
 }

@@ -63,7 +63,7 @@ function churnReport(found: readonly ChurnFindings[]): string[] {
     if (a !== undefined && b !== undefined) rows.push(['', 'ratio', ...ratios(a.own, b.own)]);
   }
   return [
-    `${count(first!.dataBytes / MIB)} MiB of data in runs of 64 KiB at equal distances, in 4 and in 4,096 regions; a night changes ${count(first!.changedBytes / KIB)} KiB, the same scattered blocks of 16 KiB of both.`,
+    `${count(first!.dataBytes / MIB)} MiB of data in runs of 64 KiB at equal distances, in ${found.map(({ regions }) => count(regions)).join(' and ')} regions; a night changes ${count(first!.changedBytes / KIB)} KiB, scattered blocks of 16 KiB, the same on each disk.`,
     '',
     ...markdown(rows),
     '',

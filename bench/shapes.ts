@@ -8,7 +8,7 @@ import { loadavg } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { type ChurnFindings, measureChurn } from './churn.ts';
-import { SHAPES, SHAPE_USAGE, type Shape, type ShapeOptions, argumentsOf, parseShapeOptions } from './shape-options.ts';
+import { SHAPE_USAGE, type Shape, type ShapeOptions, argumentsOf, parseShapeOptions } from './shape-options.ts';
 import { asShapeJson, asShapeText } from './shape-report.ts';
 import { type ThinFindings, measureThin } from './thin-shape.ts';
 
@@ -42,8 +42,9 @@ async function main(): Promise<void> {
   }
   const loadBefore = loadavg()[0]!;
   const found: Found[] = [];
-  if (options.only !== undefined) found.push(await measureHere(options.only, options));
-  else for (const shape of SHAPES) found.push(await measureApart(shape, options));
+  const [first, ...others] = options.shapes;
+  if (first !== undefined && others.length === 0) found.push(await measureHere(first, options));
+  else for (const shape of options.shapes) found.push(await measureApart(shape, options));
   const findings = { options, loadBefore, found };
   console.log(options.json ? asShapeJson(findings) : asShapeText(findings));
   if (found.some(({ difference }) => difference !== undefined)) process.exitCode = 1;

@@ -1,15 +1,15 @@
 import { CLEARED, type ExtentMap } from './extent.ts';
 import { HASH_BYTES } from './units.ts';
 
+/** Blocks whose hashes lie together, 32 KiB: what a region of few blocks costs, wherever in the region they are. */
+const PAGE_BLOCKS = 1024;
+
 /** The hashes of a region's stored blocks by block number: 2 MiB for a full production region. */
 export class BlockHashes {
-  #dense = Buffer.alloc(0);
+  readonly #pages = new Map<number, Buffer>();
 
   /** `hashes` are those of the stored blocks of `all`, in order; those of `wanted`, whose extents are parts of it, are taken. */
   take(all: ExtentMap, hashes: Uint8Array, wanted: ExtentMap): void {
-    const last = wanted.findLast(({ frame }) => frame !== CLEARED);
-    if (last === undefined) return;
-    this.#makeRoom((last.start + last.count) * HASH_BYTES);
     let at = 0;
     let next = 0;
     for (const { start, count, frame } of all) {
@@ -18,21 +18,36 @@ export class BlockHashes {
       for (; next < wanted.length && wanted[next]!.start < start + count; next++) {
         const part = wanted[next]!;
         const from = (at + part.start - start) * HASH_BYTES;
-        this.#dense.set(hashes.subarray(from, from + part.count * HASH_BYTES), part.start * HASH_BYTES);
+        this.set(part.start, hashes.subarray(from, from + part.count * HASH_BYTES));
       }
       at += count;
     }
   }
 
-  /** The 32 bytes of a block that was taken. */
-  of(block: number): Uint8Array {
-    return this.#dense.subarray(block * HASH_BYTES, (block + 1) * HASH_BYTES);
+  /** Takes the hashes of adjacent blocks from `start` on. */
+  set(start: number, hashes: Uint8Array): void {
+    for (let at = 0, block = start; at < hashes.length;) {
+      const inPage = block % PAGE_BLOCKS;
+      const count = Math.min(PAGE_BLOCKS - inPage, (hashes.length - at) / HASH_BYTES);
+      this.#page(block).set(hashes.subarray(at, at + count * HASH_BYTES), inPage * HASH_BYTES);
+      at += count * HASH_BYTES;
+      block += count;
+    }
   }
 
-  #makeRoom(bytes: number): void {
-    if (bytes <= this.#dense.length) return;
-    const grown = Buffer.alloc(Math.max(bytes, this.#dense.length * 2));
-    this.#dense.copy(grown);
-    this.#dense = grown;
+  /** The 32 bytes of a block that was taken. */
+  of(block: number): Buffer {
+    const inPage = block % PAGE_BLOCKS;
+    return this.#page(block).subarray(inPage * HASH_BYTES, (inPage + 1) * HASH_BYTES);
+  }
+
+  #page(block: number): Buffer {
+    const number = Math.floor(block / PAGE_BLOCKS);
+    let page = this.#pages.get(number);
+    if (page === undefined) {
+      page = Buffer.alloc(PAGE_BLOCKS * HASH_BYTES);
+      this.#pages.set(number, page);
+    }
+    return page;
   }
 }

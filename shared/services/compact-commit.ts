@@ -1,6 +1,6 @@
 import { BackupError } from '../domain/errors.ts';
 import type { DiskId, PointId } from '../domain/ids.ts';
-import { stackDigest } from '../domain/point-stack.ts';
+import { chainOf, stackDigest } from '../domain/point-stack.ts';
 import { type CompactPlan, type CompactUnit, compactPlan } from '../format/compact-plan.ts';
 import type { CountedLayer, Manifest, RecordPoint } from '../format/documents.ts';
 import { type ReplacingCommit, commitReplacing } from './commit-replacing.ts';
@@ -52,20 +52,19 @@ async function compactedPoints({
     changed.has(old.point) ? withLayers(old, plan, compacted) : old,
   );
   for (const { disk, region } of plan.units) {
-    const stack: CountedLayer[] = [];
+    const entryOf = (own: Manifest['disks'][number] | undefined) => own?.regions.find((each) => each.region === region);
     for (const [n, point] of manifests.entries()) {
-      const entry = point.disks.find((own) => own.disk === disk)?.regions.find((own) => own.region === region);
-      if (entry === undefined) continue;
-      stack.push(...entry.layers);
-      const { checkpoint } = entry;
-      if (checkpoint === undefined || stackDigest(stack.slice(0, checkpoint.depth)) === checkpoint.stack) continue;
+      const checkpoint = entryOf(point.disks.find((own) => own.disk === disk))?.checkpoint;
+      if (checkpoint === undefined) continue;
+      const stack = chainOf(disk, manifests.slice(0, n + 1)).flatMap((own) => entryOf(own.disk)?.layers ?? []);
+      if (stackDigest(stack.slice(0, checkpoint.depth)) === checkpoint.stack) continue;
       manifests[n] = withoutCheckpoint(point, disk, region);
       changed.add(point.point);
     }
   }
   return Promise.all(
     before.points.map(async (entry, n) =>
-      changed.has(entry.point) ? chain.putManifest({ ...manifests[n]!, attempt: plan.attempt }) : entry,
+      changed.has(entry.point) ? chain.putManifest({ ...manifests[n]!, format: 2, attempt: plan.attempt }) : entry,
     ),
   );
 }

@@ -1,8 +1,8 @@
-import type { ItemRow } from '../catalog/catalog.ts';
 import { type PointCost, costOfPoint } from '../domain/costs.ts';
 import { isBackupError } from '../domain/errors.ts';
 import type { ChainRecord, Manifest } from '../format/documents.ts';
-import { VAULT_NAME, chainPrefix, checkpointName, itemPrefix } from '../format/names.ts';
+import type { ItemId } from '../domain/ids.ts';
+import { ITEMS_PREFIX, VAULT_NAME, chainPrefix, checkpointName, itemOfFolder, itemPrefix } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { inOrder } from './pipeline.ts';
@@ -16,8 +16,9 @@ const TRIES = 5;
 
 /** What an item takes up in its vault's container. */
 export interface ItemCost {
-  readonly key: string;
-  readonly item: ItemRow['itemId'];
+  /** Undefined for what no protected item owns: left of one whose row was lost before it had a point. */
+  readonly key: string | undefined;
+  readonly item: ItemId;
   readonly vmName: string;
   readonly resourceGroup: string;
   /** The record that names the points. */
@@ -58,9 +59,13 @@ export interface Listing {
  */
 export async function vaultCosts(ports: Ports, vault: string, { listing }: { listing: boolean }): Promise<VaultCosts> {
   const { container, row } = await openVault(ports, vault);
+  const keys = new Map<string, string>();
+  for await (const { key, row: item } of ports.catalog.items.list(vault)) keys.set(item.itemId, key);
   const items: ItemCost[] = [];
-  for await (const { key, row: item } of ports.catalog.items.list(vault))
-    items.push(await itemCost(container, key, item));
+  for await (const folder of container.folders(ITEMS_PREFIX)) {
+    const item = itemOfFolder(folder);
+    if (item !== undefined) items.push(await itemCost(container, item, keys.get(item)));
+  }
   const vaultDocumentBytes = (await container.stat(VAULT_NAME))?.sizeBytes ?? 0;
   const bytes = items.reduce((sum, item) => sum + item.bytes, vaultDocumentBytes);
   return {
@@ -72,13 +77,13 @@ export async function vaultCosts(ports: Ports, vault: string, { listing }: { lis
   };
 }
 
-async function itemCost(container: VaultContainer, key: string, item: ItemRow): Promise<ItemCost> {
-  const { itemId, vmName, resourceGroup } = item;
-  const { record, manifests } = await liveManifests(new Chain(container, itemId));
+async function itemCost(container: VaultContainer, item: ItemId, key: string | undefined): Promise<ItemCost> {
+  const { record, manifests } = await liveManifests(new Chain(container, item));
+  const { name: vmName, resourceGroup } = record.vm;
   const named = new Map(record.points.map(({ point, manifest }) => [manifest, point]));
   const sizes = new Map<string, number>();
   let otherManifestBytes = 0;
-  for await (const { name, sizeBytes } of container.list(`${itemPrefix(itemId)}points/`)) {
+  for await (const { name, sizeBytes } of container.list(`${itemPrefix(item)}points/`)) {
     const point = named.get(name);
     if (point === undefined) otherManifestBytes += sizeBytes;
     else sizes.set(point, sizeBytes);
@@ -91,11 +96,11 @@ async function itemCost(container: VaultContainer, key: string, item: ItemRow): 
       (disk, region) => checkpoints.get(`${manifest.point}/${disk}/${region}`) ?? 0,
     ),
   );
-  const chainBytes = await bytesUnder(container, chainPrefix(itemId));
-  const planBytes = await bytesUnder(container, `${itemPrefix(itemId)}plans/`);
+  const chainBytes = await bytesUnder(container, chainPrefix(item));
+  const planBytes = await bytesUnder(container, `${itemPrefix(item)}plans/`);
   const documents = chainBytes + otherManifestBytes + planBytes;
   const bytes = points.reduce((sum, point) => sum + point.bytes, documents);
-  const whose = { key, item: itemId, vmName, resourceGroup, seq: record.seq };
+  const whose = { key, item, vmName, resourceGroup, seq: record.seq };
   return { ...whose, points, chainBytes, otherManifestBytes, planBytes, bytes };
 }
 

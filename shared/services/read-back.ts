@@ -1,3 +1,4 @@
+import { BlockHashes } from '../domain/block-hashes.ts';
 import { BackupError } from '../domain/errors.ts';
 import { touchedBlocks } from '../domain/changes.ts';
 import type { RestoreTargets } from '../disk/restore-targets.ts';
@@ -10,22 +11,21 @@ const READ_BYTES = 8 * 1024 * 1024;
 const READS_IN_FLIGHT = 4;
 const ZERO_HASH = hashBlock(Buffer.alloc(BLOCK_BYTES));
 
-/** What each block of a region should hash to; blocks that were not set should read as zeros. 2 MiB for a production region. */
+/** What each block of a region should hash to; blocks that were not set should read as zeros. 2 MiB for a full production region. */
 export class RegionHashes {
   readonly blocks: number;
-  readonly #hashes: Buffer;
+  readonly #hashes = new BlockHashes();
   readonly #set: Uint8Array;
 
   constructor(blocks: number) {
     this.blocks = blocks;
-    this.#hashes = Buffer.alloc(blocks * HASH_BYTES);
     this.#set = new Uint8Array(blocks);
   }
 
   /** The hashes of adjacent blocks from `start` on; those past the region's end are left out. */
   set(start: number, hashes: Uint8Array): void {
     const end = Math.min(start + hashes.length / HASH_BYTES, this.blocks);
-    this.#hashes.set(hashes.subarray(0, (end - start) * HASH_BYTES), start * HASH_BYTES);
+    this.#hashes.set(start, hashes.subarray(0, (end - start) * HASH_BYTES));
     this.#set.fill(1, start, end);
   }
 
@@ -35,7 +35,7 @@ export class RegionHashes {
 
   /** The hash expected of `block`. */
   of(block: number): Buffer {
-    return this.has(block) ? this.#hashes.subarray(block * HASH_BYTES, (block + 1) * HASH_BYTES) : ZERO_HASH;
+    return this.has(block) ? this.#hashes.of(block) : ZERO_HASH;
   }
 }
 

@@ -19,15 +19,17 @@ import { leftovers } from '../support/vault-map.ts';
  * it, or with only the answer lost: forty places for each operation, chosen by a seed. Ports in memory have all places of all
  * operations: test/services/crash-points.test.ts and its neighbours.
  *
- * One VM lives on from round to round. A backup is struck in its snapshots, in a unit and in its commit, an expiry in its cleanup,
- * its merge, the compaction that follows and the deletes, and so on. After each round every point restores exactly, nothing that is
+ * One VM lives on from round to round. A backup is struck in its snapshots, in its units and in its commit, an expiry in its cleanup,
+ * its merge, the compaction that follows and the deletes, and so on, twice each. After each round every point restores exactly, nothing that is
  * named is missing, and nothing is left over.
  *
  * STRATA_CRASH_SEED repeats a choice.
  */
 
 const SEED = Number(process.env['STRATA_CRASH_SEED'] ?? '20261122');
-const SAMPLES = Number(process.env["S"] ?? 40);
+const SAMPLES = 40;
+/** Each operation is struck so often each time that it runs. */
+const STRIKES = 2;
 const LIVE_POINTS = 2;
 /** So many rounds on one storage server: chains and listings stay short. */
 const ROUNDS_OF_A_WORLD = 10;
@@ -184,12 +186,13 @@ interface Place {
 /** Where an operation has been struck, and where it is going to be. */
 class Tally {
   readonly operation: Operation;
-  readonly gate = new OperationGate();
+  /** One for each strike of a run. */
+  readonly gates = Array.from({ length: STRIKES }, () => new OperationGate());
   /** Calls in a run without a strike. */
   calls = 0;
   kills = 0;
-  /** The last strike, in words. */
-  last: string | undefined;
+  /** The last strikes, in words. */
+  last: readonly string[] = [];
   #places: Place[] = [];
   #ms = 0;
 
@@ -210,18 +213,17 @@ class Tally {
   }
 
   strikeNext(): void {
-    const place = this.isDone ? undefined : this.#places.pop();
-    this.gate.watch(this.operation.steps, place?.at ?? 0, place?.moment ?? 'before');
-    this.last = place && `${this.operation.name} ${place.moment} call ${place.at}`;
+    const places = this.gates.flatMap(() => (this.isDone ? [] : (this.#places.pop() ?? [])));
+    for (const [i, gate] of this.gates.entries())
+      gate.watch(this.operation.steps, places[i]?.at ?? 0, places[i]?.moment ?? 'before');
+    this.last = places.map(({ at, moment }) => `${this.operation.name} ${moment} call ${at}`);
   }
 
   /** The operation has run, for so long. */
   count(ms: number): void {
-    if (this.gate.at === 0 && this.calls === 0) this.calls = this.gate.calls;
-    if (this.gate.hasStruck) {
-      this.kills++;
-      this.last += ` (${this.gate.trace[this.gate.at - 1]})`;
-    }
+    const [first] = this.gates;
+    if (this.calls === 0 && first?.at === 0) this.calls = first.calls;
+    this.kills += this.gates.filter(({ hasStruck }) => hasStruck).length;
     this.#ms += ms;
   }
 
@@ -252,24 +254,25 @@ function shuffled<Item>(items: readonly Item[], random: Random): Item[] {
 describe('handlers that are killed over real storage', () => {
   const random = new Random(SEED);
   const tallies = SCENES.flatMap(({ operations }) => operations.map((operation) => new Tally(operation)));
+  const gates = tallies.flatMap((tally) => tally.gates);
   const gate: Gate = {
-    before: (call) => tallies.forEach((each) => each.gate.before(call)),
-    after: (call) => tallies.forEach((each) => each.gate.after(call)),
+    before: (call) => gates.forEach((each) => each.before(call)),
+    after: (call) => gates.forEach((each) => each.after(call)),
   };
   let world: RealWorld | undefined;
   afterAll(() => world?.stop());
 
   async function newStage(): Promise<Stage> {
     await world?.stop();
-    for (const { gate: own } of tallies) own.watch([], 0, 'before');
+    for (const own of gates) own.watch([], 0, 'before');
     world = await createRealWorld({
       regionBytes: REGION_BLOCKS * BLOCK_BYTES,
       compaction: EAGER,
       wrapHandlers: crashing(gate),
-      onStep: (step) => tallies.forEach((each) => each.gate.onStep(step)),
+      onStep: (step) => gates.forEach((each) => each.onStep(step)),
       onFailure(error) {
         if (!(error instanceof Killed) && !isBackupError(error)) throw error;
-        for (const { gate: own } of tallies) own.revive();
+        for (const own of gates) own.revive();
       },
     });
     const stage = await createStage(world, random);
@@ -298,7 +301,7 @@ describe('handlers that are killed over real storage', () => {
     for (let round = 1; !tallies.every(({ isDone }) => isDone); round++) {
       if (round % ROUNDS_OF_A_WORLD === 0) stage = await newStage();
       await runAll().catch((cause: unknown) => {
-        const strikes = tallies.flatMap(({ last }) => last ?? []);
+        const strikes = tallies.flatMap(({ last }) => last);
         throw new Error(`seed ${SEED}, round ${round}: ${strikes.join('; ')}`, { cause });
       });
     }
@@ -309,7 +312,7 @@ describe('handlers that are killed over real storage', () => {
     );
     for (const { operation, calls, kills, left } of tallies) {
       expect(calls, operation.name).toBeGreaterThan(0);
-      if (left > 0) expect(kills, operation.name).toBe(SAMPLES);
+      if (left > 0) expect(kills, operation.name).toBeGreaterThanOrEqual(SAMPLES);
     }
   });
 });

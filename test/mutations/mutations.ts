@@ -3,7 +3,8 @@ import { COMPACTION } from './compaction.ts';
 import { COSTS } from './costs.ts';
 import { LAYOUT } from './layout.ts';
 import { REBUILD } from './rebuild.ts';
-import { RULES } from './rules.ts';
+import { RULES_1_TO_6 } from './rules-1-to-6.ts';
+import { RULES_7_TO_13 } from './rules-7-to-13.ts';
 import { VERIFY } from './verify.ts';
 import type { Mutation } from './mutation.ts';
 
@@ -20,7 +21,8 @@ const LAYERS = 'format/layer-file.test.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
   ...LAYOUT,
-  ...RULES,
+  ...RULES_1_TO_6,
+  ...RULES_7_TO_13,
   ...CLEAN_UP,
   ...COMPACTION,
   ...COSTS,

@@ -1,5 +1,6 @@
 import { startBackup } from '../../shared/services/backup.ts';
 import { cleanUp } from '../../shared/services/clean-up-run.ts';
+import { startCompaction } from '../../shared/services/compact.ts';
 import { protect, stopProtection } from '../../shared/services/protection.ts';
 import { startRestore } from '../../shared/services/restore.ts';
 import { sweep } from '../../shared/services/sweep.ts';
@@ -8,8 +9,9 @@ import { cancelJob, watchJobs } from '../../shared/services/watch.ts';
 import { DAY_MS, VAULT } from '../support/world.ts';
 import { changeDisks, loseSnapshots, writeDisk } from './disks.ts';
 import { turn } from './faults.ts';
-import { type Machine, type Scene, itemOf, jobsOf } from './scene.ts';
+import { type Machine, type Scene, isKnown, itemOf, jobsOf } from './scene.ts';
 import { verify } from './verify.ts';
+import { rebuild } from './rebuild.ts';
 import type { Workers } from './workers.ts';
 
 /** Something that happens in a history, to one of its VMs or to all. */
@@ -34,6 +36,8 @@ export const ACTIONS: readonly Action[] = [
   { name: 'watch', weight: 2, act: ({ ports }, workers) => workers.request('watch', () => watchJobs(ports)) },
   { name: 'verify', weight: 4, act: verify },
   { name: 'change the policy', weight: 2, act: changePolicy },
+  { name: 'compact', weight: 3, act: compact },
+  { name: 'rebuild', weight: 1, act: rebuild },
   { name: 'cancel', weight: 2, act: cancel },
   { name: 'stop or go on', weight: 2, act: stopOrGoOn },
 ];
@@ -45,6 +49,7 @@ export async function actOnce(scene: Scene, workers: Workers): Promise<void> {
   const vm = scene.random.pick(scene.machines);
   let roll = scene.random.next() * WHOLE;
   const action = ACTIONS.find(({ weight }) => (roll -= weight) < 0) ?? ACTIONS[0]!;
+  if (!(await isKnown(scene, vm))) return work(scene, workers);
   scene.count(action.name);
   await action.act(scene, workers, vm);
 }
@@ -89,6 +94,12 @@ function changePolicy({ random, world }: Scene): Promise<void> {
     dailyRetentionDays: random.between(1, 9),
     instantRetentionDays: random.between(1, 4),
     minuteOfDay: random.between(0, 1439),
+  });
+}
+
+async function compact({ ports, count }: Scene, workers: Workers, { key }: Machine): Promise<void> {
+  await workers.request('compact', async () => {
+    if ((await startCompaction(ports, VAULT, key, 2 ** 30)).started) count('compactions begun');
   });
 }
 

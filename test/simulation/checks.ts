@@ -1,10 +1,11 @@
 import type { JobRow, SnapshotSet } from '../../shared/catalog/catalog.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
 import { ENDED } from '../../shared/services/jobs.ts';
+import { assertBilled } from '../support/assert-billed.ts';
 import type { StoredBlob } from '../support/memory-vault.ts';
 import { leftovers, namedIn, newestRecord } from '../support/vault-map.ts';
 import { checkBill } from './bill.ts';
-import { type Machine, type Scene, blobsOf, itemOf, jobsOf } from './scene.ts';
+import { type Machine, type Scene, blobsOf, isKnown, itemOf, jobsOf } from './scene.ts';
 import { checkVerified } from './verify.ts';
 
 /** What the newest record of each item led to when it was last looked at, with the bytes that lay there. */
@@ -13,7 +14,7 @@ const lastSeen = new WeakMap<Scene, Map<string, { body: Uint8Array; named: Reado
 /** Whatever is under way: all that the newest records lead to is there, and no point stands in a record twice. */
 export async function checkNamed(scene: Scene): Promise<void> {
   for (const vm of scene.machines) {
-    const { itemId } = await itemOf(scene, vm);
+    const { itemId } = vm;
     const blobs = blobsOf(scene);
     if (isAsSeen(scene, itemId, blobs)) continue;
     const record = newestRecord(blobs, itemId);
@@ -50,7 +51,15 @@ export async function checkEnd(scene: Scene): Promise<void> {
   }
   await checkVerified(scene, jobs);
   for (const vm of scene.machines) {
+    if (!(await isKnown(scene, vm))) {
+      // A rebuild brings back what has points; who never had any is protected anew.
+      const { points } = newestRecord(blobsOf(scene), vm.itemId);
+      if (points.length > 0) throw new Error(`item ${vm.itemId} of ${points.length} points has no row`);
+      continue;
+    }
     const { itemId, ...item } = await itemOf(scene, vm);
+    // A request to protect the VM came between the loss of the tables and their rebuild: it is another item now, and the old one stays.
+    if (itemId !== vm.itemId) return;
     const held = [
       item.activeJob,
       item.mergeJob,
@@ -60,15 +69,30 @@ export async function checkEnd(scene: Scene): Promise<void> {
     ].filter((each) => each !== undefined);
     if (held.length > 0) throw new Error(`item ${itemId} is held by ${held.join(', ')}`);
     const own = jobs.filter((job) => job.itemId === itemId);
-    const sets = new Map<PointId, SnapshotSet>();
-    for (const job of own) if (job.operation === 'Backup' && job.set !== undefined) sets.set(job.point!, job.set);
+    const sets = scene.sets.get(itemId)!;
     for (const job of own) if (job.operation === 'Restore') await checkRestore(scene, job, sets.get(job.point!)!);
     const left = leftovers(blobsOf(scene), itemId);
     if (left.length > 0) throw new Error(`left over: ${left.join(', ')}`);
     await checkSnapshots(scene, vm, itemId);
+    await checkMerged(scene, vm);
     checkBill(scene, itemId, sets);
     await checkPoints(scene, vm, sets);
   }
+  await assertBilled(scene.world);
+}
+
+/** No point that was merged away has come back, be it as one of the snapshot tier. */
+async function checkMerged(scene: Scene, { name, itemId }: Machine): Promise<void> {
+  const blobs = blobsOf(scene);
+  const live = new Set(newestRecord(blobs, itemId).points.map(({ point }): string => point));
+  const once = new Set<string>();
+  for (const [blob, { body }] of blobs) {
+    if (!blob.startsWith(`v1/items/${itemId}/chain/`)) continue;
+    const { points } = JSON.parse(Buffer.from(body).toString()) as { points: { point: string }[] };
+    for (const { point } of points) once.add(point);
+  }
+  for (const { point } of await scene.world.points(name))
+    if (once.has(point) && !live.has(point)) throw new Error(`point ${point} was merged away and has come back`);
 }
 
 /** Every snapshot belongs to a point. */

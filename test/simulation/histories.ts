@@ -4,8 +4,8 @@ import { FAULTS } from './faults.ts';
 import { runHistory } from './history.ts';
 
 /** Histories in a whole run, and the seed of the first: STRATA_HISTORIES and STRATA_SEED ask for others. */
-const HISTORIES = Number(process.env['STRATA_HISTORIES'] ?? 2000);
-const FIRST_SEED = Number(process.env['STRATA_SEED'] ?? 1);
+const HISTORIES = fromEnvironment('STRATA_HISTORIES', 2000);
+const FIRST_SEED = fromEnvironment('STRATA_SEED', 1);
 
 /** After so many histories everything that can happen must have happened. */
 const ENOUGH = 100;
@@ -24,4 +24,11 @@ export function histories(part: number): void {
     const never = [...ACTIONS, ...FAULTS].map(({ name }) => name).filter((name) => !totals.has(name));
     if (mine >= ENOUGH) expect(never).toEqual([]);
   }, 3_600_000);
+}
+
+function fromEnvironment(name: string, otherwise: number): number {
+  const text = process.env[name];
+  if (text === undefined) return otherwise;
+  if (!/^\d+$/.test(text)) throw new Error(`${name} is '${text}': expected a whole number`);
+  return Number(text);
 }

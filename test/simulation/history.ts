@@ -3,6 +3,7 @@ import { ENDED } from '../../shared/services/jobs.ts';
 import { watchJobs } from '../../shared/services/watch.ts';
 import { DAY_MS } from '../support/world.ts';
 import { actOnce } from './actions.ts';
+import { begin } from './rebuild.ts';
 import { checkEnd, checkNamed } from './checks.ts';
 import { type Scene, jobsOf, setScene } from './scene.ts';
 import { Workers } from './workers.ts';
@@ -49,6 +50,9 @@ export async function runHistory(seed: number): Promise<ReadonlyMap<string, numb
 /** The faults stop. Everything that was begun comes to its end, sleepers last. */
 async function calmDown(scene: Scene, workers: Workers): Promise<void> {
   const { world } = scene;
+  await workers.drain();
+  // Where a rebuild was begun and killed, somebody begins it again.
+  await begin({ ...scene, ports: world.ports });
   for (let looks = 0; ; looks++) {
     await workers.drain();
     const open = (await jobsOf(scene)).filter(({ status }) => !ENDED.has(status));

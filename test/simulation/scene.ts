@@ -1,5 +1,7 @@
-import type { ItemRow, JobRow } from '../../shared/catalog/catalog.ts';
+import type { ItemRow, JobRow, SnapshotSet } from '../../shared/catalog/catalog.ts';
 import type { VirtualMachine } from '../../shared/compute/compute.ts';
+import type { CompactionRules } from '../../shared/domain/compaction.ts';
+import type { ItemId, PointId } from '../../shared/domain/ids.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { itemKey } from '../../shared/services/keys.ts';
 import type { Ports } from '../../shared/services/ports.ts';
@@ -11,11 +13,19 @@ import { Scheduler } from './scheduler.ts';
 
 export const MOST_BLOCKS = 10;
 
+/** Every pack is worth a compaction: they hold one frame each, so that none is ever sparse. So it is said a few times only. */
+const EAGER: Partial<CompactionRules> = {
+  liveBelow: 2,
+  leastWasteBytes: 0,
+  prices: { gibMonth: 0, write: -1, read: 0, gibRead: 0 },
+};
+
 /** A protected VM. */
 export interface Machine {
   readonly name: string;
   /** Its item's key. */
   readonly key: string;
+  readonly itemId: ItemId;
 }
 
 /** Where a history takes place: the real services over in-memory ports, and the plain model of what they must keep. */
@@ -28,6 +38,8 @@ export interface Scene {
   readonly machines: readonly Machine[];
   /** The model: each disk's bytes at the moment of each snapshot, by `<url>?<snapshot id>`. */
   readonly images: ReadonlyMap<string, Uint8Array>;
+  /** Every set of snapshots that ever stood on a job's row, by item and point: tables may be lost. */
+  readonly sets: ReadonlyMap<ItemId, ReadonlyMap<PointId, SnapshotSet>>;
   /** Counts what has happened. */
   readonly count: (what: string) => void;
   readonly counts: ReadonlyMap<string, number>;
@@ -39,10 +51,24 @@ export async function setScene(seed: number): Promise<Scene> {
   const scheduler = new Scheduler(random);
   const images = new Map<string, Uint8Array>();
   const counts = new Map<string, number>();
+  const sets = new Map<ItemId, Map<PointId, SnapshotSet>>();
+  let compactions = random.chance(0.6) ? random.between(1, 40) : 0;
   const world: World = await createWorld({
     diff: random.chance(0.3) ? 'lying' : 'exact',
+    layout: {
+      thinBytes: random.pick([-1, BLOCK_BYTES, 3 * BLOCK_BYTES, 1024 * BLOCK_BYTES]),
+      foldRatio: random.pick([64, 64, 4, 1]),
+      checkpointDepth: random.pick([1, 2, 4]),
+    },
     wrap: (ports) => ({
       ...ports,
+      settings: {
+        ...ports.settings,
+        get compaction() {
+          return compactions-- > 0 ? EAGER : {};
+        },
+      },
+      catalog: { ...ports.catalog, jobs: noting(ports.catalog.jobs, sets) },
       snapshots: remembering(
         ports.snapshots,
         (url) => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) }),
@@ -55,7 +81,10 @@ export async function setScene(seed: number): Promise<Scene> {
     const sizes = Array.from({ length: random.between(1, 3) }, () => random.between(2, MOST_BLOCKS) * BLOCK_BYTES);
     await world.createVm(name, sizes);
     await world.protect(name);
-    machines.push({ name, key: itemKey('app', name) });
+    const key = itemKey('app', name);
+    const { itemId } = (await world.ports.catalog.items.get(VAULT, key))!.row;
+    sets.set(itemId, new Map());
+    machines.push({ name, key, itemId });
   }
   return {
     random,
@@ -67,9 +96,15 @@ export async function setScene(seed: number): Promise<Scene> {
     },
     machines,
     images,
+    sets,
     counts,
     count: (what) => void counts.set(what, (counts.get(what) ?? 0) + 1),
   };
+}
+
+/** Whether the VM's item has its row: between the loss of the tables and their rebuild it has none. */
+export async function isKnown({ world }: Scene, { key }: Machine): Promise<boolean> {
+  return (await world.ports.catalog.items.get(VAULT, key)) !== undefined;
 }
 
 export async function itemOf({ world }: Scene, { key }: Machine): Promise<ItemRow> {
@@ -110,4 +145,19 @@ function remembering(
       return take;
     },
   });
+}
+
+/** Notes the sets that are recorded on jobs. */
+function noting(
+  jobs: Ports['catalog']['jobs'],
+  sets: Map<ItemId, Map<PointId, SnapshotSet>>,
+): Ports['catalog']['jobs'] {
+  return {
+    ...jobs,
+    async replace(partition, key, row, etag) {
+      const { operation, itemId, point, set } = row;
+      if (operation === 'Backup' && point !== undefined && set !== undefined) sets.get(itemId)?.set(point, set);
+      return jobs.replace(partition, key, row, etag);
+    },
+  };
 }

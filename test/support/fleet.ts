@@ -28,9 +28,11 @@ export async function startFleet(
   let isStopping = false;
   let following: Promise<void> = Promise.resolve();
   const follow = async (): Promise<void> => {
-    while (!isStopping) {
+    for (;;) {
+      if (isStopping) return;
       const started = await startWorker({ dataDir, output });
       worker = started;
+      if (isStopping) await started.stop();
       await started.ended;
       worker = undefined;
     }

@@ -202,7 +202,8 @@ export async function createLife(ground: Ground, { onStep, onFailure }: Onlooker
       await life.drain();
       const job = await life.job(id);
       if (job.status !== 'Completed') return { job, disks: [] };
-      return { job, disks: await Promise.all((await ground.disksIn(job.restore!.containerUrl)).map(ground.readDisk)) };
+      const urls = await ground.disksIn(job.restore!.containerUrl);
+      return { job, disks: await Promise.all(urls.map((url) => ground.readDisk(url))) };
     },
     async chain(name) {
       const { row: item } = await readItem(ports, VAULT, key(name));

@@ -1,0 +1,34 @@
+import type { Catalog } from '../../shared/catalog/catalog.ts';
+import { startRebuild } from '../../shared/services/rebuild.ts';
+import { VAULT } from '../support/world.ts';
+import type { Scene } from './scene.ts';
+import type { Workers } from './workers.ts';
+
+const [subscriptionId = '', resourceGroup = '', vault = ''] = VAULT.split('|');
+
+/** What may be lost together. Policies stay: a rebuild does not bring them back. */
+const LOSSES: readonly (readonly (keyof Catalog)[])[] = [
+  [],
+  ['points'],
+  ['items'],
+  ['jobs', 'openJobs'],
+  ['vaults', 'items', 'points', 'jobs', 'openJobs', 'units', 'marks', 'checks', 'reports', 'operations'],
+];
+
+/** Some tables are lost, whatever is under way, and built anew; now and then just built anew. */
+export async function rebuild(scene: Scene, workers: Workers): Promise<void> {
+  const { catalog } = scene.world.ports;
+  const lost = scene.random.pick(LOSSES);
+  for (const name of lost) {
+    const rows: { partition: string; key: string }[] = [];
+    for await (const row of catalog[name].listAll()) rows.push(row);
+    for (const { partition, key } of rows) await catalog[name].remove(partition, key);
+  }
+  if (lost.length > 0) scene.count('tables lost');
+  await workers.request('rebuild', () => begin(scene));
+}
+
+/** The request that a person repeats until it has been heard. */
+export async function begin({ ports }: Scene): Promise<void> {
+  await startRebuild(ports, { subscriptionId, resourceGroup, vault }, { properties: {} });
+}
