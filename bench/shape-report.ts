@@ -21,6 +21,8 @@ const isThin = (own: ChurnFindings | ThinFindings): own is ThinFindings => own.s
 const sum = (numbers: Readonly<Record<string, number>>): number =>
   Object.values(numbers).reduce((all, n) => all + n, 0);
 const count = (n: number): string => Math.round(n).toLocaleString('en-US');
+/** Hundredths of a MiB, without a sign where none are left. */
+const mib = (bytes: number): string => (bytes / MIB).toFixed(2).replace(/^-0\.00$/, '0.00');
 const seconds = (n: number): string => n.toFixed(n < 10 ? 2 : 1);
 
 export function asShapeJson(findings: ShapeFindings): string {
@@ -79,8 +81,8 @@ function churnCells(own: Churned): string[] {
   return [
     seconds(cost.seconds),
     count(sum(cost.requests)),
-    (writtenBytes(own) / MIB).toFixed(2),
-    (storedBytes / MIB).toFixed(2),
+    mib(writtenBytes(own)),
+    mib(storedBytes),
     `+${count(objects.added)} −${count(objects.removed)}`,
     count(objects.left),
     count(cost.peakRssBytes / MIB),

@@ -54,9 +54,10 @@ export async function startBackup(ports: Ports, vault: string, key: string, trig
   try {
     await ports.catalog.items.replace(vault, key, held, etag);
   } catch (error) {
-    if (!isBackupError(error, 'EtagMismatch')) throw error; // unclear: the job's first step looks whether it holds the item
+    if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error; // unclear: the job's first step looks whether it holds the item
     await withdrawJob(ports, { vault, jobId: id });
-    throw locked(item);
+    if (error.code === 'EtagMismatch') throw locked(item);
+    throw new BackupError('ResourceNotFound', `${item.vmName} is no longer protected`, { cause: error });
   }
   await ports.queue.send({ step: 'take-snapshot', v: 1, vault, jobId: id });
   return id;

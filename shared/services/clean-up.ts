@@ -49,7 +49,8 @@ export async function cleanItem(
   const { vault, itemId: key } = step;
   const runs = await readRuns(ports, vault);
   const run = step.run === undefined ? runs.at(-1) : runs.find(({ runId }) => runId === step.run);
-  if (run === undefined || run.endedAt !== undefined) return;
+  // A run whose items are still being looked up serves none yet, and must not be taken for done.
+  if (run?.items === undefined || run.endedAt !== undefined) return;
   await serveOnce(ports, vault, key, run);
   const after = await ports.catalog.cleanUpReports.get(reportsOf(vault, run.runId), key);
   if (after?.row.status !== 'open') await lookAtRun(ports, vault, run);

@@ -63,7 +63,7 @@ export async function startCompaction(
   try {
     await ports.catalog.items.replace(vault, key, { ...item, mergeJob: job.jobId }, etag);
   } catch (error) {
-    if (!isBackupError(error, 'EtagMismatch')) throw error; // unclear: the job's first step looks whether it holds the item
+    if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error; // unclear: the job's first step looks whether it holds the item
     await withdrawJob(ports, { vault, jobId: job.jobId });
     return none;
   }

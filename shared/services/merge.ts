@@ -57,7 +57,7 @@ export async function startMerge(ports: Ports, vault: string, key: string, point
   try {
     await ports.catalog.items.replace(vault, key, { ...item, mergeJob: id, leaving: point }, etag);
   } catch (error) {
-    if (!isBackupError(error, 'EtagMismatch')) throw error; // unclear: the job's first step looks whether it holds the item
+    if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error; // unclear: the job's first step looks whether it holds the item
     await withdrawJob(ports, { vault, jobId: id });
     return false;
   }

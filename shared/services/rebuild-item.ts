@@ -5,7 +5,7 @@ import { type ItemId, type JobId, type PointId, attemptId, itemId } from '../dom
 import type { ChainRecord, Manifest, RecordPoint } from '../format/documents.ts';
 import { Chain } from './chain.ts';
 import { releaseEnded } from './end-job.ts';
-import { type JobAddress, describeError, readJob } from './jobs.ts';
+import { type JobAddress, describeError, readJob, isRunning } from './jobs.ts';
 import { itemKey, pointsPartition } from './keys.ts';
 import { inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
@@ -66,10 +66,18 @@ async function rebuild(
   const { container, row: vault } = await openVault(ports, job.vault);
   const partition = pointsPartition(vault.containerName, item);
   const chain = new Chain(container, item);
-  const { vm } = await chain.newest();
+  const { vm, points: live } = await chain.newest();
   const key = itemKey(vm.resourceGroup, vm.name);
   const standing = (await ports.catalog.items.get(job.vault, key))?.row;
-  if (standing !== undefined && standing.itemId !== item) return conflict(vm.name, item, standing);
+  const givesWay = (other: ItemRow): Promise<boolean> => hasNothing(ports, job.vault, vault.containerName, other);
+  const isOther = standing !== undefined && standing.itemId !== item;
+  const empty: ReportRow = {
+    subject: vm.name,
+    outcome: 'Empty',
+    text: 'it has no recovery point in the vault',
+    details: { item },
+  };
+  if (isOther && !(await givesWay(standing))) return live.length === 0 ? empty : conflict(vm.name, item, standing);
 
   await endJobs(ports, job.vault, item);
   const record = await stopInChain(ports, job, chain, isWanted);
@@ -84,14 +92,17 @@ async function rebuild(
   for (const row of points) if (await insertPoint(ports, partition, row)) added++;
   if (damaged.size === 0) await project(ports, partition, chain, record);
   const rows = await readPoints(ports, partition);
-  if (rows.length + damaged.size + unlisted.length === 0 && standing === undefined) {
-    return { subject: vm.name, outcome: 'Empty', text: 'it has no recovery point', details: { item } };
-  }
+  const isEmpty = rows.length + damaged.size + unlisted.length === 0;
+  if (isEmpty && isOther) return empty;
   const ids = [...record.points.map(({ point }) => point), ...snapshots.map(({ point }) => point)].sort();
-  const row = { ...itemRowOf(record, rows, ids.at(-1), ports.clock.now()), unlistedUrls: unlisted };
-  const other = await putItem(ports, job.vault, key, row, isWanted);
+  const rebuilt = itemRowOf(record, rows, ids.at(-1), ports.clock.now());
+  // Where a run has left snapshots that are no point's, the sweep has to look.
+  const formerUrls = [...new Set([...(rebuilt.formerUrls ?? []), ...snapshots.map(({ url }) => url)])];
+  const row = { ...rebuilt, formerUrls, unlistedUrls: unlisted };
+  const other = await putItem(ports, job.vault, key, row, isWanted, givesWay);
   if (other !== undefined) return conflict(vm.name, item, other);
   await releaseEnded(ports, job.vault, key);
+  if (isEmpty && standing === undefined) return empty;
   return entryOf(vm.name, item, rows, added, damaged, unlisted);
 }
 
@@ -265,19 +276,32 @@ async function putItem(
   key: string,
   row: ItemRow,
   isWanted: () => Promise<boolean>,
+  givesWay: (other: ItemRow) => Promise<boolean>,
 ): Promise<ItemRow | undefined> {
   for (;;) {
     const found = await ports.catalog.items.get(vault, key);
-    if (found !== undefined && found.row.itemId !== row.itemId) return found.row;
+    const isOther = found !== undefined && found.row.itemId !== row.itemId;
+    if (isOther && !(await givesWay(found.row))) return found.row;
     if (!(await isWanted())) return undefined;
     try {
       if (found === undefined) await ports.catalog.items.insert(vault, key, row);
-      else await ports.catalog.items.replace(vault, key, stopped(found.row, row), found.etag);
+      else await ports.catalog.items.replace(vault, key, isOther ? row : stopped(found.row, row), found.etag);
       return undefined;
     } catch (error) {
       if (!isBackupError(error, 'RowAlreadyExists', 'EtagMismatch', 'RowNotFound')) throw error;
     }
   }
+}
+
+/**
+ * Whether an item has no recovery point and makes none: the VM was protected anew after the loss, or two requests to protect it have
+ * met. It gives its place to the one that has.
+ */
+async function hasNothing(ports: Ports, vault: string, containerName: string, other: ItemRow): Promise<boolean> {
+  if (await isRunning(ports, vault, other.activeJob)) return false;
+  if ((await readPoints(ports, pointsPartition(containerName, other.itemId))).length > 0) return false;
+  const chain = new Chain(await ports.vaults.open(containerName), other.itemId);
+  return (await chain.newest()).points.length === 0;
 }
 
 /** A row that was not lost knows more than the container does. */

@@ -104,7 +104,10 @@ async function sweepSnapshots(
   const disks = [...item.disks, ...(await readPoints(ports, partition)).flatMap(({ set }) => set.disks)].map(
     ({ url }) => url,
   );
-  for (const url of new Set([...disks, ...(item.formerUrls ?? [])])) {
+  // And a run that slept while the item's row was lost and built anew, on disks that the row does not know.
+  const vm = await ports.compute.virtualMachine(item.vmResourceId);
+  const attached = vm?.disks.flatMap(({ vhdUrl }) => vhdUrl ?? []) ?? [];
+  for (const url of new Set([...disks, ...attached, ...(item.formerUrls ?? [])])) {
     if (item.unlistedUrls?.includes(url) === true) continue; // whose they are is not known yet
     for await (const { tags, ...snapshot } of ports.snapshots.list(url)) {
       if (tags['vault'] !== containerName || tags['item'] !== item.itemId) continue;

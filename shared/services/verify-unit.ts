@@ -36,9 +36,11 @@ export async function verifyUnit(
 ): Promise<void> {
   const open = await openVerify(ports, step);
   const unit = open?.plan.units[step.unit];
-  if (open === undefined || unit === undefined) return;
-  const { plan, work, address } = open;
   const key = unitRowKey(step.unit);
+  // A run that came after the job's end may have died before it took its mark away.
+  if (open === undefined) return ports.catalog.units.remove(step.attempt, key);
+  if (unit === undefined) return;
+  const { plan, work, address } = open;
   if ((await ports.catalog.units.get(plan.attempt, key)) === undefined) {
     const { found, leftovers } = await look(work, address, plan, unit);
     for (const each of found) await recordFinding(ports, work.partition, each, work.job.jobId);

@@ -61,7 +61,7 @@ export async function startVerify(
       await ports.catalog.items.replace(vault, key, { ...row, verifyJob: job.jobId }, etag);
       break;
     } catch (error) {
-      if (!isBackupError(error, 'EtagMismatch')) throw error; // unclear: the watch takes the job on
+      if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error; // unclear: the watch takes the job on
     }
   }
   await ports.queue.send({ step: 'plan-verify', v: 1, ...address });

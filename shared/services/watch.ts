@@ -1,5 +1,5 @@
 import type { JobRow } from '../catalog/catalog.ts';
-import { BackupError, isBackupError } from '../domain/errors.ts';
+import { BackupError, ERROR_TABLE, isBackupError } from '../domain/errors.ts';
 import type { Step } from '../queue/steps.ts';
 import { watchCleanUps } from './clean-up-look.ts';
 import { endJob, finishJob } from './end-job.ts';
@@ -11,6 +11,8 @@ import type { Ports } from './ports.ts';
 const QUIET_MS = 15 * 60_000;
 /** A job that is this old fails: a first backup of the largest disks takes days, not weeks. */
 const MOST_MS = 14 * 86_400_000;
+/** How much longer the end of an old restore is tried while its account does not answer. */
+const GIVE_UP_MS = 86_400_000;
 
 /**
  * Looks after jobs that have not ended: what was begun is ended, what has nothing in flight any more is given its messages again (they
@@ -67,12 +69,19 @@ async function lookAfter(ports: Ports, address: JobAddress, begunAt: number, eta
  * are not what they were, it ends as it is: disks that were handed over stay, the others keep the mark that says that they are
  * not complete.
  */
-async function endOldRestore(ports: Ports, address: JobAddress, { outcome, attempt, restore }: JobRow): Promise<void> {
+async function endOldRestore(
+  ports: Ports,
+  address: JobAddress,
+  { outcome, attempt, restore, startedAt }: JobRow,
+): Promise<void> {
   try {
     if (outcome === 'Completed' && attempt !== undefined && restore?.verifyJob === undefined)
       await finishRestore(ports, { ...address, attempt, round: 0 });
     else await endJob(ports, address, outcome ?? 'Failed');
   } catch (error) {
+    // One lost answer is no reason; an account that has not answered for another day may never do so.
+    const passing = isBackupError(error) && ERROR_TABLE[error.code].retry;
+    if (passing && ports.clock.now() - startedAt < MOST_MS + GIVE_UP_MS) throw error;
     const reason = describeError(error, ports);
     await changeJob(ports, address, (job) =>
       ENDED.has(job.status) ? undefined : { ...job, errors: [...job.errors, reason] },

@@ -280,7 +280,7 @@ describe('handlers that are killed over real storage', () => {
     return stage;
   }
 
-  it(`lose nothing at ${SAMPLES} places of each operation`, async () => {
+  it(`lose nothing at ${SAMPLES} places of each operation`, { timeout: 900_000 }, async () => {
     const began = performance.now();
     let stage = await newStage();
     const spent = { check: 0 };

@@ -374,7 +374,8 @@ describe('hosts that are killed in the middle of everything', () => {
     const wanted = new Set(['vhds', ...restores.map(({ restore }) => restore!.containerUrl.split('/').at(-1)!)]);
     const made: string[] = [];
     for await (const { name } of targets().listContainers()) made.push(name);
-    expect(made.filter((name) => !wanted.has(name))).toEqual([]);
+    // A probe of the storage that was killed leaves 64 KiB that say by their name what they are; Azure itself is not probed so.
+    expect(made.filter((name) => !wanted.has(name) && !name.startsWith('strata-probe-'))).toEqual([]);
   });
 
   const targets = () => fleet!.platform.blobs(TARGET);

@@ -25,7 +25,10 @@ function known(layers: readonly (Layer & { hashes: Uint8Array })[]) {
 }
 
 const place = (words: Parameters<typeof overlaid>[0]) =>
-  words.map((own, n) => layerSaying(`${n}`, own, 2)) as { layer: Layer & { hashes: Uint8Array }; versions: Map<string, number> }[];
+  words.map((own, n) => layerSaying(`${n}`, own, 2)) as {
+    layer: Layer & { hashes: Uint8Array };
+    versions: Map<string, number>;
+  }[];
 
 describe('a checkpoint', () => {
   it('of the first layers of a stack gives the view of the whole stack', () => {

@@ -20,7 +20,8 @@ function example(): { bytes: Uint8Array; offsets: number[] } {
 describe('a slab', () => {
   it('holds frames and layers where its builder and its directory say', () => {
     const { bytes, offsets } = example();
-    const text = (offset: number, length: number): string => Buffer.from(bytes).toString('utf8', offset, offset + length);
+    const text = (offset: number, length: number): string =>
+      Buffer.from(bytes).toString('utf8', offset, offset + length);
     expect(offsets.map((offset, i) => text(offset, [11, 6][i]!))).toEqual(['first frame', 'second']);
     const entries = readSlabDirectory(NAME, bytes.subarray(bytes.length - slabTailBytes(2)));
     expect(entries.map(({ region, place }) => [region, text(place.offset, place.bytes)])).toEqual([

@@ -292,6 +292,17 @@ describe('a rebuild of what was lost in part', () => {
   });
 });
 
+it('takes the place of an item that has nothing: the VM was protected anew, and no more', async () => {
+  const { world, images } = await threeNights();
+  const old = await itemRow(world);
+  await lose(world, 'items', 'points', 'jobs', 'openJobs');
+  await world.protect('vm');
+  expect((await itemRow(world)).itemId).not.toBe(old.itemId);
+  expect((await rebuild(world)).job.status).toBe('Completed');
+  expect((await itemRow(world)).itemId).toBe(old.itemId);
+  await restoresExactly(world, images);
+});
+
 describe('a rebuild that meets damage', () => {
   it('says which item it is, and brings the others back', async () => {
     const { world, images } = await threeNights();

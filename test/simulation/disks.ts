@@ -26,7 +26,8 @@ export async function changeDisks(scene: Scene, vm: Machine): Promise<void> {
   const freeLun = [0, 1, 2, 3, 4].find((lun) => disks.every((disk) => disk.lun !== lun))!;
   const roll = random.next();
   if (roll < 0.25 && disks.length < MOST_DISKS) {
-    const name = `${vm.name}-more${world.disks.urls().length}`;
+    scene.count('disks made');
+    const name = `${vm.name}-more${scene.counts.get('disks made')}`;
     const vhdUrl = `https://disks0.example/vhds/${name}.vhd`;
     await fresh(scene, vhdUrl);
     disks.push({ lun: freeLun, name, vhdUrl, managedDiskId: undefined });

@@ -38,7 +38,7 @@ export interface Scene {
   readonly machines: readonly Machine[];
   /** The model: each disk's bytes at the moment of each snapshot, by `<url>?<snapshot id>`. */
   readonly images: ReadonlyMap<string, Uint8Array>;
-  /** Every set of snapshots that ever stood on a job's row, by item and point: tables may be lost. */
+  /** Every set of snapshots that ever stood on the row of a job or a point, by item and point: tables may be lost. */
   readonly sets: ReadonlyMap<ItemId, ReadonlyMap<PointId, SnapshotSet>>;
   /** Counts what has happened. */
   readonly count: (what: string) => void;
@@ -68,7 +68,7 @@ export async function setScene(seed: number): Promise<Scene> {
           return compactions-- > 0 ? EAGER : {};
         },
       },
-      catalog: { ...ports.catalog, jobs: noting(ports.catalog.jobs, sets) },
+      catalog: { ...ports.catalog, ...noting(ports.catalog, sets) },
       snapshots: remembering(
         ports.snapshots,
         (url) => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) }),
@@ -147,17 +147,27 @@ function remembering(
   });
 }
 
-/** Notes the sets that are recorded on jobs. */
+/** Notes the sets that are recorded on jobs, and those that a rebuild finds though no job had recorded them. */
 function noting(
-  jobs: Ports['catalog']['jobs'],
+  { jobs, points }: Ports['catalog'],
   sets: Map<ItemId, Map<PointId, SnapshotSet>>,
-): Ports['catalog']['jobs'] {
+): Pick<Ports['catalog'], 'jobs' | 'points'> {
   return {
-    ...jobs,
-    async replace(partition, key, row, etag) {
-      const { operation, itemId, point, set } = row;
-      if (operation === 'Backup' && point !== undefined && set !== undefined) sets.get(itemId)?.set(point, set);
-      return jobs.replace(partition, key, row, etag);
+    jobs: {
+      ...jobs,
+      async replace(partition, key, row, etag) {
+        const { operation, itemId, point, set } = row;
+        if (operation === 'Backup' && point !== undefined && set !== undefined) sets.get(itemId)?.set(point, set);
+        return jobs.replace(partition, key, row, etag);
+      },
+    },
+    points: {
+      ...points,
+      async insert(partition, key, row) {
+        const own = sets.get(row.itemId);
+        if (own?.has(row.point) === false) own.set(row.point, row.set);
+        return points.insert(partition, key, row);
+      },
     },
   };
 }
