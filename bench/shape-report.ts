@@ -90,11 +90,12 @@ function churnCells(own: Churned): string[] {
 }
 
 function ratios(a: Churned, b: Churned): string[] {
-  const ratio = (of: (own: Churned) => number): string => (of(a) === 0 ? '' : (of(b) / of(a)).toFixed(2));
+  // A ratio to next to nothing says nothing.
+  const ratio = (of: (own: Churned) => number, least = 1): string => (of(a) < least ? '' : (of(b) / of(a)).toFixed(2));
   return [
-    ratio(({ cost }) => cost.seconds),
+    ratio(({ cost }) => cost.seconds, 0.01),
     ratio(({ cost }) => sum(cost.requests)),
-    ratio(writtenBytes),
+    ratio(writtenBytes, MIB / 10),
     '',
     '',
     ratio(({ objects }) => objects.left),

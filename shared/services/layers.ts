@@ -29,21 +29,6 @@ export function blobOf({ item, disk, region }: RegionOf, { point, attempt, slab 
     : slabName(item, disk, point, slab.number, attempt);
 }
 
-/**
- * Reads the layers of a stack, oldest first, with their hashes.
- * @throws BackupError VaultObjectMissing naming the layer, LayerCorrupt
- */
-export async function readLayers(
-  container: VaultContainer,
-  at: RegionOf,
-  stack: readonly LayerName[],
-): Promise<Layer[]> {
-  const layers: Layer[] = [];
-  for await (const { result } of inOrder(stack, READS_IN_FLIGHT, (name) => readLayer(container, at, name)))
-    layers.push(result);
-  return layers;
-}
-
 /** Reads one layer with its hashes. @throws BackupError VaultObjectMissing, LayerCorrupt */
 export async function readLayer(
   container: VaultContainer,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlockHashes } from '../../shared/domain/block-hashes.ts';
 import { CLEARED } from '../../shared/domain/extent.ts';
