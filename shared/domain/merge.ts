@@ -30,6 +30,9 @@ export interface MergedRegion<Ref extends WeighedLayer> {
   readonly checkpoint: CheckpointName | undefined;
 }
 
+/** A fold of layers in slabs writes their blocks again, not the map alone: what is overwritten has to be worth it. */
+const SLAB_FOLD_RATIO = 4;
+
 /**
  * Decides the merge of point `expired` out of `points` (all live ones in snapshot order): per disk into the next point that
  * includes the disk, region by region. The view at every other point stays as it is. Layers of disks that no later point includes
@@ -76,8 +79,9 @@ function foldFrom(list: readonly WeighedLayer[], foldRatio: number): number {
   let from = list.length;
   let above = 0;
   for (let i = list.length - 1; i >= 0; i--) {
-    const { dataBlocks, clearedBlocks } = list[i]!;
-    if (i < list.length - 1 && dataBlocks + clearedBlocks < foldRatio * above) from = i;
+    const { dataBlocks, clearedBlocks, slab } = list[i]!;
+    const ratio = slab === undefined ? foldRatio : Math.min(foldRatio, SLAB_FOLD_RATIO);
+    if (i < list.length - 1 && dataBlocks + clearedBlocks < ratio * above) from = i;
     above += dataBlocks + clearedBlocks;
   }
   return from;

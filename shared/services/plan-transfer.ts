@@ -167,8 +167,12 @@ async function makePlan(
         bytes,
         ...planned(ports.settings.layout, stacks.get(region), damage.get(region)),
       }));
-    for (const group of groupThin(regions, ports.settings.layout))
-      units.push({ disk: disks.length, slab: group.thin ? units.length : null, regions: [...group.regions] });
+    for (const group of groupThin(regions, ports.settings.layout)) {
+      const own = group.thin
+        ? group.regions.map((work) => withoutCheckpoint(work, ports.settings.layout))
+        : group.regions;
+      units.push({ disk: disks.length, slab: group.thin ? units.length : null, regions: [...own] });
+    }
     disks.push(plan);
   }
   return {
@@ -188,6 +192,18 @@ async function makePlan(
 
 /** Layers that speak of so many blocks, half of what a region has, are worth a checkpoint however few they are. */
 const CHECKPOINT_BLOCKS = REGION_BYTES / BLOCK_BYTES / 2;
+
+/**
+ * A thin region shares its object with others, and a checkpoint would be one of its own: it comes a few times as late, or a thin spray
+ * over a large disk would cost an object for each region after all.
+ */
+function withoutCheckpoint(region: PlanRegion, { checkpointDepth }: Layout): PlanRegion {
+  const above = region.stack.length - (region.checkpoint?.depth ?? 0);
+  return { ...region, writeCheckpoint: region.writeCheckpoint && above >= THIN_FACTOR * checkpointDepth };
+}
+
+/** How much deeper the stack of a thin region gets before it has a checkpoint. */
+const THIN_FACTOR = 4;
 
 type PlanRegion = TransferPlan['units'][number]['regions'][number];
 

@@ -155,7 +155,9 @@ async function packsOf(
       if (isBackupError(error, ...DAMAGE_CODES)) return undefined;
       throw error;
     });
-  for await (const { result } of inOrder(layers, READS_IN_FLIGHT, read)) {
+  // What a layer in a slab uses is the slab.
+  const files = layers.filter(({ layer }) => layer.slab === undefined);
+  for await (const { result } of inOrder(files, READS_IN_FLIGHT, read)) {
     if (result === undefined) all = false;
     for (const { name } of result?.packs ?? []) names.add(name);
   }

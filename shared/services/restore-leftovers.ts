@@ -2,6 +2,7 @@ import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import { readPlan } from './plans.ts';
+import { forEachAtOnce } from './pipeline.ts';
 import type { Ports } from './ports.ts';
 import { openVault } from './vault-of.ts';
 
@@ -38,8 +39,12 @@ export async function discardTargets(ports: Ports, plan: RestorePlan): Promise<v
   await forgetUnits(ports, plan);
 }
 
+/** Marks deleted at once: a large disk has tens of thousands. */
+const DELETES_IN_FLIGHT = 16;
+
 /** Deletes the marks of a restore's units. */
 export async function forgetUnits(ports: Ports, plan: RestorePlan): Promise<void> {
-  for await (const { partition, key } of ports.catalog.units.list(plan.attempt))
-    await ports.catalog.units.remove(partition, key);
+  const keys: string[] = [];
+  for await (const { key } of ports.catalog.units.list(plan.attempt)) keys.push(key);
+  await forEachAtOnce(keys, DELETES_IN_FLIGHT, (key) => ports.catalog.units.remove(plan.attempt, key));
 }

@@ -130,9 +130,9 @@ export async function compareRestored(
   ];
 }
 
-/** How a drill stands. `failed`: it ended without anything to compare. */
+/** How a drill stands. `unstarted`: its restore has no row. `failed`: it ended without anything to compare. */
 export type DrillState =
-  | { readonly state: 'restoring' | 'restored' | 'ended' | 'none' }
+  | { readonly state: 'unstarted' | 'restoring' | 'restored' | 'ended' | 'none' }
   | { readonly state: 'failed'; readonly reason: string };
 
 /** Looks at a drill's restore; a failure that is damage is a finding. */
@@ -148,7 +148,8 @@ export async function drillState(work: VerifyWork, vault: string, plan: VerifyPl
     await endJob(ports, restoring, restore.outcome ?? 'Failed');
     restore = await readJob(ports, restoring);
   }
-  if (restore === undefined) return { state: 'restoring' }; // its start is being made up for
+  // A start that met a merge has taken its row back, and died before it noted why: the watch has it started again.
+  if (restore === undefined) return { state: 'unstarted' };
   if (!ENDED.has(restore.status))
     return { state: restore.restore?.restoredAt === undefined ? 'restoring' : 'restored' };
   if (restore.status === 'Completed') return { state: 'ended' };

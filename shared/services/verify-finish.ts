@@ -65,8 +65,9 @@ export async function finishVerify(
   }
   const { missing, doneBytes, leftovers } = await progress(ports, plan, isRestored);
   if (isRestored && missing.length === 0) await changeDrill(ports, address, (now) => ({ ...now, compared: true }));
-  if (missing.length > 0 || drill.state === 'restoring' || isRestored) {
-    // The watch sends units again that nobody works on: only progress, and a drill that goes on, are signs of life.
+  if (missing.length > 0 || drill.state === 'unstarted' || drill.state === 'restoring' || isRestored) {
+    // The watch sends units again that nobody works on, and starts a drill again that has not begun: only progress, and a drill that
+    // goes on, are signs of life.
     if (doneBytes > job.doneBytes || drill.state === 'restoring' || isRestored)
       await changeJob(ports, address, (row) => (row.status === 'InProgress' ? { ...row, doneBytes } : undefined));
     return ports.queue.send(

@@ -46,14 +46,6 @@ export const MUTATIONS: readonly Mutation[] = [
     why: 'a block overwritten with zeros comes back with its old bytes',
   },
   {
-    name: 'equal hashes are dropped though the base has the block cleared',
-    file: 'shared/services/write-region.ts',
-    find: 'if (hasData(block) && !wounded(block) && hash',
-    replace: 'if (!wounded(block) && hash',
-    tests: [CHANGES],
-    why: 'a block that is written again with what it had before it was cleared stays zeros',
-  },
-  {
     name: 'hashes are compared with the view of the newest point but one',
     file: 'shared/services/plan-transfer.ts',
     find: 'stacksOf(own.disk, live)',

@@ -1,4 +1,7 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import type { AttemptId, PointId } from '../../shared/domain/ids.ts';
+import { encodeCheckpoint } from '../../shared/format/checkpoint.ts';
 import { leftovers, liveManifests } from '../support/vault-map.ts';
 import { DAY_MS, type World } from '../support/world.ts';
 import { B, block, container, restoresExactly, stage } from './stage.ts';
@@ -64,6 +67,19 @@ describe('thin regions', () => {
     expect(before).not.toContain(names(world, 'slab')[0]);
     expect(entries(world)).toMatchObject([[{ slabs: [0] }, { slabs: [0] }]]);
     expect(leftovers(container(world))).toEqual([]);
+    await restoresExactly(world, images);
+  });
+
+  it('that fold above others keep what they cleared', async () => {
+    const { world, disk, images, backUp } = await stage({ layout: { thinBytes: 3 * B }, regionBytes: 4 * B });
+    await world.disks.write(disk, 0, block(1));
+    await backUp(30);
+    await world.disks.write(disk, B, block(2));
+    await backUp(2);
+    await world.disks.clear(disk, { start: 0, end: B });
+    await backUp(30);
+    await expire(world, 3);
+    expect(entries(world)).toMatchObject([[{ slabs: [0] }], [{ slabs: [0] }]]);
     await restoresExactly(world, images);
   });
 
@@ -176,6 +192,22 @@ describe('a checkpoint', () => {
     blobs.set(second!, { ...blobs.get(second!)!, body: Buffer.from('damaged') });
     await restoresExactly(world, images);
     blobs.set(third!, { ...original, body: blobs.get(second!)!.body });
+    await restoresExactly(world, images);
+  });
+
+  it('whose file is of other layers than its name is asked for is as none to a backup too', async () => {
+    const { world, disk, images, backUp } = await deep(7);
+    const [name] = names(world, 'checkpoint').slice(-1);
+    const fresh = block(77);
+    const layers = Array.from({ length: 6 }, (_, n) => ({
+      point: `${n}`.padStart(17, '0') as PointId,
+      attempt: '0'.repeat(16) as AttemptId,
+    }));
+    const extents = [{ start: 5, count: 1, frame: 5, slot: 5 }];
+    const body = encodeCheckpoint(name!, { layers, extents, hashes: createHash('sha256').update(fresh).digest() });
+    container(world).set(name!, { ...container(world).get(name!)!, body });
+    await world.disks.write(disk, 5 * B, fresh);
+    await backUp(30);
     await restoresExactly(world, images);
   });
 

@@ -5,11 +5,13 @@ import { LEAST_COST_BYTES } from '../../shared/domain/findings.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import type { Step } from '../../shared/queue/steps.ts';
 import { endJob } from '../../shared/services/end-job.ts';
+import { withdrawJob } from '../../shared/services/jobs.ts';
 import { damageOf, openFindings, recordFailure } from '../../shared/services/findings.ts';
 import { BackupError } from '../../shared/domain/errors.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 import { startVerify, verifySample } from '../../shared/services/verify.ts';
+import { watchJobs } from '../../shared/services/watch.ts';
 import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
 import { ALL, KEY, type SmallVault, PACKS, SLABS, findings, smallVault, vaultOnly, verify } from './verify-stage.ts';
 
@@ -372,6 +374,32 @@ describe('a restore drill', () => {
     mend();
     expect(await verify(vault.world, { deepBytes: 0, drill: 'latest' })).toMatchObject({ status: 'Completed' });
     expect(await findings(vault)).toEqual([]);
+  });
+
+  it('whose start was taken back by a run that died is started again by the watch', async () => {
+    const { world } = await smallVault();
+    const jobId = await startVerify(world.ports, VAULT, KEY, { ...ALL, drill: 'latest' }, true);
+    // The run that lost the point to a merge takes its row back, right after a twin has found it and gone on.
+    await runStep(world.ports, world.queue.take()!.step);
+    const drill = (await world.job(jobId)).verify!.drill!;
+    await withdrawJob(world.ports, { vault: VAULT, jobId: drill.jobId });
+    for (let looks = 0; looks < 3; looks++) {
+      const until = world.clock.now() + 20 * 60_000;
+      for (
+        let next = world.queue.waiting()[0];
+        next !== undefined && next.dueMs <= until;
+        [next] = world.queue.waiting()
+      ) {
+        world.clock.advance(Math.max(0, next.dueMs - world.clock.now()));
+        await runStep(world.ports, world.queue.take()!.step);
+      }
+      world.clock.advance(until - world.clock.now());
+      await watchJobs(world.ports);
+    }
+    expect(await world.job(drill.jobId)).toMatchObject({ operation: 'Restore' });
+    await world.settle();
+    expect(await world.job(jobId)).toMatchObject({ status: 'Completed', errors: [] });
+    expect(await world.job(drill.jobId)).toMatchObject({ status: 'Completed', errors: [] });
   });
 
   it('of a point that is not there is refused', async () => {

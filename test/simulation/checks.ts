@@ -59,7 +59,7 @@ export async function checkEnd(scene: Scene): Promise<void> {
     }
     const { itemId, ...item } = await itemOf(scene, vm);
     // A request to protect the VM came between the loss of the tables and their rebuild: it is another item now, and the old one stays.
-    if (itemId !== vm.itemId) return;
+    if (itemId !== vm.itemId) continue;
     const held = [
       item.activeJob,
       item.mergeJob,

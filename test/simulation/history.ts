@@ -51,12 +51,30 @@ export async function runHistory(seed: number): Promise<ReadonlyMap<string, numb
 async function calmDown(scene: Scene, workers: Workers): Promise<void> {
   const { world } = scene;
   await workers.drain();
-  // Where a rebuild was begun and killed, somebody begins it again.
-  await begin({ ...scene, ports: world.ports });
+  if (scene.counts.has('rebuild')) await rebuildOnceMore(scene, workers);
+  await endAll(scene, workers);
+  world.clock.advance(20 * DAY_MS);
+  await cleanUp(world.ports);
+  await workers.drain();
+  await world.sweep();
+}
+
+/**
+ * A rebuild may have been killed as it began, may have looked before tables were lost again, or may have run for too long while nobody
+ * looked. So somebody rebuilds once more, after it has ended.
+ */
+async function rebuildOnceMore(scene: Scene, workers: Workers): Promise<void> {
+  const old = new Set((await jobsOf(scene)).map(({ jobId }) => jobId));
+  while (old.has(await begin({ ...scene, ports: scene.world.ports }))) await endAll(scene, workers);
+}
+
+/** Work and watch go on until no job is open. */
+async function endAll(scene: Scene, workers: Workers): Promise<void> {
+  const { world } = scene;
   for (let looks = 0; ; looks++) {
     await workers.drain();
     const open = (await jobsOf(scene)).filter(({ status }) => !ENDED.has(status));
-    if (looks > 0 && open.length === 0 && !(await hasOpenMarks(scene))) break;
+    if (looks > 0 && open.length === 0 && !(await hasOpenMarks(scene))) return;
     if (looks === MOST_LOOKS) {
       const rows = open.map((row) => ({ ...row, set: undefined }));
       throw new Error(`${open.length} jobs do not end: ${JSON.stringify(rows)}`);
@@ -64,10 +82,6 @@ async function calmDown(scene: Scene, workers: Workers): Promise<void> {
     world.clock.advance(20 * 60_000);
     await watchJobs(world.ports);
   }
-  world.clock.advance(20 * DAY_MS);
-  await cleanUp(world.ports);
-  await workers.drain();
-  await world.sweep();
 }
 
 async function hasOpenMarks({ world }: Scene): Promise<boolean> {

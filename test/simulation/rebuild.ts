@@ -1,4 +1,5 @@
 import type { Catalog } from '../../shared/catalog/catalog.ts';
+import type { JobId } from '../../shared/domain/ids.ts';
 import { startRebuild } from '../../shared/services/rebuild.ts';
 import { VAULT } from '../support/world.ts';
 import type { Scene } from './scene.ts';
@@ -28,7 +29,7 @@ export async function rebuild(scene: Scene, workers: Workers): Promise<void> {
   await workers.request('rebuild', () => begin(scene));
 }
 
-/** The request that a person repeats until it has been heard. */
-export async function begin({ ports }: Scene): Promise<void> {
-  await startRebuild(ports, { subscriptionId, resourceGroup, vault }, { properties: {} });
+/** The request that a person repeats until it has been heard; resolves the job that does it. */
+export async function begin({ ports }: Scene): Promise<JobId> {
+  return startRebuild(ports, { subscriptionId, resourceGroup, vault }, { properties: {} });
 }

@@ -1,5 +1,6 @@
 import { isBackupError } from '../../shared/domain/errors.ts';
 import { giveUp, runStep } from '../../shared/services/run-step.ts';
+import { watchJobs } from '../../shared/services/watch.ts';
 import type { QueuedMessage } from '../support/memory-queue.ts';
 import type { Scene } from './scene.ts';
 import type { Task } from './scheduler.ts';
@@ -10,6 +11,8 @@ const WORKERS = 2;
 const MOST_DELIVERIES = 5;
 /** A worker's clock is off by at most this much, one way or the other. */
 const MOST_SKEW_MS = 20_000;
+/** How often the watch looks while everything comes to its end: seldom, so that it wakes nothing that goes on by itself. */
+const LOOK_MS = 60 * 60_000;
 
 /** What a request may be answered at any time: the simulation asks without looking first. */
 const REFUSALS = [
@@ -112,11 +115,19 @@ export class Workers {
     return true;
   }
 
-  /** Lets everything that was begun come to its end, without any more faults, sleepers included. */
+  /**
+   * Lets everything that was begun come to its end, without any more faults, sleepers included. The watch looks now and then: a
+   * verification asks again and again after its drill, whose message may have gone with a worker that fell asleep.
+   */
   async drain(): Promise<void> {
     const { scheduler, world } = this.#scene;
+    let lookedAt = world.clock.now();
     for (let turns = 0; turns < 200_000; turns++) {
       await this.reap();
+      if (world.clock.now() - lookedAt >= LOOK_MS) {
+        lookedAt = world.clock.now();
+        await watchJobs(world.ports);
+      }
       await this.take();
       if (scheduler.waiting().length === 0) {
         await this.reap();
