@@ -62,12 +62,27 @@ async function serveOnce(ports: Ports, vault: string, key: string, run: CleanUpR
     if (found?.row.status !== 'open') return;
     const report = new OpenReport(ports, reportsOf(vault, run.runId), key, found);
     try {
-      return await serve(ports, vault, key, run, report);
+      return await serveOrFail(ports, vault, key, run, report);
     } catch (error) {
-      if (error instanceof ReportChanged && tries < TRIES) continue; // a twin, or the coordinator
-      if (error instanceof ReportChanged) return;
-      return report.change({ status: 'failed', failures: [failureOf('', error)], trying: undefined });
+      if (!(error instanceof ReportChanged)) throw error;
+      if (tries === TRIES) return; // twins, or the coordinator, do what there is to do
     }
+  }
+}
+
+/** @throws ReportChanged also where it has failed: what it failed over may be what the other has changed */
+async function serveOrFail(
+  ports: Ports,
+  vault: string,
+  key: string,
+  run: CleanUpRow,
+  report: OpenReport,
+): Promise<void> {
+  try {
+    await serve(ports, vault, key, run, report);
+  } catch (error) {
+    if (error instanceof ReportChanged) throw error;
+    await report.change({ status: 'failed', failures: [failureOf('', error)], trying: undefined });
   }
 }
 

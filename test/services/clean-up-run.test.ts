@@ -240,6 +240,25 @@ describe('a cleanup run', () => {
     expect((await readRuns(world.ports, VAULT)).at(-1)!.endedAt).toBeDefined();
   });
 
+  it('whose handler fails over an item that its twin has dealt with leaves it at that', async () => {
+    const { world } = await rig();
+    await grow(world, 'a', 1);
+    world.clock.advance(2 * DAY_MS);
+    await cleanUp(world.ports);
+    await runStep(world.ports, world.queue.take()!.step);
+    const { step } = world.queue.take()!;
+    expect(step).toMatchObject({ step: 'clean-item' });
+    // The item's row goes as this one is about to begin a merge, and a twin finds that there is nothing to do.
+    const { jobs } = world.ports.catalog;
+    const insert: typeof jobs.insert = async (...row) => {
+      await world.ports.catalog.items.remove(VAULT, key('a'));
+      await runStep(world.ports, step);
+      return jobs.insert(...row);
+    };
+    await runStep({ ...world.ports, catalog: { ...world.ports.catalog, jobs: { ...jobs, insert } } }, step);
+    expect(statuses(await reportsOf(world))).toEqual({ a: 'done' });
+  });
+
   it('takes the reports of runs that are older than a month away', async () => {
     const { world } = await rig();
     await grow(world, 'vm', 0);

@@ -74,11 +74,21 @@ export async function checkEnd(scene: Scene): Promise<void> {
     const left = leftovers(blobsOf(scene), itemId);
     if (left.length > 0) throw new Error(`left over: ${left.join(', ')}`);
     await checkSnapshots(scene, vm, itemId);
+    await checkListed(scene, vm);
     await checkMerged(scene, vm);
     checkBill(scene, itemId, sets);
     await checkPoints(scene, vm, sets);
   }
   await assertBilled(scene.world);
+}
+
+/** Every point that the newest record names can be seen and is said to be in the vault, whatever tables were lost. */
+async function checkListed(scene: Scene, { name, itemId }: Machine): Promise<void> {
+  const listed = new Set(
+    (await scene.world.points(name)).filter(({ vault }) => vault === 'Valid').map(({ point }) => point),
+  );
+  const missing = newestRecord(blobsOf(scene), itemId).points.filter(({ point }) => !listed.has(point));
+  if (missing.length > 0) throw new Error(`points ${missing.map(({ point }) => point).join(', ')} are not listed`);
 }
 
 /** No point that was merged away has come back, be it as one of the snapshot tier. */

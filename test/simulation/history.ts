@@ -5,7 +5,7 @@ import { DAY_MS } from '../support/world.ts';
 import { actOnce } from './actions.ts';
 import { begin } from './rebuild.ts';
 import { checkEnd, checkNamed } from './checks.ts';
-import { type Scene, jobsOf, setScene } from './scene.ts';
+import { type Scene, isKnown, jobsOf, setScene } from './scene.ts';
 import { Workers } from './workers.ts';
 
 /*
@@ -53,6 +53,9 @@ async function calmDown(scene: Scene, workers: Workers): Promise<void> {
   await workers.drain();
   if (scene.counts.has('rebuild')) await rebuildOnceMore(scene, workers);
   await endAll(scene, workers);
+  // A rebuild leaves items stopped, and nothing of a stopped item expires: so some go on first.
+  if (scene.random.chance(0.5))
+    for (const vm of scene.machines) if (await isKnown(scene, vm)) await world.protect(vm.name);
   world.clock.advance(20 * DAY_MS);
   await cleanUp(world.ports);
   await workers.drain();

@@ -13,7 +13,21 @@ const LOSSES: readonly (readonly (keyof Catalog)[])[] = [
   ['points'],
   ['items'],
   ['jobs', 'openJobs'],
-  ['vaults', 'items', 'points', 'jobs', 'openJobs', 'units', 'marks', 'checks', 'reports', 'operations'],
+  [
+    'vaults',
+    'items',
+    'points',
+    'jobs',
+    'openJobs',
+    'units',
+    'marks',
+    'findings',
+    'checks',
+    'reports',
+    'cleanUps',
+    'cleanUpReports',
+    'operations',
+  ],
 ];
 
 /** Some tables are lost, whatever is under way, and built anew; now and then just built anew. */
