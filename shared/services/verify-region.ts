@@ -1,4 +1,5 @@
 import { isBackupError } from '../domain/errors.ts';
+import { without } from '../domain/changes.ts';
 import { type BlockRun, normalise, within } from '../domain/extent.ts';
 import { type Cover, type FindingKind, pointsShowing } from '../domain/findings.ts';
 import type { AttemptId, PointId } from '../domain/ids.ts';
@@ -136,8 +137,11 @@ class Look {
     const covers = await readCovers(this.#work, this.#at, above, runs);
     this.missed ||= covers.missed;
     const points = pointsShowing(runs, named.owner, covers.covers, this.#seen.points);
+    // What a later layer of the same point hides, since their fold was put off, no point shows.
+    const hiding = covers.covers.filter(({ owner }) => owner === named.owner);
+    const shown = hiding.reduce<readonly BlockRun[]>((left, { extents }) => without(left, extents ?? []), listed);
     if (points.length > 0 || kind === 'index')
-      this.found.push(this.#finding(kind, object, code, message, listed, points));
+      this.found.push(this.#finding(kind, object, code, message, shown, points));
     else this.found.push(this.#finding('index', object, code, `${message}; no live point shows it`, [], []));
   }
 

@@ -5,7 +5,7 @@ import { type DiskImage, storedBlocks } from './model.ts';
 import { type Scene, blobsOf } from './scene.ts';
 
 /** What the manifests of an item say is stored is what the model says is still visible, to the block. */
-export function checkBill(scene: Scene, itemId: string, sets: ReadonlyMap<PointId, SnapshotSet>): void {
+export function checkBill(scene: Scene, itemId: string, sets: ReadonlyMap<PointId, readonly SnapshotSet[]>): void {
   const blobs = blobsOf(scene);
   const manifests = liveManifests(blobs, itemId);
   const lists = manifests.flatMap(({ disks }) => disks.flatMap(({ regions }) => regions.map(({ layers }) => layers)));
@@ -20,7 +20,7 @@ export function checkBill(scene: Scene, itemId: string, sets: ReadonlyMap<PointI
     if (kind !== 'backup') continue;
     const point = points.at(-1)!.point;
     const before = new Set(points.slice(0, -1).map((each) => each.point));
-    for (const { disk, url, snapshot } of sets.get(point)!.disks) {
+    for (const { disk, url, snapshot } of sets.get(point)!.at(-1)!.disks) {
       const chain = chains.get(disk) ?? [];
       chains.set(disk, chain);
       const base = chain.findLastIndex((image) => before.has(image.point));

@@ -128,7 +128,8 @@ async function checkSnapshots(scene: Scene, vm: Machine, itemId: string): Promis
  * What a restore has made: every byte, or nothing. One that had decided to complete and could not hand its disks over for two weeks
  * fails, and leaves them: those that were handed over have every byte, the others the mark that says that they are not complete.
  */
-async function checkRestore({ world, images }: Scene, job: JobRow, set: SnapshotSet): Promise<void> {
+async function checkRestore(scene: Scene, job: JobRow, sets: readonly SnapshotSet[]): Promise<void> {
+  const { world } = scene;
   const made = world.disks
     .urls()
     .filter((url) => url.startsWith(`${job.restore!.containerUrl}/`) && url.endsWith('.vhd'));
@@ -139,21 +140,47 @@ async function checkRestore({ world, images }: Scene, job: JobRow, set: Snapshot
     if (made.length > 0) throw new Error(`${what} has left ${made.join(', ')}`);
     return;
   }
-  if (made.length !== set.disks.length && !isGivenUp)
-    throw new Error(`${what} has made ${made.length} disks of ${set.disks.length}`);
-  for (const [i, url] of made.entries()) {
+  const whole: string[] = [];
+  for (const url of made) {
     const isMarked = (await world.disks.metadata(url))?.['strata_incomplete'] !== undefined;
-    if (isMarked && isGivenUp) continue;
-    if (isMarked) throw new Error(`${what} has left the mark on ${url}`);
+    if (isMarked && !isGivenUp) throw new Error(`${what} has left the mark on ${url}`);
+    if (!isMarked) whole.push(url);
+  }
+  const problems: string[] = [];
+  for (const set of sets) {
+    if (made.length !== set.disks.length && !isGivenUp)
+      problems.push(`it has made ${made.length} disks of ${set.disks.length}`);
+    else {
+      const wrong = await differing(scene, made, whole, set);
+      if (wrong === undefined) return;
+      problems.push(`disk ${wrong} differs`);
+    }
+  }
+  throw new Error(`${what}: ${problems.join('; ')}`);
+}
+
+/** The first of the disks in `whole` whose bytes are not those that the set had. `made` are all, in the set's order. */
+async function differing(
+  { world, images }: Scene,
+  made: readonly string[],
+  whole: readonly string[],
+  set: SnapshotSet,
+): Promise<string | undefined> {
+  for (const [i, url] of made.entries()) {
+    if (!whole.includes(url)) continue;
     const source = set.disks.find(({ name }) => url.endsWith(`/${name}.vhd`)) ?? set.disks[i]!;
     const bytes = await world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) });
-    if (Buffer.compare(bytes, images.get(`${source.url}?${source.snapshot}`)!) !== 0)
-      throw new Error(`${what}: disk ${source.name} differs`);
+    if (Buffer.compare(bytes, images.get(`${source.url}?${source.snapshot}`)!) !== 0) return source.name;
   }
+  return undefined;
 }
 
 /** Every point that is left restores to its bytes from the vault. */
-async function checkPoints(scene: Scene, { name }: Machine, sets: ReadonlyMap<PointId, SnapshotSet>): Promise<void> {
+async function checkPoints(
+  scene: Scene,
+  { name }: Machine,
+  sets: ReadonlyMap<PointId, readonly SnapshotSet[]>,
+): Promise<void> {
   const { world } = scene;
   for (const { point, set, instant, vault } of await world.points(name)) {
     if (vault !== 'Valid') continue;

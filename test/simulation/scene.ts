@@ -28,6 +28,8 @@ export interface Machine {
   readonly itemId: ItemId;
 }
 
+export type PointSets = ReadonlyMap<ItemId, ReadonlyMap<PointId, readonly SnapshotSet[]>>;
+
 /** Where a history takes place: the real services over in-memory ports, and the plain model of what they must keep. */
 export interface Scene {
   readonly random: Random;
@@ -38,8 +40,11 @@ export interface Scene {
   readonly machines: readonly Machine[];
   /** The model: each disk's bytes at the moment of each snapshot, by `<url>?<snapshot id>`. */
   readonly images: ReadonlyMap<string, Uint8Array>;
-  /** Every set of snapshots that ever stood on the row of a job or a point, by item and point: tables may be lost. */
-  readonly sets: ReadonlyMap<ItemId, ReadonlyMap<PointId, SnapshotSet>>;
+  /**
+   * Every set of snapshots that ever stood on the row of a job or a point, by item and point, the last one that came last: tables may be
+   * lost. A point has more than one only where a rebuild has found the set of a twin, since nobody knew any more which was first.
+   */
+  readonly sets: PointSets;
   /** Counts what has happened. */
   readonly count: (what: string) => void;
   readonly counts: ReadonlyMap<string, number>;
@@ -51,7 +56,7 @@ export async function setScene(seed: number): Promise<Scene> {
   const scheduler = new Scheduler(random);
   const images = new Map<string, Uint8Array>();
   const counts = new Map<string, number>();
-  const sets = new Map<ItemId, Map<PointId, SnapshotSet>>();
+  const sets = new Map<ItemId, Map<PointId, SnapshotSet[]>>();
   let compactions = random.chance(0.6) ? random.between(1, 40) : 0;
   const world: World = await createWorld({
     diff: random.chance(0.3) ? 'lying' : 'exact',
@@ -147,26 +152,33 @@ function remembering(
   });
 }
 
-/** Notes the sets that are recorded on jobs, and those that a rebuild finds though no job had recorded them. */
+/** Notes the sets that are recorded on jobs, and those that a rebuild finds and no job had recorded. */
 function noting(
   { jobs, points }: Ports['catalog'],
-  sets: Map<ItemId, Map<PointId, SnapshotSet>>,
+  sets: Map<ItemId, Map<PointId, SnapshotSet[]>>,
 ): Pick<Ports['catalog'], 'jobs' | 'points'> {
+  const note = (item: ItemId, point: PointId, set: SnapshotSet): void => {
+    const own = sets.get(item);
+    const known = own?.get(point) ?? [];
+    if (known.at(-1)?.attempt !== set.attempt) own?.set(point, [...known, set]);
+  };
   return {
     jobs: {
       ...jobs,
       async replace(partition, key, row, etag) {
+        const replaced = await jobs.replace(partition, key, row, etag);
         const { operation, itemId, point, set } = row;
-        if (operation === 'Backup' && point !== undefined && set !== undefined) sets.get(itemId)?.set(point, set);
-        return jobs.replace(partition, key, row, etag);
+        if (operation === 'Backup' && point !== undefined && set !== undefined) note(itemId, point, set);
+        return replaced;
       },
     },
     points: {
       ...points,
       async insert(partition, key, row) {
-        const own = sets.get(row.itemId);
-        if (own?.has(row.point) === false) own.set(row.point, row.set);
-        return points.insert(partition, key, row);
+        const inserted = await points.insert(partition, key, row);
+        // What is in the vault is what the job has recorded, whatever a rebuild takes it for.
+        if (row.vault === 'None') note(row.itemId, row.point, row.set);
+        return inserted;
       },
     },
   };
