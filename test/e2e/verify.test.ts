@@ -54,7 +54,7 @@ it('finds damage by name, heals what the disk still has, and explains every byte
   await os.uploadPages(noise(BLOCK, 'second'), 0, BLOCK);
   const image = await imageOf(os);
   const second = await own.backUp();
-  for (const point of [first, second]) await dropSnapshots(point);
+  await dropSnapshots();
   expect(await own.restored(second, BLOBS)).toEqual([image]);
   expect((await own.restore(first)).errors.join()).toContain(pack);
 
@@ -62,12 +62,14 @@ it('finds damage by name, heals what the disk still has, and explains every byte
   expect(cleaned.exit, cleaned.out + cleaned.err).toBe(0);
   const costs = await own.strata('vault', 'costs', ...own.options, '--listing', '--json');
   const listed = (await Array.fromAsync(vault.listBlobsFlat())).map(({ properties }) => properties.contentLength!);
-  const bytes = listed.reduce((sum, size) => sum + size, 0);
-  expect(JSON.parse(costs.out)).toMatchObject({ properties: { bytes, listing: { bytes, unexplainedBytes: 0 } } });
+  const sum = listed.reduce((total, size) => total + size, 0);
+  expect(JSON.parse(costs.out)).toMatchObject({
+    properties: { bytes: sum, listing: { bytes: sum, unexplainedBytes: 0 } },
+  });
 });
 
-/** Deletes the snapshots of a point behind the vault's back, so that it can only come from the vault. */
-async function dropSnapshots(_point: string): Promise<void> {
+/** Deletes all snapshots behind the vault's back, so that points can only come from the vault. */
+async function dropSnapshots(): Promise<void> {
   const disks = platform.blobs('stratadisks1').getContainerClient('vhds');
   for await (const { name, snapshot } of disks.listBlobsFlat({ includeSnapshots: true }))
     if (name === BLOBS[0] && snapshot !== undefined) await disks.getBlobClient(name).withSnapshot(snapshot).delete();
