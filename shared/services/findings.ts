@@ -129,7 +129,13 @@ export async function recordFailure(
 }
 
 function kindOf({ code, target = '' }: BackupError): FindingKind {
-  if (code === 'LayerCorrupt' || target.endsWith('.layer')) return 'layer';
+  // With a slab its layers are gone too.
+  if (
+    code === 'LayerCorrupt' ||
+    target.endsWith('.layer') ||
+    (code === 'VaultObjectMissing' && target.endsWith('.slab'))
+  )
+    return 'layer';
   return /\.(pack|slab)$/.test(target) ? 'blocks' : 'document';
 }
 

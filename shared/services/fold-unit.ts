@@ -11,6 +11,7 @@ import { inRegion } from './damaged-region.ts';
 import { PackSink, RegionWriter, SlabWriter, storeLayer } from './layer-writer.ts';
 import { readView } from './layers.ts';
 import { readBlocks } from './region-bytes.ts';
+import { withSlabRanges } from './slab-ranges.ts';
 import { type UnitObject, objectName } from './unit-objects.ts';
 
 type Unit = MergePlan['units'][number];
@@ -45,11 +46,13 @@ export async function foldUnit(container: VaultContainer, plan: MergePlan, unit:
     );
     return;
   }
+  const wanted = unit.folds.flatMap((fold) => fold.layers.map((layer) => ({ at: keyOf(fold), layer })));
+  const slabs = withSlabRanges(container, wanted, { frames: true });
   const slab = new SlabWriter(objectName(object));
   for (const fold of unit.folds) {
     await slab.region(keyOf(fold), (writer) =>
       inRegion(keyOf(fold), async () =>
-        writeView(container, await readView(container, keyOf(fold), fold.layers), fold.bottom, writer),
+        writeView(slabs, await readView(slabs, keyOf(fold), fold.layers), fold.bottom, writer),
       ),
     );
   }

@@ -9,10 +9,11 @@ import type { VaultContainer } from '../vault/vault-container.ts';
 import { DamagedRegion, inRegion } from './damaged-region.ts';
 import { recordFailure } from './findings.ts';
 import { PackSink, RegionWriter, SlabWriter, putOnce, storeLayer } from './layer-writer.ts';
-import { readKnown } from './layers.ts';
+import { blobOf, readKnown } from './layers.ts';
 import { newestStacks } from './newest-stacks.ts';
 import { openPlan } from './open-plan.ts';
 import type { Ports } from './ports.ts';
+import { withSlabRanges } from './slab-ranges.ts';
 import { type UnitObject, objectName } from './unit-objects.ts';
 import { writeRegion } from './write-region.ts';
 
@@ -60,12 +61,23 @@ export async function transferUnit(
       // Nothing has moved, so this is damage: it is noted, and the next plan writes the region again.
       const disk = plan.disks[unit.disk]!;
       const at = disk.base === null ? {} : { point: disk.base, newest: disk.base };
-      await recordFailure(ports, partition, error.cause, { disk, region: error.region, ...at });
+      for (const region of alsoIn(plan, unit, error))
+        await recordFailure(ports, partition, error.cause, { disk, region, ...at });
       if (job.attempts.length >= MOST_PLANS) throw error.cause;
       return planAgain();
     }
     await writeUnit(ports, container, plan, moved, run);
   }
+}
+
+/** The regions that the damage concerns: with a slab that is gone, all that have a layer in it. */
+function alsoIn(plan: TransferPlan, unit: Unit, { region, cause }: DamagedRegion): number[] {
+  const { disk } = plan.disks[unit.disk]!;
+  const inIt = unit.regions.filter((own) =>
+    own.stack.some((layer) => blobOf({ item: plan.item, disk, region: own.region }, layer) === cause.target),
+  );
+  const gone = cause.code === 'VaultObjectMissing' ? inIt.map((own) => own.region) : [];
+  return [...new Set([region, ...gone])];
 }
 
 async function writeUnit(
@@ -82,8 +94,10 @@ async function writeUnit(
     region,
     attempt: plan.attempt,
   });
+  const wanted = unit.regions.flatMap((region) => region.stack.map((layer) => ({ at: keyOf(region), layer })));
+  const slabs = withSlabRanges(container, wanted, { frames: false });
   const fill = (region: Region, writer: RegionWriter): Promise<void> =>
-    fillRegion(ports, container, plan.disks[unit.disk]!, keyOf(region), region, writer);
+    fillRegion(ports, slabs, plan.disks[unit.disk]!, keyOf(region), region, writer);
   if (unit.slab === null) {
     const only = unit.regions[0]!;
     const sink = new PackSink(container, keyOf(only), run);

@@ -97,6 +97,19 @@ it('a sound vault has no findings, and heals nothing', async () => {
   await restoresExactly(world, images);
 });
 
+it('a slab that is gone takes all its regions with it, and one plan heals them all', async () => {
+  const set = await stage({ layout: { thinBytes: 2 * B }, regionBytes: 2 * B });
+  const { world, disk, images, backUp } = set;
+  for (const at of [0, 2, 4]) await world.disks.write(disk, at * B, block(at + 1));
+  await backUp(30);
+  container(world).delete(names(world, 'slab')[0]!);
+  for (const at of [1, 3, 5]) await world.disks.write(disk, at * B, block(at + 1));
+  const second = await backUp(30);
+  const job = await world.job((await world.points('vm')).at(-1)!.jobId);
+  expect(job.attempts).toHaveLength(2);
+  expect(await restoresPoint(world, images, second)).toBe('exact');
+});
+
 describe('a manifest that is', () => {
   for (const [what, harm] of [
     ['damaged', damage],
