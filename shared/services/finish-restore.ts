@@ -25,7 +25,10 @@ export async function finishRestore(
   const missing = plan.units.filter((_, unit) => !done.has(unitRowKey(unit)));
   const doneBytes = plan.units.reduce((sum, unit, i) => sum + (done.has(unitRowKey(i)) ? unit.bytes : 0), 0);
   if (missing.length > 0) {
-    await changeJob(ports, address, (row) => (row.status === 'InProgress' ? { ...row, doneBytes } : undefined));
+    // The watch sends units again that nobody works on: only progress is a sign of life.
+    await changeJob(ports, address, (row) =>
+      row.status === 'InProgress' && doneBytes > row.doneBytes ? { ...row, doneBytes } : undefined,
+    );
     return ports.queue.send(
       { ...step, step: 'finish-restore', v: 1, round: step.round + 1 },
       backOffSeconds(step.round),

@@ -40,11 +40,9 @@ export interface RebuildRequest {
  */
 export async function startRebuild(ports: Ports, address: VaultAddress, request: RebuildRequest): Promise<JobId> {
   const key = vaultKey(address);
-  for await (const open of ports.catalog.openJobs.list(key)) {
-    const id = open.key as JobId;
-    const running = (await isRunning(ports, key, id)) ? await readJob(ports, { vault: key, jobId: id }) : undefined;
-    if (running?.operation === 'Rebuild') return id;
-  }
+  const running = await runningRebuild(ports, key);
+  // One that runs while the vault's row is lost once more needs the row as well.
+  if (running !== undefined && (await findVault(ports, address)) !== undefined) return running;
   const { containerName, document } = await findContainer(ports, address, request.container);
   await putBackVault(ports, {
     name: document.name,
@@ -57,10 +55,20 @@ export async function startRebuild(ports: Ports, address: VaultAddress, request:
     tags: {},
     properties: request.properties,
   });
+  if (running !== undefined) return running;
   const job = newRebuild(ports);
   await insertJob(ports, key, job);
   await ports.queue.send({ step: 'rebuild-vault', v: 1, vault: key, jobId: job.jobId, round: 0 });
   return job.jobId;
+}
+
+async function runningRebuild(ports: Ports, vault: string): Promise<JobId | undefined> {
+  for await (const { key } of ports.catalog.openJobs.list(vault)) {
+    const address = { vault, jobId: key as JobId };
+    const row = (await isRunning(ports, vault, address.jobId)) ? await readJob(ports, address) : undefined;
+    if (row?.operation === 'Rebuild') return address.jobId;
+  }
+  return undefined;
 }
 
 /** A job of the whole vault: it has no item. */

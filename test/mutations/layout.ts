@@ -17,7 +17,7 @@ export const LAYOUT: readonly Mutation[] = [
     file: 'shared/services/fold-unit.ts',
     find: 'const cleared = bottom ? [] : view',
     replace: 'const cleared = view.extents.length >= 0 ? [] : view',
-    tests: [LAYERS, 'services/history.property.test.ts'],
+    tests: [LAYERS],
     why: 'what lies below shows again where a point had cleared it',
   },
   {

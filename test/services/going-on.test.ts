@@ -2,8 +2,9 @@ import { expect, it } from 'vitest';
 import { BackupError } from '../../shared/domain/errors.ts';
 import { startRestore } from '../../shared/services/restore.ts';
 import { giveUp } from '../../shared/services/run-step.ts';
+import { watchJobs } from '../../shared/services/watch.ts';
 import { VAULT, createWorld } from '../support/world.ts';
-import { KEY, block, restoresExactly, stage, start, until, vaultOnly } from './stage.ts';
+import { KEY, block, letPass, restoresExactly, stage, start, until, vaultOnly } from './stage.ts';
 
 /* What goes wrong under a job without being its end. */
 
@@ -34,6 +35,20 @@ it('a unit whose message was lost gets another', async () => {
   expect(job).toMatchObject({ status: 'Completed', errors: [] });
   images.set(job.point!, image);
   await restoresExactly(world, images);
+});
+
+it('a unit of a restore whose message was lost gets another from the watch', async () => {
+  const { world, backUp, disk } = await stage();
+  await world.disks.write(disk, 0, block(3, 6));
+  const point = await backUp(30);
+  const id = await startRestore(world.ports, VAULT, KEY, point, { accountId: '/x/restored' });
+  await until(world, 'restore-unit'); // taken, and never seen again
+  // Its coordinator looks every half minute meanwhile.
+  await letPass(world, 20 * 60_000);
+  expect(await world.job(id)).toMatchObject({ status: 'InProgress' });
+  await watchJobs(world.ports);
+  await letPass(world, 60_000);
+  expect(await world.job(id)).toMatchObject({ status: 'Completed', errors: [] });
 });
 
 it('a step that the queue has given up waits while storage is away, and goes on when it is back', async () => {

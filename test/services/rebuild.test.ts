@@ -192,6 +192,17 @@ describe('a rebuilt catalog', () => {
     expect(await startRebuild(world.ports, ADDRESS, { properties: {} })).not.toBe(first);
   });
 
+  it('comes back though the row of the vault is lost once more while its rebuild runs, and somebody asks again', async () => {
+    const { world, images } = await threeNights();
+    await lose(world);
+    const id = await startRebuild(world.ports, ADDRESS, { properties: {} });
+    await lose(world, 'vaults');
+    expect(await startRebuild(world.ports, ADDRESS, { properties: {} })).toBe(id);
+    await world.drain();
+    expect(await world.job(id)).toMatchObject({ status: 'Completed', errors: [] });
+    await restoresExactly(world, images);
+  });
+
   it('comes back though all messages of its rebuild were lost', async () => {
     const { world, images } = await threeNights();
     await lose(world);

@@ -58,6 +58,16 @@ export async function until(world: World, wanted: Step['step']): Promise<QueuedM
   throw new Error(`no message ${wanted} comes`);
 }
 
+/** Lets so much time pass, and handles each message when it is due. */
+export async function letPass(world: World, ms: number): Promise<void> {
+  const end = world.clock.now() + ms;
+  for (let [next] = world.queue.waiting(); next !== undefined && next.dueMs <= end; [next] = world.queue.waiting()) {
+    world.clock.advance(Math.max(0, next.dueMs - world.clock.now()));
+    await runStep(world.ports, world.queue.take()!.step);
+  }
+  world.clock.advance(end - world.clock.now());
+}
+
 export const start = (world: World, days = 30): Promise<JobId> =>
   startBackup(world.ports, VAULT, KEY, { kind: 'onDemand', retainUntil: world.clock.now() + days * DAY_MS });
 

@@ -13,6 +13,7 @@ import { runStep } from '../../shared/services/run-step.ts';
 import { startVerify, verifySample } from '../../shared/services/verify.ts';
 import { watchJobs } from '../../shared/services/watch.ts';
 import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
+import { letPass } from './stage.ts';
 import { ALL, KEY, type SmallVault, PACKS, SLABS, findings, smallVault, vaultOnly, verify } from './verify-stage.ts';
 
 const block = (fill: number, blocks = 1): Buffer => Buffer.alloc(blocks * BLOCK_BYTES, fill);
@@ -384,16 +385,7 @@ describe('a restore drill', () => {
     const drill = (await world.job(jobId)).verify!.drill!;
     await withdrawJob(world.ports, { vault: VAULT, jobId: drill.jobId });
     for (let looks = 0; looks < 3; looks++) {
-      const until = world.clock.now() + 20 * 60_000;
-      for (
-        let next = world.queue.waiting()[0];
-        next !== undefined && next.dueMs <= until;
-        [next] = world.queue.waiting()
-      ) {
-        world.clock.advance(Math.max(0, next.dueMs - world.clock.now()));
-        await runStep(world.ports, world.queue.take()!.step);
-      }
-      world.clock.advance(until - world.clock.now());
+      await letPass(world, 20 * 60_000);
       await watchJobs(world.ports);
     }
     expect(await world.job(drill.jobId)).toMatchObject({ operation: 'Restore' });

@@ -50,8 +50,11 @@ export async function runHistory(seed: number): Promise<ReadonlyMap<string, numb
 /** The faults stop. Everything that was begun comes to its end, sleepers last. */
 async function calmDown(scene: Scene, workers: Workers): Promise<void> {
   const { world } = scene;
+  const isRebuilt = scene.counts.has('rebuild');
+  // The request that was to bring the vault's row back may have been killed: without that row no job comes to its end.
+  if (isRebuilt) await begin({ ...scene, ports: world.ports });
   await workers.drain();
-  if (scene.counts.has('rebuild')) await rebuildOnceMore(scene, workers);
+  if (isRebuilt) await rebuildOnceMore(scene, workers);
   await endAll(scene, workers);
   // A rebuild leaves items stopped, and nothing of a stopped item expires: so some go on first.
   if (scene.random.chance(0.5))

@@ -107,9 +107,11 @@ export async function setScene(seed: number): Promise<Scene> {
   };
 }
 
-/** Whether the VM's item has its row: between the loss of the tables and their rebuild it has none. */
+/** Whether the VM's item and its vault have their rows: between the loss of the tables and their rebuild they may have none. */
 export async function isKnown({ world }: Scene, { key }: Machine): Promise<boolean> {
-  return (await world.ports.catalog.items.get(VAULT, key)) !== undefined;
+  const { items, vaults } = world.ports.catalog;
+  for await (const _ of vaults.listAll()) return (await items.get(VAULT, key)) !== undefined;
+  return false;
 }
 
 export async function itemOf({ world }: Scene, { key }: Machine): Promise<ItemRow> {
