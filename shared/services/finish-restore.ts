@@ -24,7 +24,8 @@ export async function finishRestore(
   for await (const { key } of ports.catalog.units.list(plan.attempt)) done.add(key);
   const missing = plan.units.filter((_, unit) => !done.has(unitRowKey(unit)));
   const doneBytes = plan.units.reduce((sum, unit, i) => sum + (done.has(unitRowKey(i)) ? unit.bytes : 0), 0);
-  if (missing.length > 0) {
+  // Once it was decided that all is there the marks are needed no more, and their table may be lost.
+  if (missing.length > 0 && open.job.outcome !== 'Completed') {
     // The watch sends units again that nobody works on: only progress is a sign of life.
     await changeJob(ports, address, (row) =>
       row.status === 'InProgress' && doneBytes > row.doneBytes ? { ...row, doneBytes } : undefined,

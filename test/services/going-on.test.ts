@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { BackupError } from '../../shared/domain/errors.ts';
 import { startRestore } from '../../shared/services/restore.ts';
-import { giveUp } from '../../shared/services/run-step.ts';
+import { giveUp, runStep } from '../../shared/services/run-step.ts';
 import { watchJobs } from '../../shared/services/watch.ts';
 import { VAULT, createWorld } from '../support/world.ts';
 import { KEY, block, letPass, restoresExactly, stage, start, until, vaultOnly } from './stage.ts';
@@ -77,4 +77,30 @@ it('a step that the queue has given up waits while storage is away, and goes on 
   away = false;
   await world.drain();
   expect(await world.job(id)).toMatchObject({ status: 'Completed', errors: [] });
+});
+
+it('a restore that has been decided ends, though the marks of its units are lost', async () => {
+  const { world, images, backUp, disk } = await stage();
+  await world.disks.write(disk, 0, block(3, 6));
+  const point = await backUp(30);
+  const id = await startRestore(world.ports, VAULT, KEY, point, { accountId: '/x/restored' });
+  let dying = true;
+  const complete: (typeof world.ports.targets)['complete'] = (target) => {
+    if (!dying) return world.ports.targets.complete(target);
+    return Promise.reject(new BackupError('StorageUnavailable', 'the handler dies here'));
+  };
+  const ports = { ...world.ports, targets: { ...world.ports.targets, complete } };
+  const last = await until(world, 'finish-restore');
+  await expect(runStep(ports, last.step)).rejects.toThrow('dies');
+  const { attempt, outcome } = await world.job(id);
+  expect(outcome).toBe('Completed');
+  for await (const { partition, key } of world.ports.catalog.units.list(attempt!))
+    await world.ports.catalog.units.remove(partition, key);
+  dying = false;
+  await runStep(ports, last.step);
+  const job = await world.job(id);
+  expect(job).toMatchObject({ status: 'Completed', errors: [] });
+  const made = world.disks.urls().find((url) => url.startsWith(job.restore!.containerUrl) && url.endsWith('.vhd'))!;
+  const bytes = await world.disks.read(made, { start: 0, end: world.disks.sizeBytes(made) });
+  expect(Buffer.compare(bytes, images.get(point)!)).toBe(0);
 });
