@@ -338,12 +338,18 @@ describe('hosts that are killed in the middle of everything', () => {
   });
 
   it('ends every job, and sweeps away all that the kills have left', async () => {
-    let left: string[] = ['not looked'];
-    for (let nights = 0; left.length > 0 && nights < 4; nights++) {
+    // Nights leave something without a kill too: a leap of the clock makes the watch send units twice. One sweep marks it, the
+    // next one after the grace deletes it, so nothing may be there that was there two nights before.
+    const seen: string[][] = [];
+    do {
       await night();
-      left = [...(await leftInVault()), ...(await snapshotDifferences())];
-    }
-    expect(left, `seed ${SEED}`).toEqual([]);
+      seen.push([...(await leftInVault()), ...(await snapshotDifferences())]);
+    } while (seen.length < 3 || (seen.at(-1)!.length > 0 && seen.length < 5));
+    const before = seen.at(-3)!;
+    expect(
+      seen.at(-1)!.filter((name) => before.includes(name)),
+      `seed ${SEED}`,
+    ).toEqual([]);
     const canGiveWay = new Set(['Merge', 'Compact']);
     const outcomes = (await jobs())
       .filter(({ operation, status }) => status !== 'Completed' && !(canGiveWay.has(operation) && ENDED.has(status)))
