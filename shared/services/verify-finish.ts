@@ -68,7 +68,7 @@ export async function finishVerify(
   if (missing.length > 0 || drill.state === 'unstarted' || drill.state === 'restoring' || isRestored) {
     // The watch sends units again that nobody works on, and starts a drill again that has not begun: only progress, and a drill that
     // goes on, are signs of life.
-    if (doneBytes > job.doneBytes || drill.state === 'restoring' || isRestored)
+    if (doneBytes > job.doneBytes || drill.state === 'restoring' || (isRestored && missing.length === 0))
       await changeJob(ports, address, (row) => (row.status === 'InProgress' ? { ...row, doneBytes } : undefined));
     return ports.queue.send(
       { ...step, step: 'finish-verify', v: 1, round: step.round + 1 },
