@@ -234,6 +234,20 @@ describe('hosts that are killed in the middle of everything', () => {
       throw new Error(`the restore is not accepted: ${answer.status} ${JSON.stringify(answer.body)}`);
   }
 
+  /** What is there stays. */
+  async function stopProtection({ name }: Machine): Promise<void> {
+    const { subscriptionId } = fleet!.platform.endpoints;
+    const path = `/subscriptions/${subscriptionId}/resourceGroups/${GROUP}/providers/Microsoft.RecoveryServices/vaults/${VAULT}/backupFabrics/Azure/protectionContainers/${containerOf(name)}/protectedItems/${itemOf(name)}?api-version=2025-02-01`;
+    const answer = await ask('PUT', path, {
+      properties: {
+        protectedItemType: 'Microsoft.Compute/virtualMachines',
+        protectionState: 'ProtectionStopped',
+        sourceResourceId: `/subscriptions/${subscriptionId}/resourceGroups/${VM_GROUP}/providers/Microsoft.Compute/virtualMachines/${name}`,
+      },
+    });
+    if (answer.status >= 300) throw new Error(`protection is not stopped: ${JSON.stringify(answer.body)}`);
+  }
+
   async function jobs(): Promise<JobRow[]> {
     const found: JobRow[] = [];
     for await (const { row } of ports.catalog.jobs.listAll()) found.push(row);
@@ -338,18 +352,14 @@ describe('hosts that are killed in the middle of everything', () => {
   });
 
   it('ends every job, and sweeps away all that the kills have left', async () => {
-    // Nights leave something without a kill too: a leap of the clock makes the watch send units twice. One sweep marks it, the
-    // next one after the grace deletes it, so nothing may be there that was there two nights before.
-    const seen: string[][] = [];
-    do {
-      await night();
-      seen.push([...(await leftInVault()), ...(await snapshotDifferences())]);
-    } while (seen.length < 3 || (seen.at(-1)!.length > 0 && seen.length < 5));
-    const before = seen.at(-3)!;
-    expect(
-      seen.at(-1)!.filter((name) => before.includes(name)),
-      `seed ${SEED}`,
-    ).toEqual([]);
+    for (let nights = 0; nights < 2; nights++) await night();
+    // Without new work: a leap of the clock makes the watch send units twice, and what a twin writes is only marked by the same night's sweep.
+    for (const machine of machines) await stopProtection(machine);
+    for (let sweeps = 0; sweeps < 2; sweeps++) {
+      await moveClockTo(await next(345));
+      await settle();
+    }
+    expect([...(await leftInVault()), ...(await snapshotDifferences())], `seed ${SEED}`).toEqual([]);
     const canGiveWay = new Set(['Merge', 'Compact']);
     const outcomes = (await jobs())
       .filter(({ operation, status }) => status !== 'Completed' && !(canGiveWay.has(operation) && ENDED.has(status)))

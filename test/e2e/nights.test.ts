@@ -30,6 +30,10 @@ const VM = 'nightly1';
 const VAULT = 'nights-vault';
 const NIGHTS = 6;
 const RETENTION_DAYS = 3;
+const DAY_MS = 86_400_000;
+/** Minutes of the day: the backup is due at 1:30, the cleanup at 4:15. */
+const AFTER_BACKUP = 120;
+const AFTER_CLEAN_UP = 270;
 
 /** What the VM does on day `n`: rewrites, new data over a region's end, clears, and the same bytes once more. */
 async function change(os: PageBlobClient, data: PageBlobClient, n: number): Promise<void> {
@@ -82,6 +86,15 @@ for (const [storage, source] of [
 
     const vaultBody = { location: LOCATION, sku: { name: 'Standard' }, properties: {} };
     const points = () => all(platform.backup().recoveryPoints.list(...at(VAULT, VM)));
+    const now = async () => Date.parse((await platform.call('GET', '/local/clock')).body.now as string);
+
+    /** To the next time that it is so many minutes after midnight. */
+    async function moveClockTo(minuteOfDay: number): Promise<void> {
+      const from = await now();
+      const today = from - (from % DAY_MS) + minuteOfDay * 60_000;
+      const to = new Date(today > from ? today : today + DAY_MS);
+      await platform.call('POST', '/local/clock', { now: to.toISOString() });
+    }
 
     it(`takes a point each night, the first full, the later ones by ${source}`, async () => {
       const client = platform.backup();
@@ -89,7 +102,7 @@ for (const [storage, source] of [
         if (night > 0) await change(os, data, night);
         const before = [await imageOf(os), await imageOf(data)];
         const known = new Set((await points()).map(({ name }) => name));
-        await platform.call('POST', '/local/clock', { advance: 'P1D' });
+        await moveClockTo(AFTER_BACKUP);
         const jobs = await all(client.backupJobs.list(VAULT, GROUP, { filter: "operation eq 'Backup'" }));
         expect(jobs).toHaveLength(night + 1);
         const job = await ended(client, VAULT, jobs[0]!.name!);
@@ -103,13 +116,15 @@ for (const [storage, source] of [
         const fresh = (await points()).map(({ name }) => name!).filter((name) => !known.has(name));
         expect(fresh).toHaveLength(1);
         images.set(fresh[0]!, before);
+        // Not further: the cleanup begins no merge after the hours that it has.
+        await moveClockTo(AFTER_CLEAN_UP);
       }
     });
 
     it('lets the first points expire and merge, and ends snapshots but the newest', async () => {
-      const now = Date.parse((await platform.call('GET', '/local/clock')).body.now as string);
+      const until = new Date(await now()).toISOString();
       const isExpired = ({ properties }: { properties?: unknown }): boolean =>
-        (properties as IaasVMRecoveryPoint).recoveryPointProperties!.expiryTime! <= new Date(now).toISOString();
+        (properties as IaasVMRecoveryPoint).recoveryPointProperties!.expiryTime! <= until;
       const tiersOf = ({ properties }: { properties?: unknown }): string =>
         (properties as IaasVMRecoveryPoint)
           .recoveryPointTierDetails!.map(({ type, status }) => `${type} ${status}`)
@@ -118,7 +133,7 @@ for (const [storage, source] of [
       const isOver = (left: readonly { properties?: unknown }[]): boolean =>
         !left.some(isExpired) && tiersOf(left.at(-1)!).startsWith('InstantRP Deleted');
       let left = await points();
-      for (const until = Date.now() + 120_000; !isOver(left) && Date.now() < until; left = await points()) {
+      for (const deadline = Date.now() + 120_000; !isOver(left) && Date.now() < deadline; left = await points()) {
         await new Promise((resolve) => setTimeout(resolve, 250));
       }
       expect(left.filter(isExpired)).toEqual([]);
