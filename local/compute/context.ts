@@ -1,6 +1,6 @@
 import type { JsonFile } from '../arm/json-file.ts';
 import type { ResourceGroups } from '../arm/resource-groups.ts';
-import { invalidParameter } from '../arm/errors.ts';
+import { invalidParameter, resourceNotFound } from '../arm/errors.ts';
 import type { BlobAccounts } from './blob-accounts.ts';
 import type { ComputeState } from './store.ts';
 
@@ -56,6 +56,38 @@ export function resourceId(context: ComputeContext, type: string, ref: ResourceR
 /** The key under which the state holds a resource. */
 export function resourceKey(context: ComputeContext, type: string, ref: ResourceRef): string {
   return resourceId(context, type, ref).toLowerCase();
+}
+
+/** The resources of one type that the state holds. */
+export interface Kept<T> {
+  readonly find: (ref: ResourceRef) => T | undefined;
+  /** @throws ArmError ResourceNotFound */
+  readonly require: (ref: ResourceRef) => T;
+  /** Puts it in the place of what has its id. */
+  readonly save: (resource: T) => T;
+}
+
+/** Those in the map that `of` picks. */
+export function kept<T extends { readonly id: string }>(
+  context: ComputeContext,
+  type: string,
+  of: (state: ComputeState) => Record<string, T>,
+): Kept<T> {
+  const find = (ref: ResourceRef): T | undefined => of(context.state.value)[resourceKey(context, type, ref)];
+  return {
+    find,
+    require(ref) {
+      const resource = find(ref);
+      if (resource === undefined) throw resourceNotFound(type, ref.name, ref.resourceGroup);
+      return resource;
+    },
+    save(resource) {
+      context.state.update((draft) => {
+        of(draft)[resource.id.toLowerCase()] = resource;
+      });
+      return resource;
+    },
+  };
 }
 
 /** @throws ArmError unless the name is one that Azure takes for the type. `longest` counts characters. */

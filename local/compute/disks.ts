@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { RestError } from '@azure/storage-blob';
 import * as z from 'zod';
-import { ArmError, invalidParameter, notAllowed, parseBody, resourceNotFound } from '../arm/errors.ts';
+import { ArmError, invalidParameter, notAllowed, parseBody } from '../arm/errors.ts';
 import { accessUrl, applyPolicies, grantFor, parseAccessRequest } from './access.ts';
 import { canonicalLocation } from '../arm/location.ts';
-import { checkName, resourceId, resourceKey } from './context.ts';
+import { checkName, kept, resourceId } from './context.ts';
 import type { ComputeContext, ResourceKind, ResourceRef } from './context.ts';
 import { growDiskBlob, hasFooter } from './disk-bytes.ts';
 import { createBytes, resolveSource, type DiskSource } from './disk-source.ts';
@@ -54,18 +54,7 @@ type DiskPut = z.infer<typeof putSchema>;
 /** Managed disks: PUT (Empty, Import, Upload, Copy), GET, PATCH, DELETE, list, beginGetAccess, endGetAccess. */
 export function createDisks(context: ComputeContext): ResourceKind {
   const { state, exclusive } = context;
-  const find = (ref: ResourceRef) => state.value.disks[resourceKey(context, DISK_TYPE, ref)];
-  const require = (ref: ResourceRef) => {
-    const disk = find(ref);
-    if (disk === undefined) throw resourceNotFound(DISK_TYPE, ref.name, ref.resourceGroup);
-    return disk;
-  };
-  const save = (disk: DiskRecord) => {
-    state.update((draft) => {
-      draft.disks[disk.id.toLowerCase()] = disk;
-    });
-    return disk;
-  };
+  const { find, require, save } = kept(context, DISK_TYPE, (all) => all.disks);
   const forget = (disk: DiskRecord) =>
     state.update((draft) => {
       delete draft.disks[disk.id.toLowerCase()];

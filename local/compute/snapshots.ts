@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import * as z from 'zod';
-import { ArmError, invalidParameter, notAllowed, parseBody, resourceNotFound } from '../arm/errors.ts';
+import { ArmError, invalidParameter, notAllowed, parseBody } from '../arm/errors.ts';
 import { accessUrl, applyPolicies, checkFamilyLimit, grantFor, parseAccessRequest } from './access.ts';
 import { canonicalLocation } from '../arm/location.ts';
-import { checkName, resourceId, resourceKey } from './context.ts';
+import { checkName, kept, resourceId } from './context.ts';
 import type { ComputeContext, ResourceKind, ResourceRef } from './context.ts';
 import { checkCopyable } from './disk-source.ts';
 import { shownSizeGB } from './disks.ts';
@@ -36,18 +36,7 @@ type SnapshotPut = z.infer<typeof putSchema>;
  */
 export function createSnapshots(context: ComputeContext): ResourceKind {
   const { state, exclusive } = context;
-  const find = (ref: ResourceRef) => state.value.snapshots[resourceKey(context, SNAPSHOT_TYPE, ref)];
-  const require = (ref: ResourceRef) => {
-    const snapshot = find(ref);
-    if (snapshot === undefined) throw resourceNotFound(SNAPSHOT_TYPE, ref.name, ref.resourceGroup);
-    return snapshot;
-  };
-  const save = (snapshot: SnapshotRecord) => {
-    state.update((draft) => {
-      draft.snapshots[snapshot.id.toLowerCase()] = snapshot;
-    });
-    return snapshot;
-  };
+  const { find, require, save } = kept(context, SNAPSHOT_TYPE, (all) => all.snapshots);
 
   async function create(ref: ResourceRef, put: SnapshotPut): Promise<SnapshotRecord> {
     const disk = sourceDisk(context, put);

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import * as z from 'zod';
-import { ArmError, parseBody, resourceNotFound } from '../arm/errors.ts';
+import { ArmError, parseBody } from '../arm/errors.ts';
 import { canonicalLocation } from '../arm/location.ts';
-import { checkName, resourceId, resourceKey } from './context.ts';
+import { checkName, kept, resourceId } from './context.ts';
 import type { ComputeContext, ResourceKind, ResourceRef } from './context.ts';
 import { removeDisk } from './disks.ts';
 import { activeAccess, attachedDisks, type VirtualMachineRecord } from './store.ts';
@@ -41,21 +41,12 @@ const patchSchema = z.object({
 type VirtualMachinePut = z.infer<typeof putSchema>;
 type PowerState = VirtualMachineRecord['powerState'];
 
+const keptMachines = (context: ComputeContext) => kept(context, VIRTUAL_MACHINE_TYPE, (all) => all.virtualMachines);
+
 /** Virtual machines: their disks and power state; nothing runs in them. */
 export function createVirtualMachines(context: ComputeContext): ResourceKind {
   const { state, exclusive } = context;
-  const find = (ref: ResourceRef) => state.value.virtualMachines[resourceKey(context, VIRTUAL_MACHINE_TYPE, ref)];
-  const require = (ref: ResourceRef) => {
-    const vm = find(ref);
-    if (vm === undefined) throw resourceNotFound(VIRTUAL_MACHINE_TYPE, ref.name, ref.resourceGroup);
-    return vm;
-  };
-  const save = (vm: VirtualMachineRecord) => {
-    state.update((draft) => {
-      draft.virtualMachines[vm.id.toLowerCase()] = vm;
-    });
-    return vm;
-  };
+  const { find, require, save } = keptMachines(context);
 
   async function put(ref: ResourceRef, request: VirtualMachinePut): Promise<VirtualMachineRecord> {
     const existing = find(ref);
@@ -155,9 +146,7 @@ export function createVirtualMachines(context: ComputeContext): ResourceKind {
 
 /** The run-time state of a VM, as POST-less `…/instanceView` answers it. */
 export function instanceViewOf(context: ComputeContext, ref: ResourceRef): object {
-  const vm = context.state.value.virtualMachines[resourceKey(context, VIRTUAL_MACHINE_TYPE, ref)];
-  if (vm === undefined) throw resourceNotFound(VIRTUAL_MACHINE_TYPE, ref.name, ref.resourceGroup);
-  return instanceView(vm);
+  return instanceView(keptMachines(context).require(ref));
 }
 
 function instanceView(vm: VirtualMachineRecord): object {

@@ -1,18 +1,12 @@
 import { z } from 'zod';
-import type { AttemptId, DiskId, ItemId, JobId, PointId } from '../domain/ids.ts';
+import { attempt, disk, item, job, point } from '../format/ids.ts';
+import { pointVm } from '../format/vm.ts';
 import type { CatalogTable } from './catalog-table.ts';
 import type { CleanUpReportRow, CleanUpRow } from './clean-up-row.ts';
 import type { CheckRow, FindingRow } from './finding-row.ts';
 import type { OperationRow } from './operation-row.ts';
 import type { ReportRow } from './report-row.ts';
 
-/** Branded ids are checked where they are made; rows only carry them. */
-const branded = <Id extends string>(): z.ZodType<Id> => z.string().min(1) as unknown as z.ZodType<Id>;
-const item = branded<ItemId>();
-const disk = branded<DiskId>();
-const point = branded<PointId>();
-const job = branded<JobId>();
-const attempt = branded<AttemptId>();
 /** Milliseconds since the epoch, by the Clock. */
 const timeMs = z.number();
 
@@ -111,15 +105,7 @@ export const snapshotSet = z.object({
   disks: z.array(setDisk),
   /** LUN and name of attached disks that the set does not have. */
   lacking: z.array(z.object({ lun: z.number(), name: z.string() })),
-  vm: z.object({
-    id: z.string(),
-    vmId: z.string(),
-    name: z.string(),
-    resourceGroup: z.string(),
-    location: z.string(),
-    size: z.string(),
-    osType: z.string(),
-  }),
+  vm: pointVm,
 });
 export type SnapshotSet = z.infer<typeof snapshotSet>;
 

@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import type { ItemId, JobId, PointId } from '../domain/ids.ts';
+import { item, job, point } from '../format/ids.ts';
 
-const branded = <Id extends string>(): z.ZodType<Id> => z.string().min(1) as unknown as z.ZodType<Id>;
 const count = z.int().nonnegative();
 /** Milliseconds since the epoch, by the Clock. */
 const timeMs = z.number();
@@ -29,7 +28,7 @@ const failure = z.object({ point: z.string(), code: z.string(), message: z.strin
 
 /** What one run has done of one item and what it has left. Partition: `<vault key>|<run id>`. Key: item key. */
 export const cleanUpReportRow = z.object({
-  itemId: branded<ItemId>(),
+  itemId: item,
   vmName: z.string(),
   resourceGroup: z.string(),
   status: cleanUpStatus,
@@ -56,13 +55,13 @@ export const cleanUpReportRow = z.object({
   /** Chain records up to this one have been counted, here or in an earlier run's report. */
   seq: count.optional(),
   /** What has been begun last: its job is known once it has been seen to hold the item. */
-  trying: z.object({ point: branded<PointId>().optional(), job: branded<JobId>().optional() }).optional(),
+  trying: z.object({ point: point.optional(), job: job.optional() }).optional(),
   /** Nothing more is compacted in this run: the last try has come to nothing. */
   isCompacted: z.boolean(),
   /** Merges and compactions of this run that ended without a result and without a failure. */
   inVain: count,
   /** Points whose snapshots are being deleted, not counted yet. */
-  ending: z.array(z.object({ point: branded<PointId>(), snapshots: count, removes: z.boolean() })),
+  ending: z.array(z.object({ point, snapshots: count, removes: z.boolean() })),
   /** When something was last begun for the item, in this run or before. */
   servedAt: timeMs.optional(),
   /** When the item was last given a message by the run's coordinator. */

@@ -1,9 +1,7 @@
 import { z } from 'zod';
 import { FINDING_KINDS } from '../domain/findings.ts';
-import type { JobId, PointId } from '../domain/ids.ts';
+import { job, point } from '../format/ids.ts';
 
-const point = z.string().min(1) as unknown as z.ZodType<PointId>;
-const job = z.string().min(1) as unknown as z.ZodType<JobId>;
 const count = z.int().nonnegative();
 /** Milliseconds since the epoch, by the Clock. */
 const timeMs = z.number();

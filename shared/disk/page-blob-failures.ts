@@ -1,44 +1,5 @@
-import { BackupError } from '../domain/errors.ts';
-
-/** What the storage service, or the way to it, answered to a request that failed. */
-export interface StorageFailure {
-  /** The HTTP status, or undefined when no answer came. */
-  readonly status: number | undefined;
-  /** The service's error code (`BlobNotFound`) or the network's (`ECONNREFUSED`). */
-  readonly code: string;
-}
-
-/** Reads an error of the storage SDK; undefined for anything else, such as a TypeError of our own. */
-export function storageFailure(error: unknown): StorageFailure | undefined {
-  if (!(error instanceof Error) || error instanceof BackupError) return undefined;
-  // A cancelled request: the only canceller is the deadline that the adapters set themselves.
-  if (error.name === 'AbortError' || error.name === 'TimeoutError') return { status: undefined, code: 'Timeout' };
-  const { statusCode, code, details } = error as {
-    statusCode?: unknown;
-    code?: unknown;
-    details?: { errorCode?: unknown };
-  };
-  const named = details?.errorCode ?? code;
-  if (typeof statusCode === 'number') {
-    return { status: statusCode, code: typeof named === 'string' ? named : `HTTP ${statusCode}` };
-  }
-  if (error.name === 'RestError') return { status: undefined, code: typeof code === 'string' ? code : 'NoAnswer' };
-  // Node's own socket errors, which a body stream that breaks off reports without the SDK's wrapping.
-  if (typeof code === 'string' && /^(E[A-Z_]+|UND_ERR_|ERR_STREAM_|HPE_)/.test(code))
-    return { status: undefined, code };
-  return undefined;
-}
-
-/** Whether the same request may succeed later: no answer, overload, or a fault on the server's side. */
-export function isPassing({ status, code }: StorageFailure): boolean {
-  if (status === undefined) return true;
-  return (status >= 500 && status !== 501) || status === 429 || status === 408 || code === 'ContainerBeingDeleted';
-}
-
-/** `409 BlobOverwritten`, for messages. */
-export function answerOf({ status, code }: StorageFailure): string {
-  return status === undefined ? code : `${status} ${code}`;
-}
+import { type StorageFailure, isPassing, storageError, storageFailure } from '../azure/storage-failures.ts';
+import type { BackupError } from '../domain/errors.ts';
 
 /**
  * Runs one request. A failure becomes the project's error at once, the original kept as cause: what `meaning` makes of it;
@@ -57,15 +18,8 @@ export async function asked<T>(
   } catch (error) {
     const failure = storageFailure(error);
     if (failure === undefined) throw error;
-    const message = `could not ${what}: the storage answered ${answerOf(failure)}`;
-    const passing = isPassing(failure);
-    const meant = passing && failure.code !== 'ENOTFOUND' ? undefined : await meaning(failure, error);
-    if (meant !== undefined) throw meant;
-    if (passing) throw new BackupError('StorageUnavailable', message, { cause: error });
-    if (failure.status === 401 || failure.status === 403) {
-      const hint = "Strata's identity needs the right to it";
-      throw new BackupError('AuthorizationFailed', `${message}; ${hint}`, { cause: error });
-    }
-    throw new BackupError('InternalError', message, { cause: error });
+    const isMeant = !isPassing(failure) || failure.code === 'ENOTFOUND';
+    const meant = isMeant ? await meaning(failure, error) : undefined;
+    throw meant ?? storageError(failure, what, error);
   }
 }

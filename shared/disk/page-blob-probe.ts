@@ -13,7 +13,8 @@ import { BackupError } from '../domain/errors.ts';
 import { SECTOR_BYTES } from '../domain/units.ts';
 import type { ChangedRange, DiskSnapshot } from './disk-snapshots.ts';
 import { accountEndpoint, type PageBlobClients } from './page-blob-clients.ts';
-import { answerOf, asked, storageFailure } from './page-blob-failures.ts';
+import { answerOf, storageFailure } from '../azure/storage-failures.ts';
+import { asked } from './page-blob-failures.ts';
 import { listedRanges, type ListedPage } from './page-blob-ranges.ts';
 
 interface Verdict {

@@ -14,7 +14,8 @@ import type { BlobGetPropertiesResponse, PageBlobClient } from '@azure/storage-b
 import { BackupError } from '../domain/errors.ts';
 import type { ByteRange } from '../domain/units.ts';
 import { pageBlobClients, type PageBlobAccess } from './page-blob-clients.ts';
-import { asked, storageFailure, type StorageFailure } from './page-blob-failures.ts';
+import { type StorageFailure, storageFailure } from '../azure/storage-failures.ts';
+import { asked } from './page-blob-failures.ts';
 import { beyondEnd, eachPiece, piecesOf, READ_BYTES, readInto, WRITE_BYTES } from './page-blob-pieces.ts';
 import { assertSectors, listedRanges, type ListedPage } from './page-blob-ranges.ts';
 import type { RestoreTarget, RestoreTargets } from './restore-targets.ts';

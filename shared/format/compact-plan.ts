@@ -1,23 +1,20 @@
 import { z } from 'zod';
-import type { AttemptId, DiskId, ItemId, JobId, PointId } from '../domain/ids.ts';
+import { attempt, disk, item, job, point } from './ids.ts';
 
-const branded = <Id extends string>(): z.ZodType<Id> => z.string().min(1) as unknown as z.ZodType<Id>;
-const point = branded<PointId>();
-const attempt = branded<AttemptId>();
 const count = z.int().nonnegative();
 
 /** What a compaction is going to do: bound to record `seq`, it commits as the next one or never. */
 export const compactPlan = z.object({
   format: z.literal(1),
   kind: z.literal('compact'),
-  item: branded<ItemId>(),
+  item,
   attempt,
-  job: branded<JobId>(),
+  job,
   seq: count,
   /** Each writes one layer in place of another, of the same point and region, that says the same. */
   units: z.array(
     z.object({
-      disk: branded<DiskId>(),
+      disk,
       region: count,
       /** The point whose manifest lists the layer. */
       owner: point,

@@ -1,12 +1,7 @@
 import { z } from 'zod';
-import type { AttemptId, DiskId, ItemId, JobId, PointId } from '../domain/ids.ts';
+import { attempt, disk, item, job, point } from './ids.ts';
+import { pointVm } from './vm.ts';
 
-const branded = <Id extends string>(): z.ZodType<Id> => z.string().min(1) as unknown as z.ZodType<Id>;
-const item = branded<ItemId>();
-const disk = branded<DiskId>();
-const point = branded<PointId>();
-const attempt = branded<AttemptId>();
-const job = branded<JobId>();
 const count = z.int().nonnegative();
 const format = z.literal(1);
 
@@ -103,15 +98,7 @@ export const manifest = z.object({
   dueAt: z.string().nullable(),
   retainUntil: z.string().nullable(),
   consistency: z.literal('CrashConsistent'),
-  vm: z.object({
-    id: z.string(),
-    vmId: z.string(),
-    name: z.string(),
-    resourceGroup: z.string(),
-    location: z.string(),
-    size: z.string(),
-    osType: z.string(),
-  }),
+  vm: pointVm,
   lacking: z.array(z.object({ lun: z.int(), name: z.string() })),
   disks: z.array(manifestDisk),
 });

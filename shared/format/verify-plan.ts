@@ -1,13 +1,7 @@
 import { z } from 'zod';
-import type { AttemptId, DiskId, ItemId, JobId, PointId } from '../domain/ids.ts';
 import { layerRef } from './documents.ts';
+import { attempt, disk, item, job, point } from './ids.ts';
 
-const branded = <Id extends string>(): z.ZodType<Id> => z.string().min(1) as unknown as z.ZodType<Id>;
-const item = branded<ItemId>();
-const disk = branded<DiskId>();
-const point = branded<PointId>();
-const attempt = branded<AttemptId>();
-const job = branded<JobId>();
 const count = z.int().nonnegative();
 
 /** A layer and the point in whose list it stands; `leads`: of its slab's live layers it has the lowest region. */

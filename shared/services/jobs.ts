@@ -48,10 +48,10 @@ export async function withdrawJob(ports: Ports, { vault, jobId }: JobAddress): P
   await ports.catalog.openJobs.remove(vault, jobId);
 }
 
-/** A job of an item that starts now. */
+/** A job of an item, or of what stands in the place of one, that starts now. */
 export function newJob(
   ports: Ports,
-  item: ItemRow,
+  item: Pick<ItemRow, 'itemId' | 'vmName' | 'resourceGroup'>,
   key: string,
   job: Pick<JobRow, 'operation' | 'userTriggered'> & Partial<JobRow>,
 ): JobRow {

@@ -12,8 +12,8 @@ import type { Ports } from './ports.ts';
 import { project, readPoints } from './projection.ts';
 import { isReported, report } from './reports.ts';
 import { itemRowOf, snapshotPointRow, urlsOf, vaultPointRow } from './rebuild-rows.ts';
-import { wholeSets } from './snapshot-sets.ts';
-import { type PointSnapshot, readTags } from './snapshot-tags.ts';
+import { findSnapshots, snapshotOnly } from './rebuild-snapshots.ts';
+import type { PointSnapshot } from './snapshot-tags.ts';
 import { openVault } from './vault-of.ts';
 import { failJob } from './watch.ts';
 
@@ -25,8 +25,7 @@ import { failJob } from './watch.ts';
  * the item's state from the record that they build on. Only then are rows written: the points first, the item last, so
  * that an item which can be seen has its points.
  *
- * What the newest record names is in the vault. A point that it does not name may be one that a merge has taken away, and must
- * not come back: records are never deleted, so those between then and now tell whether it has ever been named.
+ * Which of the snapshots are recovery points that the vault does not have: rebuild-snapshots.ts.
  */
 
 const READS_IN_FLIGHT = 16;
@@ -84,7 +83,8 @@ async function rebuild(
   if (record === undefined) return undefined;
 
   const { manifests, damaged } = await readManifests(chain, record);
-  const { snapshots, unlisted } = await findSnapshots(ports, vault.containerName, record, manifests, standing, atLast);
+  const known = urlsKnown(manifests, standing);
+  const { snapshots, unlisted } = await findSnapshots(ports, vault.containerName, record, known, atLast);
   const sets = await snapshotOnly(ports, job.vault, chain, record, snapshots);
   const points = await pointRows(ports, record, manifests, snapshots, sets);
 
@@ -163,84 +163,14 @@ async function readManifests(
   return { manifests, damaged };
 }
 
-/** The item's snapshots on all disks that it is known to have had or has now, and the disks where none could be listed. */
-async function findSnapshots(
-  ports: Ports,
-  containerName: string,
-  record: ChainRecord,
-  manifests: readonly Read[],
-  standing: ItemRow | undefined,
-  atLast: boolean,
-): Promise<{ snapshots: PointSnapshot[]; unlisted: string[] }> {
-  const urls = new Set([
+/** The disks that the item is known to have had. */
+function urlsKnown(manifests: readonly Read[], standing: ItemRow | undefined): string[] {
+  return [
     ...urlsOf(manifests.map(({ manifest }) => manifest)),
     ...(standing?.disks ?? []).map(({ url }) => url),
     ...(standing?.formerUrls ?? []),
     ...(standing?.unlistedUrls ?? []),
-  ]);
-  try {
-    // A VM that is gone has no disks any more, and that is all there is to it.
-    const vm = await ports.compute.virtualMachine(record.vm.id);
-    for (const { vhdUrl } of vm?.disks ?? []) if (vhdUrl !== undefined) urls.add(vhdUrl);
-  } catch (error) {
-    if (!isBackupError(error) || (!atLast && ERROR_TABLE[error.code].retry)) throw error;
-  }
-  const snapshots: PointSnapshot[] = [];
-  const unlisted: string[] = [];
-  for (const url of urls) {
-    try {
-      for await (const found of ports.snapshots.list(url)) {
-        if (found.tags['vault'] !== containerName || found.tags['item'] !== record.item) continue;
-        const snapshot = readTags(found);
-        if (snapshot !== undefined) snapshots.push(snapshot);
-      }
-    } catch (error) {
-      if (!isBackupError(error) || (!atLast && ERROR_TABLE[error.code].retry)) throw error;
-      unlisted.push(url);
-    }
-  }
-  return { snapshots, unlisted };
-}
-
-/** The whole sets of points that have never been in the vault. */
-async function snapshotOnly(
-  ports: Ports,
-  vault: string,
-  chain: Chain,
-  record: ChainRecord,
-  snapshots: readonly PointSnapshot[],
-): Promise<PointSnapshot[][]> {
-  const jobs = new Map<JobId, Awaited<ReturnType<typeof readJob>>>();
-  for (const { job } of snapshots) if (!jobs.has(job)) jobs.set(job, await readJob(ports, { vault, jobId: job }));
-  const sets = wholeSets(snapshots, (job) => {
-    const row = jobs.get(job);
-    return row === undefined ? undefined : (row.set?.attempt ?? null);
-  });
-  for (const { point } of record.points) sets.delete(point);
-  for (const point of await everNamed(chain, record, [...sets.keys()])) sets.delete(point);
-  return [...sets].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, set]) => set);
-}
-
-/**
- * Those of `points` that a record has ever named. A commit puts its point behind all others and the last one stays, so the
- * records that end before a point cannot name it. Where a record cannot be read, the points that it may have named count as named.
- */
-async function everNamed(chain: Chain, newest: ChainRecord, points: readonly PointId[]): Promise<Set<PointId>> {
-  const named = new Set<PointId>();
-  const oldest = points.toSorted()[0];
-  if (oldest === undefined) return named;
-  for (let record = newest; ;) {
-    for (const { point } of record.points) if (points.includes(point)) named.add(point);
-    const last = record.points.at(-1)?.point;
-    if (last === undefined || last < oldest || record.seq === 1) return named;
-    try {
-      record = await chain.record(record.seq - 1);
-    } catch (error) {
-      if (!isBackupError(error, 'DocumentCorrupt', 'BlobNotFound', 'FormatUnsupported')) throw error;
-      for (const point of points) if (point <= last) named.add(point);
-      return named;
-    }
-  }
+  ];
 }
 
 /** All rows that the item is to have, in snapshot order. */

@@ -1,6 +1,6 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { type ItemId, type JobId, jobId } from '../domain/ids.ts';
+import type { ItemId, JobId } from '../domain/ids.ts';
 import { decodeDocument } from '../format/document.ts';
 import { type VaultDocument, vaultDocument } from '../format/documents.ts';
 import { ITEMS_PREFIX, VAULT_NAME, itemOfFolder } from '../format/names.ts';
@@ -8,7 +8,7 @@ import type { VaultContainer } from '../vault/vault-container.ts';
 import { adviceFor } from './advice.ts';
 import { backOffSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
-import { ENDED, type JobAddress, changeJob, insertJob, isRunning, readJob } from './jobs.ts';
+import { ENDED, type JobAddress, changeJob, insertJob, isRunning, newJob, readJob } from './jobs.ts';
 import { type VaultAddress, vaultKey } from './keys.ts';
 import { forEachAtOnce, inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
@@ -73,26 +73,8 @@ async function runningRebuild(ports: Ports, vault: string): Promise<JobId | unde
 
 /** A job of the whole vault: it has no item. */
 function newRebuild(ports: Ports): JobRow {
-  const now = ports.clock.now();
-  return {
-    jobId: jobId(ports.ids.guid()),
-    operation: 'Rebuild',
-    status: 'InProgress',
-    itemId: NO_ITEM as ItemId,
-    itemKey: NO_ITEM,
-    vmName: '',
-    resourceGroup: '',
-    userTriggered: true,
-    startedAt: now,
-    updatedAt: now,
-    attempts: [],
-    tasks: [],
-    doneBytes: 0,
-    totalBytes: 0,
-    sources: [],
-    errors: [],
-    bag: {},
-  };
+  const none = { itemId: NO_ITEM as ItemId, vmName: '', resourceGroup: '' };
+  return newJob(ports, none, NO_ITEM, { operation: 'Rebuild', userTriggered: true });
 }
 
 /** No item is called this. */

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { SnapshotSet } from '../catalog/catalog.ts';
 import type { DiskSnapshot, TaggedSnapshot } from '../disk/disk-snapshots.ts';
 import {
   type AttemptId,
@@ -11,6 +10,7 @@ import {
   jobId,
   pointId,
 } from '../domain/ids.ts';
+import { pointVm } from '../format/vm.ts';
 
 /**
  * The tags that a snapshot carries, so that a rerun finds it, a sweep knows whose it is, and a recovery point that is in no
@@ -38,15 +38,7 @@ const about = z.object({
   takenAt: z.number(),
   dueAt: z.number().optional(),
   retainUntil: z.number().optional(),
-  vm: z.object({
-    id: z.string(),
-    vmId: z.string(),
-    name: z.string(),
-    resourceGroup: z.string(),
-    location: z.string(),
-    size: z.string(),
-    osType: z.string(),
-  }) satisfies z.ZodType<SnapshotSet['vm']>,
+  vm: pointVm,
 });
 export type About = z.infer<typeof about>;
 

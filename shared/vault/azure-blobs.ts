@@ -9,7 +9,7 @@ import {
   type StorageSharedKeyCredential,
 } from '@azure/storage-blob';
 import { BackupError } from '../domain/errors.ts';
-import { storageFailure, translated } from './azure-failures.ts';
+import { storageFailure, translated } from '../azure/storage-failures.ts';
 import { assembleBlocks } from './block-assembly.ts';
 import { copySources } from './copy-sources.ts';
 import { type BlobInfo, type VaultContainer, type VaultContainers, VAULT_CONTAINER_PREFIX } from './vault-container.ts';

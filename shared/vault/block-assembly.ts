@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { BlockBlobClient } from '@azure/storage-blob';
 import { BackupError } from '../domain/errors.ts';
-import { isPassing, storageFailure } from './azure-failures.ts';
+import { isPassing, storageFailure } from '../azure/storage-failures.ts';
 import type { CopySources } from './copy-sources.ts';
 import type { Assembly, BlobPart } from './vault-container.ts';
 

@@ -1,6 +1,8 @@
 import type { Mutation } from './mutation.ts';
 
 const COMPACTED = 'services/compact.test.ts';
+const DAMAGED = 'services/compact-damage.test.ts';
+const BETWEEN = 'services/compact-between.test.ts';
 const CRASHED = 'services/compact-crash.test.ts';
 const CHOSEN = 'domain/compaction.test.ts';
 const PACKS = 'format/pack.test.ts';
@@ -20,7 +22,7 @@ export const COMPACTION: readonly Mutation[] = [
     file: 'shared/services/compact-region.ts',
     find: '{ ...frame, pack: newNumber.get(frame.pack)! }',
     replace: 'frame',
-    tests: [COMPACTED],
+    tests: [DAMAGED],
     why: 'a layer looks for frames in packs that do not have them',
   },
   {
@@ -44,7 +46,7 @@ export const COMPACTION: readonly Mutation[] = [
     file: 'shared/services/pack-tables.ts',
     find: 'if (problem === undefined) return table;',
     replace: 'return table;',
-    tests: [COMPACTED],
+    tests: [DAMAGED],
     why: 'a pack alone tells other blocks than it has, and the evidence is gone',
   },
   {
@@ -52,7 +54,7 @@ export const COMPACTION: readonly Mutation[] = [
     file: 'shared/services/pack-tables.ts',
     find: "if (!isBackupError(error, 'PackCorrupt', 'BlobNotFound', 'FormatUnsupported')) throw error;",
     replace: 'throw error;',
-    tests: [COMPACTED],
+    tests: [DAMAGED],
     why: 'one damaged pack keeps everything else of its item from being compacted',
   },
   {
@@ -69,7 +71,7 @@ export const COMPACTION: readonly Mutation[] = [
     file: 'shared/services/compact-region.ts',
     find: 'const run = runId(ports.ids.hex(8));',
     replace: "const run = runId('00000000');",
-    tests: [COMPACTED],
+    tests: [BETWEEN],
     why: "a layer points into its twin's packs, which may be cut differently",
   },
   {
@@ -85,7 +87,7 @@ export const COMPACTION: readonly Mutation[] = [
     file: 'shared/services/commit-replacing.ts',
     find: 'chain.append(newest, {',
     replace: 'chain.append(await chain.newest(), {',
-    tests: [COMPACTED],
+    tests: [BETWEEN],
     why: 'a point that was committed meanwhile is dropped from the chain',
   },
   {
@@ -93,7 +95,7 @@ export const COMPACTION: readonly Mutation[] = [
     file: 'shared/services/commit-replacing.ts',
     find: '  if ((await runningJob(ports, address, step.attempt)) === undefined) return;\n',
     replace: '',
-    tests: [COMPACTED],
+    tests: [BETWEEN],
     why: 'names that were swept when the job had ended are committed',
   },
   {
@@ -101,7 +103,7 @@ export const COMPACTION: readonly Mutation[] = [
     file: 'shared/services/end-job.ts',
     find: " || row.operation === 'Compact'",
     replace: '',
-    tests: [COMPACTED],
+    tests: [BETWEEN],
     why: 'a paused handler commits names that were swept meanwhile',
   },
   {
@@ -139,7 +141,7 @@ export const COMPACTION: readonly Mutation[] = [
     file: 'shared/services/compact.ts',
     find: 'const isHeld = item.mergeJob === job.jobId;',
     replace: 'const isHeld = true;',
-    tests: [COMPACTED],
+    tests: [BETWEEN],
     why: 'two jobs believe that they alone rewrite the item',
   },
   {

@@ -73,7 +73,7 @@ export const LAYOUT: readonly Mutation[] = [
     file: 'shared/services/write-region.ts',
     find: 'if (hasData(block) && !wounded(block) && hash',
     replace: 'if (hasData(block) && hash',
-    tests: ['services/verify.test.ts'],
+    tests: ['services/verify-heal.test.ts'],
     why: 'damage that verify has found stays in every new point',
   },
   {

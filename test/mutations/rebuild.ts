@@ -1,8 +1,11 @@
 import type { Mutation } from './mutation.ts';
 
 const REBUILT = 'services/rebuild.test.ts';
+const CRASHED = 'services/rebuild-crash.test.ts';
+const LATE = 'services/rebuild-late.test.ts';
 const TROUBLE = 'services/rebuild-trouble.test.ts';
 const ITEM = 'shared/services/rebuild-item.ts';
+const SNAPSHOTS = 'shared/services/rebuild-snapshots.ts';
 const SETS = 'shared/services/snapshot-sets.ts';
 
 /** What would bring back what must not come back, lose what only its snapshots know, or let something expire unseen. */
@@ -12,7 +15,7 @@ export const REBUILD: readonly Mutation[] = [
     file: ITEM,
     find: 'const record = await stopInChain(ports, job, chain, isWanted);',
     replace: 'const record: ChainRecord | undefined = await chain.newest();',
-    tests: [TROUBLE],
+    tests: [LATE],
     only: 'a handler that slept',
     why: 'a handler of the time before commits behind the back of the rows',
   },
@@ -29,7 +32,7 @@ export const REBUILD: readonly Mutation[] = [
     file: ITEM,
     find: "if (newest.kind === 'rebuild' && newest.job === job.jobId) return newest;",
     replace: '',
-    tests: [TROUBLE],
+    tests: [CRASHED],
     only: 'at any call',
     why: 'each redelivery lengthens the chain',
   },
@@ -38,13 +41,13 @@ export const REBUILD: readonly Mutation[] = [
     file: ITEM,
     find: '    if (!(await isWanted())) return undefined;\n    const { won',
     replace: '    const { won',
-    tests: [TROUBLE],
+    tests: [LATE],
     only: 'stops nothing that has been resumed',
     why: 'an item that was resumed is stopped in silence',
   },
   {
     name: 'rebuild: nobody asks whether a point was ever in the vault',
-    file: ITEM,
+    file: SNAPSHOTS,
     find: 'for (const point of await everNamed(chain, record, [...sets.keys()])) sets.delete(point);',
     replace: '',
     tests: [REBUILT],
@@ -52,7 +55,7 @@ export const REBUILD: readonly Mutation[] = [
   },
   {
     name: 'rebuild: a record that cannot be read named nothing',
-    file: ITEM,
+    file: SNAPSHOTS,
     find: 'for (const point of points) if (point <= last) named.add(point);',
     replace: '',
     tests: [REBUILT],

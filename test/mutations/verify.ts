@@ -1,6 +1,9 @@
 import type { Mutation } from './mutation.ts';
 
 const VERIFIED = 'services/verify.test.ts';
+const COMPARED = 'services/verify-compare.test.ts';
+const DRILLED = 'services/verify-drill.test.ts';
+const HEALED = 'services/verify-heal.test.ts';
 const DAMAGED = 'services/verify-damage.test.ts';
 const FOUND = 'domain/findings.property.test.ts';
 
@@ -43,7 +46,7 @@ export const VERIFY: readonly Mutation[] = [
     file: 'shared/services/verify-compare.ts',
     find: 'if (!expected.of(block).equals(found.of(block)))',
     replace: 'if (expected.has(block) && !expected.of(block).equals(found.of(block)))',
-    tests: [VERIFIED],
+    tests: [COMPARED],
     why: 'a source that conceals a whole region is believed',
   },
   {
@@ -99,7 +102,7 @@ export const VERIFY: readonly Mutation[] = [
     file: 'shared/services/findings.ts',
     find: 'after !== undefined && point > after',
     replace: 'after !== undefined && point >= after',
-    tests: [VERIFIED],
+    tests: [HEALED],
     why: 'damage is taken for covered by the very layer that is damaged, and never healed',
   },
   {
@@ -107,7 +110,7 @@ export const VERIFY: readonly Mutation[] = [
     file: 'shared/services/plan-restore.ts',
     find: 'job.restore.verifyJob === undefined ? await tierOf(ports, partition, row)',
     replace: 'job.restore !== undefined ? await tierOf(ports, partition, row)',
-    tests: [VERIFIED],
+    tests: [DRILLED],
     why: 'the drill succeeds on a vault that nobody can restore from',
   },
   {
@@ -123,8 +126,17 @@ export const VERIFY: readonly Mutation[] = [
     file: 'shared/services/end-job.ts',
     find: "row.outcome === 'Completed' && !isDrill",
     replace: "row.outcome === 'Completed' && isDrill !== undefined",
-    tests: [VERIFIED],
+    tests: [DRILLED],
     why: 'neither the drill nor its disks ever go',
+  },
+  {
+    name: 'verify: a drill that waits for its units counts as alive',
+    file: 'shared/services/verify-finish.ts',
+    find: "drill.state === 'restoring' || (isRestored && missing.length === 0))",
+    replace: "drill.state === 'restoring' || isRestored)",
+    tests: [DRILLED],
+    only: 'whose last units were lost',
+    why: 'units that were lost are never sent again, and the verification and its disks stay until it is too old',
   },
   {
     name: 'verify: a late unit leaves its mark',

@@ -6,10 +6,12 @@ import { startCompaction } from '../../shared/services/compact.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { liveManifests } from '../support/vault-map.ts';
 import { DAY_MS, VAULT, type World, type WorldOptions, createWorld } from '../support/world.ts';
-import { B, KEY, container } from './stage.ts';
+import { B, KEY, backUpOf, container } from './stage.ts';
 
 /** Blocks of a region: enough that what changes in it is no thin region, whose layer would lie in a slab. */
 export const REGION = 128;
+/** Bytes of a frame that does not compress. */
+export const FRAME = 16 * B;
 
 /** Bytes that do not compress. */
 export const noise = (seed: number | string, blocks: number): Buffer =>
@@ -52,14 +54,7 @@ export async function sparse(regions = 1, options: WorldOptions = {}): Promise<S
   const disk = (await world.createVm('vm', [regions * REGION * B]))[0]!;
   await world.protect('vm');
   const images = new Map<PointId, Uint8Array>();
-  const backUp = async (days: number): Promise<PointId> => {
-    const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
-    const job = await world.backup('vm', world.clock.now() + days * DAY_MS);
-    expect(job).toMatchObject({ status: 'Completed', errors: [] });
-    images.set(job.point!, image);
-    world.clock.advance(60_000);
-    return job.point!;
-  };
+  const backUp = backUpOf(world, disk, images);
   for (let r = 0; r < regions; r++) await world.disks.write(disk, r * REGION * B, noise(r, REGION));
   const first = await backUp(1);
   for (let r = 0; r < regions; r++) {

@@ -1,11 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { BackupError } from '../../shared/domain/errors.ts';
 import type { Step } from '../../shared/queue/steps.ts';
 import { cleanUp } from '../../shared/services/clean-up-run.ts';
-import type { Ports } from '../../shared/services/ports.ts';
 import { startRestore } from '../../shared/services/restore.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 import type { QueuedMessage } from '../support/memory-queue.ts';
+import { losingAnswers } from '../support/put-by.ts';
 import { leftovers } from '../support/vault-map.ts';
 import { DAY_MS, VAULT } from '../support/world.ts';
 import {
@@ -23,26 +22,6 @@ import {
 } from './stage.ts';
 
 /* Two workers at once, messages twice and late, lost answers, readers beside merges: the named cases. */
-
-/** Ports whose vault makes every write of a name like `pattern`, and then says that it was there already. */
-const losing =
-  (pattern: RegExp) =>
-  (ports: Ports): Ports => ({
-    ...ports,
-    vaults: {
-      ...ports.vaults,
-      async open(name) {
-        const real = await ports.vaults.open(name);
-        return {
-          ...real,
-          async put(blob, body, summary) {
-            await real.put(blob, body, summary);
-            if (pattern.test(blob)) throw new BackupError('BlobAlreadyExists', `the answer to ${blob} was lost`);
-          },
-        };
-      },
-    },
-  });
 
 describe('two workers', () => {
   it('that get every message at the same time end as one would', async () => {
@@ -108,7 +87,7 @@ describe('two workers', () => {
 describe('a lost answer', () => {
   it('to the write of a layer, pack or manifest is no loss', async () => {
     const { world, disk, images, backUp } = await stage({
-      wrapHandlers: losing(/\.layer$|\.pack$|\/points\//),
+      wrapHandlers: losingAnswers(/\.layer$|\.pack$|\/points\//),
     });
     await world.disks.write(disk, 0, block(1, 6));
     await backUp(1);
@@ -133,12 +112,9 @@ describe('merges beside readers', () => {
     return staged;
   }
 
-  it('a restore whose layers were merged away finds its point again, and no later one', async () => {
-    const { world, images } = await threePoints();
-    await vaultOnly(world);
-    const middle = [...images.keys()][1]!;
-    const id = await startRestore(world.ports, VAULT, KEY, middle, { accountId: '/x/restored' });
-    const waiting: QueuedMessage[] = [await until(world, 'restore-unit')];
+  /** Merges while the messages from the first `wanted` one on wait, and lets them go then. */
+  async function mergeBefore({ world, images }: Stage, wanted: Step['step']): Promise<void> {
+    const waiting: QueuedMessage[] = [await until(world, wanted)];
     for (let message = world.queue.take(); message !== undefined; message = world.queue.take()) waiting.push(message);
     world.clock.advance(2 * DAY_MS);
     await cleanUp(world.ports);
@@ -146,6 +122,15 @@ describe('merges beside readers', () => {
     expect(live(world)).toEqual([...images.keys()].slice(1));
     for (const message of waiting) world.queue.putBack(message);
     await world.drain();
+  }
+
+  it('a restore whose layers were merged away finds its point again, and no later one', async () => {
+    const staged = await threePoints();
+    const { world, images } = staged;
+    await vaultOnly(world);
+    const middle = [...images.keys()][1]!;
+    const id = await startRestore(world.ports, VAULT, KEY, middle, { accountId: '/x/restored' });
+    await mergeBefore(staged, 'restore-unit');
     const job = await world.job(id);
     expect(job.errors).toEqual([]);
     expect(job.status).toBe('Completed');
@@ -154,21 +139,14 @@ describe('merges beside readers', () => {
   });
 
   it("a transfer whose base's layers were merged away takes its stack from the newest record", async () => {
-    const { world, disk, images } = await threePoints();
+    const staged = await threePoints();
+    const { world, disk, images } = staged;
     // Block 0 becomes again what it was at the point before the base.
     await world.disks.write(disk, 0, block(2));
     await world.disks.write(disk, B, block(7));
     const image = await world.disks.read(disk, { start: 0, end: 6 * B });
     const id = await start(world);
-    const unit = await until(world, 'transfer-unit');
-    const waiting: QueuedMessage[] = [unit];
-    for (let message = world.queue.take(); message !== undefined; message = world.queue.take()) waiting.push(message);
-    world.clock.advance(2 * DAY_MS);
-    await cleanUp(world.ports);
-    await world.drain();
-    expect(live(world)).toEqual([...images.keys()].slice(1));
-    for (const message of waiting) world.queue.putBack(message);
-    await world.drain();
+    await mergeBefore(staged, 'transfer-unit');
     const job = await world.job(id);
     expect(job).toMatchObject({ status: 'Completed', errors: [] });
     images.set(job.point!, image);

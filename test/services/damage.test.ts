@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { PointId } from '../../shared/domain/ids.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { DAMAGES } from '../support/damage.ts';
 import type { StoredBlob } from '../support/memory-vault.ts';
 import { DAY_MS, type World, createWorld } from '../support/world.ts';
 
@@ -57,24 +58,6 @@ async function restoreAll(world: World, images: ReadonlyMap<PointId, Uint8Array>
   }
   return failed;
 }
-
-const flip = (at: number) => (body: Uint8Array) => {
-  const copy = Uint8Array.from(body);
-  const index = Math.floor(at * (copy.length - 1));
-  copy[index] = copy[index]! ^ 0x40;
-  return copy;
-};
-
-const DAMAGES: Record<string, (body: Uint8Array) => Uint8Array | undefined> = {
-  deleted: () => undefined,
-  'cut to nothing': () => new Uint8Array(0),
-  'cut in half': (body) => body.subarray(0, body.length >> 1),
-  'without its last byte': (body) => body.subarray(0, body.length - 1),
-  'with a bit flipped at its start': flip(0),
-  'with a bit flipped in the first quarter': flip(0.25),
-  'with a bit flipped in the middle': flip(0.5),
-  'with a bit flipped near the end': flip(0.9),
-};
 
 for (const [name, damage] of Object.entries(DAMAGES)) {
   it(`each object ${name}: restores are exact or name it`, async () => {

@@ -11,7 +11,7 @@ import { cancelJob, watchJobs } from '../../shared/services/watch.ts';
 import { collect } from '../support/collect.ts';
 import { leftovers, newestRecord } from '../support/vault-map.ts';
 import { DAY_MS, VAULT, type World } from '../support/world.ts';
-import { B, KEY, block, container, stage, start, until, vaultOnly } from './stage.ts';
+import { B, KEY, block, container, jobsOf, stage, start, until, vaultOnly } from './stage.ts';
 
 /* Handlers that sleep, jobs whose end is in the way of something, and what they held: the named cases. */
 
@@ -28,7 +28,7 @@ function failing(ports: Ports, method: 'complete' | 'discard', error: BackupErro
 describe('the watch', () => {
   it('ends a job that only tells of a change and died before it could say so', async () => {
     const { world } = await stage();
-    const [row] = await jobs(world);
+    const [row] = await jobsOf(world);
     await world.ports.catalog.jobs.upsert(VAULT, row!.jobId, { ...row!, status: 'InProgress', endedAt: undefined });
     await world.ports.catalog.openJobs.upsert(VAULT, row!.jobId, { startedAt: row!.startedAt });
     await world.watch();
@@ -141,7 +141,7 @@ describe('what a handler that slept has written into the item', () => {
     await world.disks.write(disk, 0, block(1, 6));
     const first = await backUp(30);
     const second = await backUp(30);
-    const ended = (await jobs(world)).find(({ status }) => ENDED.has(status))!.jobId;
+    const ended = (await jobsOf(world)).find(({ status }) => ENDED.has(status))!.jobId;
     await pin(world.ports, { vault: VAULT, jobId: ended }, KEY, first);
     const { row, etag } = (await world.ports.catalog.items.get(VAULT, KEY))!;
     await world.ports.catalog.items.replace(VAULT, KEY, { ...row, mergeJob: ended, leaving: second }, etag);
@@ -220,9 +220,3 @@ describe('cleanup', () => {
     expect((await world.points('vm')).map(({ vault }) => vault)).toEqual(['Valid']);
   });
 });
-
-async function jobs(world: World): Promise<JobRow[]> {
-  const rows: JobRow[] = [];
-  for await (const { row } of world.ports.catalog.jobs.list(VAULT)) rows.push(row);
-  return rows;
-}

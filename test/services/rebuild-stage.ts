@@ -60,3 +60,10 @@ export async function threeNights(options: WorldOptions = {}): Promise<Stage & {
 }
 
 export const ids = async (world: World): Promise<PointId[]> => (await world.points('vm')).map(({ point }) => point);
+
+/** Jobs that have not ended. */
+export async function openJobs(world: World): Promise<string[]> {
+  const open: string[] = [];
+  for await (const { key } of world.ports.catalog.openJobs.listAll()) open.push(key);
+  return open;
+}

@@ -1,190 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { BackupError, isBackupError } from '../../shared/domain/errors.ts';
-import type { JobRow } from '../../shared/catalog/catalog.ts';
 import { type PointId, nextPointId } from '../../shared/domain/ids.ts';
-import type { Step } from '../../shared/queue/steps.ts';
-import { cleanUp } from '../../shared/services/clean-up-run.ts';
 import { startRestore } from '../../shared/services/restore.ts';
 import { startRebuild } from '../../shared/services/rebuild.ts';
-import { runStep } from '../../shared/services/run-step.ts';
 import { putVault } from '../../shared/services/vaults.ts';
-import { CrashGate, crashing } from '../support/crash.ts';
-import { Killed, gatedPorts } from '../support/gated-ports.ts';
 import { newestRecord } from '../support/vault-map.ts';
-import { DAY_MS, VAULT, type World } from '../support/world.ts';
-import { ADDRESS, essence, ids, lose, rebuild, threeNights } from './rebuild-stage.ts';
-import { B, KEY, block, container, holding, live, restoresExactly, start, until } from './stage.ts';
+import { VAULT } from '../support/world.ts';
+import { ADDRESS, ids, lose, openJobs, rebuild, threeNights } from './rebuild-stage.ts';
+import { B, KEY, block, container, itemOf, jobsOf, live, restoresExactly, start, until } from './stage.ts';
+
+/* What was lost in part, what is damaged, and what stands in the place of what was lost. */
 
 const vaultRequest = { location: 'westeurope', skuName: 'Standard', tags: {}, properties: {} };
-const itemRow = async (world: World) => (await world.ports.catalog.items.get(VAULT, KEY))!.row;
-
-async function jobsOf(world: World): Promise<JobRow[]> {
-  const jobs: JobRow[] = [];
-  for await (const { row } of world.ports.catalog.jobs.list(VAULT)) jobs.push(row);
-  return jobs;
-}
-
-async function openJobs(world: World): Promise<string[]> {
-  const open: string[] = [];
-  for await (const { key } of world.ports.catalog.openJobs.listAll()) open.push(key);
-  return open;
-}
-
-describe('a rebuild that is killed', () => {
-  /** Three points in the vault and one in its snapshots; then all is lost and rebuilt, with one call of a handler going wrong. */
-  async function crashAt(at: number, moment: CrashGate['moment']): Promise<{ trace: string[]; rows: unknown }> {
-    const gate = new CrashGate();
-    const onFailure = (error: unknown): void => {
-      if (!(error instanceof Killed) && !isBackupError(error)) throw error;
-      gate.revive();
-    };
-    const { world, images } = await threeNights({ wrapHandlers: crashing(gate), onFailure });
-    await start(world);
-    await until(world, 'commit');
-    await lose(world);
-    gate.calls = 0;
-    gate.trace.length = 0;
-    gate.at = at;
-    gate.moment = moment;
-    const { job } = await rebuild(world);
-    for (let round = 0; round < 3 && (await openJobs(world)).length > 0; round++) await world.watch();
-    const { status, errors } = await world.job(job.jobId);
-    expect({ status, errors }).toEqual({ status: 'Completed', errors: [] });
-    const ours = [...container(world)].filter(
-      ([name, { body }]) => name.includes('/chain/') && Buffer.from(body).includes('"rebuild"'),
-    );
-    expect(ours).toHaveLength(1);
-    gate.at = 0;
-    const trace = [...gate.trace];
-    const rows = { item: await itemRow(world), points: (await world.points('vm')).map(essence) };
-    await world.cleanUp();
-    await world.sweep();
-    expect(live(world)).toEqual([...images.keys()]);
-    const only = (await ids(world)).at(-1)!;
-    expect((await world.restore('vm', only)).job.errors).toEqual([]);
-    for (const [point, image] of images) {
-      const { disks } = await world.restore('vm', point);
-      expect(Buffer.compare(disks[0]!, image)).toBe(0);
-    }
-    // When it was seen first is the clock's to say.
-    return { trace, rows: { ...rows, item: { ...rows.item, scheduledUntil: 0 } } };
-  }
-
-  it('at any call goes on, and ends the same', async () => {
-    const { trace, rows } = await crashAt(0, 'before');
-    const calls = trace.length;
-    expect(calls).toBeGreaterThan(20);
-    for (let at = 1; at <= calls; at++) {
-      for (const moment of ['before', 'lost'] as const) {
-        const again = await crashAt(at, moment).catch((cause: unknown) => {
-          throw new Error(`killed ${moment} call ${at} (${trace[at - 1]})`, { cause });
-        });
-        expect(again.rows, `killed ${moment} call ${at} (${trace[at - 1]})`).toEqual(rows);
-      }
-    }
-  });
-
-  it('while it starts can be started again', async () => {
-    for (let at = 1; ; at++) {
-      const { world, images } = await threeNights();
-      await lose(world);
-      const gate = new CrashGate();
-      gate.at = at;
-      const ports = gatedPorts(world.ports, gate);
-      const died = await startRebuild(ports, ADDRESS, { properties: {} }).then(
-        () => false,
-        () => true,
-      );
-      await rebuild(world);
-      await world.watch();
-      expect(await openJobs(world)).toEqual([]);
-      expect(await ids(world)).toEqual([...images.keys()]);
-      if (!died) return expect(at).toBeGreaterThan(5);
-    }
-  });
-});
-
-describe('a handler that slept while the catalog was lost and rebuilt', () => {
-  it.each([
-    ['its record', /\/chain\//],
-    ['a manifest', /\/points\//],
-  ])('changes nothing when it was about to write %s of a merge', async (_, pattern) => {
-    const { world, disk, images, backUp } = await threeNights();
-    await world.disks.write(disk, 0, block(4));
-    await backUp(30);
-    world.clock.advance(30 * DAY_MS);
-    await cleanUp(world.ports);
-    const plan = await until(world, 'plan-merge');
-    const { ports, reached, letGo } = holding(world.ports, pattern);
-    const sleeper = runStep(ports, plan.step);
-    await reached;
-    await lose(world);
-    await rebuild(world);
-    const rebuilt = newestRecord(container(world));
-    letGo();
-    await sleeper;
-    await world.drain();
-    expect(newestRecord(container(world))).toEqual(rebuilt);
-    expect(await ids(world)).toEqual([...images.keys()]);
-    await world.sweep();
-    await restoresExactly(world, images);
-  });
-
-  it.each([
-    ['its record', /\/chain\//],
-    ['a manifest', /\/points\//],
-    ['a layer', /\.(layer|slab)$/],
-  ])('changes nothing when it was about to write %s of a backup', async (_, pattern) => {
-    const { world, disk, images } = await threeNights();
-    await world.disks.write(disk, 0, block(4));
-    await start(world);
-    const { step } = await until(world, pattern.test('x.layer') ? 'transfer-unit' : 'commit');
-    const { ports, reached, letGo } = holding(world.ports, pattern);
-    const sleeper = runStep(ports, step);
-    await reached;
-    await lose(world);
-    await rebuild(world);
-    letGo();
-    await sleeper;
-    await world.drain();
-    expect(live(world)).toEqual([...images.keys()]);
-    expect((await world.points('vm')).at(-1)).toMatchObject({ vault: 'None', instant: 'Valid' });
-    await world.sweep();
-    for (const { point } of await world.points('vm')) expect((await world.restore('vm', point)).job.errors).toEqual([]);
-  });
-
-  it.each([
-    ['its record', 'vault.put'],
-    ['its rows', 'snapshots.list'],
-  ])('of a rebuild, before %s, stops nothing that has been resumed since', async (_, where) => {
-    const { world } = await threeNights();
-    await lose(world);
-    const id = await startRebuild(world.ports, ADDRESS, { properties: {} });
-    const { step } = await until(world, 'rebuild-item');
-    const reached = Promise.withResolvers<void>();
-    const released = Promise.withResolvers<void>();
-    const ports = gatedPorts(world.ports, {
-      async before(call) {
-        if (call !== where) return;
-        reached.resolve();
-        await released.promise;
-      },
-      after: () => undefined,
-    });
-    const sleeper = runStep(ports, step);
-    await reached.promise;
-    await runStep(world.ports, step);
-    await world.drain();
-    expect((await world.job(id)).status).toBe('Completed');
-    await world.setPolicy({});
-    await world.protect('vm');
-    released.resolve();
-    await sleeper;
-    await runStep(world.ports, step);
-    expect(newestRecord(container(world)).state).toBe('protected');
-    expect((await itemRow(world)).protectionState).toBe('Protected');
-  });
-});
 
 describe('a rebuild of what was lost in part', () => {
   it('ends running backups and merges, says so, and leaves restores alone', async () => {
@@ -208,12 +35,12 @@ describe('a rebuild of what was lost in part', () => {
     await world.drain();
     expect(await ids(world)).toEqual([...images.keys(), point]);
     expect(live(world)).toEqual([...images.keys()]);
-    expect(await itemRow(world)).toMatchObject({
+    expect(await itemOf(world)).toMatchObject({
       protectionState: 'ProtectionStopped',
       policyName: '',
       lastPoint: point,
     });
-    expect((await itemRow(world)).activeJob).toBeUndefined();
+    expect((await itemOf(world)).activeJob).toBeUndefined();
     expect(await openJobs(world)).toEqual([]);
     expect(await world.job(restoring)).toMatchObject({ status: 'Completed', errors: [] });
     for (const [id, own] of new Map([...images, [point!, image]])) {
@@ -271,11 +98,11 @@ describe('a rebuild of what was lost in part', () => {
   it('names an item whose folder is gone, and leaves its row', async () => {
     const { world } = await threeNights();
     for (const name of container(world).keys()) if (name.startsWith('v1/items/')) container(world).delete(name);
-    const before = await itemRow(world);
+    const before = await itemOf(world);
     const { job, report } = await rebuild(world);
     expect(job).toMatchObject({ status: 'CompletedWithWarnings', errors: [{ code: 'RebuildIncomplete' }] });
     expect(report).toMatchObject([{ subject: 'vm', outcome: 'Missing' }]);
-    expect(await itemRow(world)).toEqual(before);
+    expect(await itemOf(world)).toEqual(before);
   });
 
   it('keeps the item that a VM has by now', async () => {
@@ -283,23 +110,23 @@ describe('a rebuild of what was lost in part', () => {
     await lose(world, 'items', 'points', 'jobs', 'openJobs');
     await world.protect('vm');
     await world.backup('vm');
-    const fresh = await itemRow(world);
+    const fresh = await itemOf(world);
     const { report } = await rebuild(world);
     expect(report.map(({ outcome }) => outcome).sort()).toEqual(['Conflict', 'Rebuilt']);
     expect(report.find(({ outcome }) => outcome === 'Conflict')!.details).toMatchObject({ standing: fresh.itemId });
-    expect((await itemRow(world)).itemId).toBe(fresh.itemId);
+    expect((await itemOf(world)).itemId).toBe(fresh.itemId);
     expect([...images.keys()]).not.toContain((await ids(world))[0]);
   });
 });
 
 it('takes the place of an item that has nothing: the VM was protected anew, and no more', async () => {
   const { world, images } = await threeNights();
-  const old = await itemRow(world);
+  const old = await itemOf(world);
   await lose(world, 'items', 'points', 'jobs', 'openJobs');
   await world.protect('vm');
-  expect((await itemRow(world)).itemId).not.toBe(old.itemId);
+  expect((await itemOf(world)).itemId).not.toBe(old.itemId);
   expect((await rebuild(world)).job.status).toBe('Completed');
-  expect((await itemRow(world)).itemId).toBe(old.itemId);
+  expect((await itemOf(world)).itemId).toBe(old.itemId);
   await restoresExactly(world, images);
 });
 
@@ -310,7 +137,7 @@ describe('a rebuild that meets damage', () => {
     await world.disks.write(url!, 0, block(5));
     await world.protect('other');
     await world.backup('other');
-    const vmItem = (await itemRow(world)).itemId;
+    const vmItem = (await itemOf(world)).itemId;
     const blobs = container(world);
     const newest = [...blobs.keys()]
       .filter((name) => name.includes('/chain/') && name.includes(vmItem))
@@ -376,7 +203,7 @@ describe('a rebuild that meets damage', () => {
     expect((await rebuild(world)).job.status).toBe('Completed');
     expect(await ids(world)).toEqual([...images.keys(), point]);
     expect((await world.restore('vm', point!)).job.errors).toEqual([]);
-    expect((await itemRow(world)).unlistedUrls).toEqual([]);
+    expect((await itemOf(world)).unlistedUrls).toEqual([]);
   });
 });
 
@@ -433,41 +260,3 @@ it('an item of which nothing was ever backed up leaves nothing to come back', as
   const { point } = await world.backup('idle');
   expect((await world.restore('idle', point as PointId)).job.errors).toEqual([]);
 });
-
-it.each(['with its vault', 'without'] as const)(
-  'a step of a job that no table knows does nothing, %s',
-  async (vault) => {
-    const { world, images } = await threeNights();
-    const { jobId, attempts } = await world.job(await start(world));
-    await until(world, 'commit');
-    const job = await world.job(jobId);
-    await lose(world, 'jobs', 'openJobs', ...(vault === 'without' ? (['vaults'] as const) : []));
-    const before = [...container(world).keys()];
-    const queued = world.queue.waiting().length;
-    const at = { v: 1, vault: VAULT, jobId } as const;
-    const attempt = job.attempt ?? attempts[0]!;
-    const steps: Step[] = [
-      { step: 'take-snapshot', ...at },
-      { step: 'plan-transfer', ...at, instead: attempt },
-      { step: 'transfer-unit', ...at, attempt, unit: 0 },
-      { step: 'plan-merge', ...at },
-      { step: 'merge-unit', ...at, attempt, unit: 0 },
-      { step: 'plan-compaction', ...at },
-      { step: 'compact-unit', ...at, attempt, unit: 0 },
-      { step: 'commit', ...at, attempt, round: 0 },
-      { step: 'reclaim', ...at, attempt },
-      { step: 'plan-restore', ...at },
-      { step: 'restore-unit', ...at, attempt, unit: 0 },
-      { step: 'finish-restore', ...at, attempt, round: 0 },
-      { step: 'plan-verify', ...at },
-      { step: 'verify-unit', ...at, attempt, unit: 0 },
-      { step: 'finish-verify', ...at, attempt, round: 0 },
-      { step: 'rebuild-vault', ...at, round: 0 },
-      { step: 'rebuild-item', ...at, item: 'vm-0a1b2c3d' },
-    ];
-    for (const step of steps) await runStep(world.ports, step);
-    expect([...container(world).keys()]).toEqual(before);
-    expect(world.queue.waiting()).toHaveLength(queued);
-    expect(live(world)).toEqual([...images.keys()]);
-  },
-);

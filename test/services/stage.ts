@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import type { ItemRow, JobRow } from '../../shared/catalog/catalog.ts';
 import type { JobId, PointId } from '../../shared/domain/ids.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import type { Step } from '../../shared/queue/steps.ts';
@@ -7,6 +8,7 @@ import { itemKey } from '../../shared/services/keys.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 import type { QueuedMessage } from '../support/memory-queue.ts';
+import { putBy } from '../support/put-by.ts';
 import { newestRecord } from '../support/vault-map.ts';
 import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
 
@@ -33,19 +35,33 @@ export async function stage(options: Parameters<typeof createWorld>[0] = {}): Pr
     world,
     disk,
     images,
-    async backUp(days) {
-      const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
-      const job = await world.backup('vm', world.clock.now() + days * DAY_MS);
-      expect(job).toMatchObject({ status: 'Completed', errors: [] });
-      images.set(job.point!, image);
-      world.clock.advance(60_000);
-      return job.point!;
-    },
+    backUp: backUpOf(world, disk, images),
+  };
+}
+
+/** What backs up the VM `vm`, notes in `images` what its one disk was then, and lets a minute pass. */
+export function backUpOf(world: World, disk: string, images: Map<PointId, Uint8Array>): Stage['backUp'] {
+  return async (days) => {
+    const image = await world.disks.read(disk, { start: 0, end: world.disks.sizeBytes(disk) });
+    const job = await world.backup('vm', world.clock.now() + days * DAY_MS);
+    expect(job).toMatchObject({ status: 'Completed', errors: [] });
+    images.set(job.point!, image);
+    world.clock.advance(60_000);
+    return job.point!;
   };
 }
 
 export const container = (world: World) => world.vaults.blobs(world.vaults.containerNames()[0]!);
 export const live = (world: World): string[] => newestRecord(container(world)).points.map(({ point }) => point);
+
+/** The row of the VM `vm`'s item. */
+export const itemOf = async (world: World): Promise<ItemRow> => (await world.ports.catalog.items.get(VAULT, KEY))!.row;
+
+export async function jobsOf(world: World): Promise<JobRow[]> {
+  const rows: JobRow[] = [];
+  for await (const { row } of world.ports.catalog.jobs.list(VAULT)) rows.push(row);
+  return rows;
+}
 
 /** Handles messages until one of this kind is next, and takes that one. */
 export async function until(world: World, wanted: Step['step']): Promise<QueuedMessage> {
@@ -71,6 +87,7 @@ export async function letPass(world: World, ms: number): Promise<void> {
 export const start = (world: World, days = 30): Promise<JobId> =>
   startBackup(world.ports, VAULT, KEY, { kind: 'onDemand', retainUntil: world.clock.now() + days * DAY_MS });
 
+/** Takes the snapshots of all points away, so that restores come from the vault. */
 export async function vaultOnly(world: World): Promise<void> {
   for (const { set } of await world.points('vm')) {
     for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
@@ -88,28 +105,14 @@ export async function restoresExactly(world: World, images: ReadonlyMap<PointId,
 
 /** Ports whose vault holds every write of a name like `pattern` back until it is let go. */
 export function holding(ports: Ports, pattern: RegExp): { ports: Ports; reached: Promise<void>; letGo: () => void } {
-  let letGo = (): void => undefined;
-  let arrived = (): void => undefined;
-  const released = new Promise<void>((resolve) => (letGo = resolve));
-  const reached = new Promise<void>((resolve) => (arrived = resolve));
-  const held: Ports = {
-    ...ports,
-    vaults: {
-      ...ports.vaults,
-      async open(name) {
-        const real = await ports.vaults.open(name);
-        return {
-          ...real,
-          async put(blob, body, summary) {
-            if (pattern.test(blob)) {
-              arrived();
-              await released;
-            }
-            return real.put(blob, body, summary);
-          },
-        };
-      },
-    },
-  };
-  return { ports: held, reached, letGo };
+  const released = Promise.withResolvers<void>();
+  const reached = Promise.withResolvers<void>();
+  const held = putBy(ports, async (real, blob, body, summary) => {
+    if (pattern.test(blob)) {
+      reached.resolve();
+      await released.promise;
+    }
+    return real.put(blob, body, summary);
+  });
+  return { ports: held, reached: reached.promise, letGo: released.resolve };
 }

@@ -3,7 +3,8 @@ import { isBackupError } from '../../shared/domain/errors.ts';
 import { type CrashGate, OperationGate, crashing } from '../support/crash.ts';
 import { Killed } from '../support/gated-ports.ts';
 import { VAULT } from '../support/world.ts';
-import { KEY, ONE, findings, smallVault, verify } from './verify-stage.ts';
+import { KEY } from './stage.ts';
+import { ONE, findings, smallVault, verify } from './verify-stage.ts';
 
 /*
  * A verification with a drill, of a vault with one damaged object. It is run once to count the calls that its handlers make of their

@@ -3,14 +3,15 @@ import type { FindingRow } from '../../shared/catalog/finding-row.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { openFindings } from '../../shared/services/findings.ts';
-import { itemKey, pointsPartition } from '../../shared/services/keys.ts';
+import type { Step } from '../../shared/queue/steps.ts';
+import { pointsPartition } from '../../shared/services/keys.ts';
 import { type VerifyRequest, startVerify } from '../../shared/services/verify.ts';
 import type { StoredBlob } from '../support/memory-vault.ts';
 import { DAY_MS, VAULT, type World, type WorldOptions, createWorld } from '../support/world.ts';
+import { KEY } from './stage.ts';
 
 /* A small vault, and the means to verify it. */
 
-export const KEY = itemKey('app', 'vm');
 /** Reads everything that there is. */
 export const ALL: VerifyRequest = { deepPercent: 100 };
 
@@ -96,8 +97,21 @@ export async function findings({ world, partition }: Pick<SmallVault, 'world' | 
   return (await openFindings(world.ports, partition)).map(({ row }) => row);
 }
 
-/** Takes the snapshots of all points away, so that restores come from the vault. */
-export async function vaultOnly(world: World): Promise<void> {
-  for (const { set } of await world.points('vm'))
-    for (const { url, snapshot } of set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+/** Flips a bit in the middle of the last object whose name fits; answers its name, and what mends it. */
+export function harm({ blobs }: Pick<SmallVault, 'blobs'>, pattern: RegExp): { name: string; mend: () => void } {
+  const [name, blob] = [...blobs].findLast(([each]) => pattern.test(each))!;
+  const body = Uint8Array.from(blob.body);
+  body[body.length >> 1]! ^= 0x40;
+  blobs.set(name, { ...blob, body });
+  return { name, mend: () => void blobs.set(name, blob) };
+}
+
+/** Takes the messages of one kind that are due out of the queue: to be lost, or so that something else can happen before them. */
+export function takeSteps(world: World, kind: Step['step']): Step[] {
+  const taken: Step[] = [];
+  const others: Step[] = [];
+  for (let message = world.queue.take(); message !== undefined; message = world.queue.take())
+    (message.step.step === kind ? taken : others).push(message.step);
+  for (const step of others) void world.ports.queue.send(step);
+  return taken;
 }

@@ -7,7 +7,7 @@ import { atEachCall, callNumber, fallAsleep, itsRecord } from '../../support/sle
 import { leftovers } from '../../support/vault-map.ts';
 import { DAY_MS, VAULT } from '../../support/world.ts';
 import { B, type Stage, block, container, live, stage, start, until } from '../../services/stage.ts';
-import { backingUp, merging, whole } from './story.ts';
+import { backingUp, completed, merging, whole } from './story.ts';
 
 /** The job has ended, and the chain says the same of its point as its status does. */
 async function endedAsTheChainSays({ world, images, image }: Stage & { image: Uint8Array }, id: JobId): Promise<void> {
@@ -44,9 +44,7 @@ describe('rule 1: a job ends in the chain', () => {
     expect(live(world)).toEqual([]);
     world.queue.putBack(unit);
     await world.drain();
-    const { status, point } = await world.job(id);
-    expect(status).toBe('Completed');
-    images.set(point!, image);
+    await completed({ world, images, image }, id);
     await whole({ world, images });
   });
 

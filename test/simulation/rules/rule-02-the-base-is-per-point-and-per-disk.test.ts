@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { cleanUp } from '../../../shared/services/clean-up-run.ts';
 import { runStep } from '../../../shared/services/run-step.ts';
 import { DAY_MS, VAULT } from '../../support/world.ts';
-import { B, KEY, block, live, stage, start, until, vaultOnly } from '../../services/stage.ts';
-import { imageOf, itemOf, whole } from './story.ts';
+import { B, KEY, block, itemOf, live, stage, start, until, vaultOnly } from '../../services/stage.ts';
+import { imageOf, whole } from './story.ts';
 
 describe('rule 2: the base is per point and per disk', () => {
   it('a disk that returns is planned again when its own last point was merged away meanwhile', async () => {

@@ -1,39 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { BackupError } from '../../../shared/domain/errors.ts';
-import type { Ports } from '../../../shared/services/ports.ts';
 import { stopProtection } from '../../../shared/services/protection.ts';
 import { runStep } from '../../../shared/services/run-step.ts';
 import { watchJobs } from '../../../shared/services/watch.ts';
+import { losingAnswers } from '../../support/put-by.ts';
 import { fallAsleep, itsRecord } from '../../support/sleeper.ts';
 import { leftovers } from '../../support/vault-map.ts';
 import { DAY_MS, VAULT } from '../../support/world.ts';
 import { B, KEY, block, container, live, stage } from '../../services/stage.ts';
 import { merging, whole } from './story.ts';
 
-/** Ports whose vault makes every write of a chain record, and then says `code`. */
-const losingAnswers =
-  (code: 'StorageUnavailable' | 'BlobAlreadyExists') =>
-  (ports: Ports): Ports => ({
-    ...ports,
-    vaults: {
-      ...ports.vaults,
-      async open(name) {
-        const real = await ports.vaults.open(name);
-        return {
-          ...real,
-          async put(blob, body, summary) {
-            await real.put(blob, body, summary);
-            if (blob.includes('/chain/')) throw new BackupError(code, `the answer to ${blob} was lost`);
-          },
-        };
-      },
-    },
-  });
-
 describe('rule 3: whose record is it', () => {
   for (const code of ['StorageUnavailable', 'BlobAlreadyExists'] as const) {
     it(`the answer ${code} does not tell who has won, the record does`, async () => {
-      const { world, disk, images, backUp } = await stage({ wrapHandlers: losingAnswers(code) });
+      const { world, disk, images, backUp } = await stage({ wrapHandlers: losingAnswers(/\/chain\//, code) });
       await world.disks.write(disk, 0, block(1, 6));
       await backUp(1);
       await world.disks.write(disk, B, block(2));

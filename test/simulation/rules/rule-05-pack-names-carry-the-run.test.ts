@@ -4,25 +4,15 @@ import { CODEC } from '../../../shared/format/frame.ts';
 import { PackBuilder } from '../../../shared/format/pack.ts';
 import type { Ports } from '../../../shared/services/ports.ts';
 import { runStep } from '../../../shared/services/run-step.ts';
-import { fallAsleep } from '../../support/sleeper.ts';
+import { putBy } from '../../support/put-by.ts';
+import { type Call, fallAsleep } from '../../support/sleeper.ts';
 import { leftovers } from '../../support/vault-map.ts';
 import { B, block, container, live, stage, start, until } from '../../services/stage.ts';
-import { imageOf, whole } from './story.ts';
+import { completed, imageOf, transferring, whole } from './story.ts';
 
 /** A worker of another build: the packs that it writes hold the blocks as well, but lie otherwise. */
-const otherBuild = (ports: Ports): Ports => ({
-  ...ports,
-  vaults: {
-    ...ports.vaults,
-    async open(name) {
-      const real = await ports.vaults.open(name);
-      return {
-        ...real,
-        put: (blob, body, summary) => real.put(blob, blob.endsWith('.pack') ? otherPack(blob) : body, summary),
-      };
-    },
-  },
-});
+const otherBuild = (ports: Ports): Ports =>
+  putBy(ports, (real, blob, body, summary) => real.put(blob, blob.endsWith('.pack') ? otherPack(blob) : body, summary));
 
 function otherPack(name: string): Uint8Array {
   const pack = new PackBuilder();
@@ -31,56 +21,40 @@ function otherPack(name: string): Uint8Array {
   return pack.finish(name);
 }
 
+/** Where a unit has just written its pack, and not yet its layer. */
+const afterAPack = ({ moment, call, name }: Call): boolean =>
+  moment === 'after' && call === 'vault.put' && name.endsWith('.pack');
+
 describe('rule 5: pack names carry the run', () => {
   it('twins that cut their packs differently do not write into each other', async () => {
-    const told = await stage();
-    const { world, disk, images } = told;
-    await world.disks.write(disk, 0, block(1, 4));
-    const image = await imageOf(told);
-    const id = await start(world);
-    const unit = await until(world, 'transfer-unit');
-    const twin = await fallAsleep(
-      otherBuild(world.ports),
-      (ports) => runStep(ports, unit.step),
-      ({ moment, call, name }) => moment === 'after' && call === 'vault.put' && name.endsWith('.pack'),
-    );
+    const told = await transferring();
+    const { world, id, unit } = told;
+    const twin = await fallAsleep(otherBuild(world.ports), (ports) => runStep(ports, unit.step), afterAPack);
     expect(twin.asleep).toBe(true);
     await twin.die();
     world.queue.putBack(unit);
     await world.drain();
-    const { status, point } = await world.job(id);
-    expect(status).toBe('Completed');
-    images.set(point!, image);
-    await whole({ world, images });
+    await completed(told, id);
+    await whole(told);
     await world.sweep();
     expect(leftovers(container(world))).toEqual([]);
   });
 
   it('the first layer of a unit stands, whatever twin comes late', async () => {
-    const told = await stage();
-    const { world, disk, images } = told;
-    await world.disks.write(disk, 0, block(1, 4));
-    const image = await imageOf(told);
-    const id = await start(world);
-    const unit = await until(world, 'transfer-unit');
-    const twin = await fallAsleep(
-      world.ports,
-      (ports) => runStep(ports, unit.step),
-      ({ moment, call, name }) => moment === 'after' && call === 'vault.put' && name.endsWith('.pack'),
-    );
+    const told = await transferring();
+    const { world, id, unit } = told;
+    const twin = await fallAsleep(world.ports, (ports) => runStep(ports, unit.step), afterAPack);
     expect(twin.asleep).toBe(true);
     world.queue.putBack(unit);
     await world.drain();
-    const { status, point } = await world.job(id);
-    expect(status).toBe('Completed');
-    images.set(point!, image);
+    const point = await completed(told, id);
     // The loser's packs are leftovers.
     expect(leftovers(container(world))).toHaveLength(1);
     await world.sweep();
     expect(leftovers(container(world))).toEqual([]);
     await twin.wake();
     expect(live(world)).toEqual([point]);
-    await whole({ world, images });
+    await whole(told);
   });
 
   it('the source of the changes stands in the plan: no unit takes another', async () => {

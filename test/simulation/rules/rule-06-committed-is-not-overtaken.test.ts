@@ -5,8 +5,8 @@ import { cancelJob } from '../../../shared/services/watch.ts';
 import { type Call, type Sleeper, dyingAfter, fallAsleep, itsRecord } from '../../support/sleeper.ts';
 import { leftovers } from '../../support/vault-map.ts';
 import { VAULT } from '../../support/world.ts';
-import { KEY, container, live } from '../../services/stage.ts';
-import { backingUp, drainSoon, itemOf, merging, whole } from './story.ts';
+import { KEY, container, itemOf, live } from '../../services/stage.ts';
+import { backingUp, drainSoon, merging, whole } from './story.ts';
 
 const writingItsRecord = ({ call, name }: Pick<Call, 'call' | 'name'>): boolean =>
   call === 'vault.put' && name.includes('/chain/');

@@ -5,8 +5,8 @@ import { runStep } from '../../../shared/services/run-step.ts';
 import { watchJobs } from '../../../shared/services/watch.ts';
 import { fallAsleep, itsRecord } from '../../support/sleeper.ts';
 import { DAY_MS, VAULT } from '../../support/world.ts';
-import { KEY, container, live } from '../../services/stage.ts';
-import { backingUp, itemOf, merging, whole } from './story.ts';
+import { KEY, container, itemOf, live } from '../../services/stage.ts';
+import { backingUp, merging, whole } from './story.ts';
 
 describe('rule 7: chain records are never deleted', () => {
   it('a merge that wakes up after many sweeps cannot create its record anew', async () => {

@@ -7,8 +7,8 @@ import { watchJobs } from '../../../shared/services/watch.ts';
 import { collect } from '../../support/collect.ts';
 import { atEachCall, callNumber, fallAsleep } from '../../support/sleeper.ts';
 import { createWorld } from '../../support/world.ts';
-import { B, block, live, stage, start, until } from '../../services/stage.ts';
-import { itemOf, whole } from './story.ts';
+import { B, block, itemOf, live, stage, start, until } from '../../services/stage.ts';
+import { whole } from './story.ts';
 
 /** Storage whose clock stepped back an hour at some snapshot, and which compares with a later one without a word: nothing changed. */
 function steppedBack(real: DiskSnapshots): { snapshots: DiskSnapshots; stepBack: () => void } {

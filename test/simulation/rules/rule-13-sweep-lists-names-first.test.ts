@@ -7,8 +7,8 @@ import { collect } from '../../support/collect.ts';
 import { type Call, atEachCall, callNumber, fallAsleep } from '../../support/sleeper.ts';
 import { namedIn } from '../../support/vault-map.ts';
 import { DAY_MS, VAULT, type World } from '../../support/world.ts';
-import { B, KEY, type Stage, block, container, live, stage, start, until } from '../../services/stage.ts';
-import { imageOf, itemOf, whole } from './story.ts';
+import { B, KEY, type Stage, block, container, itemOf, live, stage, start, until } from '../../services/stage.ts';
+import { imageOf, whole } from './story.ts';
 
 const sweeping = { vault: VAULT, itemId: KEY };
 

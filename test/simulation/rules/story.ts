@@ -1,11 +1,10 @@
 import { expect } from 'vitest';
 import type { JobId, PointId } from '../../../shared/domain/ids.ts';
 import { cleanUp } from '../../../shared/services/clean-up-run.ts';
-import { itemKey } from '../../../shared/services/keys.ts';
 import { runStep } from '../../../shared/services/run-step.ts';
 import type { QueuedMessage } from '../../support/memory-queue.ts';
 import { namedIn } from '../../support/vault-map.ts';
-import { DAY_MS, VAULT, type World } from '../../support/world.ts';
+import { DAY_MS, type World } from '../../support/world.ts';
 import { B, type Stage, block, container, live, stage, start, until, vaultOnly } from '../../services/stage.ts';
 
 /* What the stories of the thirteen rules begin and end with. Each is the shortest one that goes wrong without its rule. */
@@ -34,6 +33,26 @@ export async function backingUp(): Promise<Stage & { id: JobId; commit: QueuedMe
   const image = await imageOf(told);
   const id = await start(told.world);
   return { ...told, id, commit: await until(told.world, 'commit'), image };
+}
+
+/** A first backup of four blocks whose next message is its one unit. */
+export async function transferring(): Promise<Stage & { id: JobId; unit: QueuedMessage; image: Uint8Array }> {
+  const told = await stage();
+  await told.world.disks.write(told.disk, 0, block(1, 4));
+  const image = await imageOf(told);
+  const id = await start(told.world);
+  return { ...told, id, unit: await until(told.world, 'transfer-unit'), image };
+}
+
+/** The backup `id` has made a point, and its image is what the disk was. */
+export async function completed(
+  { world, images, image }: Pick<Stage, 'world' | 'images'> & { image: Uint8Array },
+  id: JobId,
+): Promise<PointId> {
+  const { status, point } = await world.job(id);
+  expect(status).toBe('Completed');
+  images.set(point!, image);
+  return point!;
 }
 
 /** Two points that both wrote block 1; the first has expired, and the next message plans its merge. */
@@ -70,9 +89,4 @@ export async function drainSoon({ queue, clock, ports }: World): Promise<void> {
       .map(({ step }) => step.step)
       .join(', ')}`,
   );
-}
-
-/** The row of the stage's item. */
-export async function itemOf(world: World) {
-  return (await world.ports.catalog.items.get(VAULT, itemKey('app', 'vm')))!.row;
 }

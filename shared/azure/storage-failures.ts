@@ -10,8 +10,8 @@ export interface StorageFailure {
 
 /** Reads an error of the storage SDK; undefined for anything else, such as a TypeError of our own. */
 export function storageFailure(error: unknown): StorageFailure | undefined {
-  if (!(error instanceof Error)) return undefined;
-  // A cancelled request: the only canceller is the deadline that the adapter sets itself.
+  if (!(error instanceof Error) || error instanceof BackupError) return undefined;
+  // A cancelled request: the only canceller is the deadline that the adapters set themselves.
   if (error.name === 'AbortError' || error.name === 'TimeoutError') return { status: undefined, code: 'Timeout' };
   const { statusCode, code, details } = error as {
     statusCode?: unknown;
@@ -36,20 +36,23 @@ export function isPassing({ status, code }: StorageFailure): boolean {
   return (status >= 500 && status !== 501) || status === 429 || status === 408 || code === 'ContainerBeingDeleted';
 }
 
-/**
- * Turns a failed request into the project's error, the original kept as cause. `what` completes "could not ...".
- * What is no storage failure comes back as it is: a bug shall look like one.
- */
+/** `409 BlobOverwritten`, for messages. */
+export function answerOf({ status, code }: StorageFailure): string {
+  return status === undefined ? code : `${status} ${code}`;
+}
+
+/** The project's error for a request that failed, the original kept as cause. `what` completes "could not ...". */
+export function storageError(failure: StorageFailure, what: string, cause: unknown): BackupError {
+  const message = `could not ${what}: the storage answered ${answerOf(failure)}`;
+  if (isPassing(failure)) return new BackupError('StorageUnavailable', message, { cause });
+  if (failure.status === 401 || failure.status === 403) {
+    return new BackupError('AuthorizationFailed', `${message}; Strata's identity needs the right to it`, { cause });
+  }
+  return new BackupError('InternalError', message, { cause });
+}
+
+/** As `storageError` of what was thrown. What is no storage failure comes back as it is: a bug shall look like one. */
 export function translated(error: unknown, what: string): unknown {
   const failure = storageFailure(error);
-  if (failure === undefined) return error;
-  const answer = failure.status === undefined ? failure.code : `${failure.status} ${failure.code}`;
-  const message = `could not ${what}: the storage answered ${answer}`;
-  if (isPassing(failure)) return new BackupError('StorageUnavailable', message, { cause: error });
-  if (failure.status === 401 || failure.status === 403) {
-    return new BackupError('AuthorizationFailed', `${message}; Strata's identity needs the right to it`, {
-      cause: error,
-    });
-  }
-  return new BackupError('InternalError', message, { cause: error });
+  return failure === undefined ? error : storageError(failure, what, error);
 }
