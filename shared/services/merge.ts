@@ -1,6 +1,7 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
-import { type JobId, type PointId, attemptId, runId } from '../domain/ids.ts';
+import { type DiskId, type JobId, type PointId, attemptId, runId } from '../domain/ids.ts';
+import type { Layout } from '../domain/layout.ts';
 import { decideMerge } from '../domain/merge.ts';
 import { decideRetention } from '../domain/retention.ts';
 import { groupThin } from '../domain/thin-regions.ts';
@@ -26,11 +27,13 @@ import {
 } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { forEachAtOnce } from './pipeline.ts';
-import { notedPlan, storePlan } from './plans.ts';
+import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
+import { notedPlan, unitCount } from './plans.ts';
 import { readPoint } from './projection.ts';
 import { policyOf } from './policies.ts';
-import { openPlan } from './open-plan.ts';
+import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
+import { spansOf, within } from './spans.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /*
@@ -78,51 +81,79 @@ export async function planMerge(ports: Ports, step: { vault: string; jobId: stri
   const record = await chain.newest();
   if (!(await mayGo(ports, step.vault, job, record))) return endJob(ports, address, 'Cancelled');
   const damaged = new Set((await openFindings(ports, partition)).map(({ row }) => `${row.disk}/${row.region}`));
-  const plan = makePlan(ports, job, record, job.point, await chain.manifests(record), damaged);
-  if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, record.seq))) return;
-  await storePlan(container, plan);
-  await proceed(ports, address, container, partition, plan);
+  const plan = await makePlan(ports, address, container, chain, job, record, damaged);
+  if (plan !== undefined) await proceed(ports, address, container, partition, plan);
 }
 
-function makePlan(
+/** Merge plans, as they are written. */
+const MERGE: PlanKind<MergePlan> = {
+  join: (one, next) => ({ ...one, entries: [...one.entries, ...next.entries], units: [...one.units, ...next.units] }),
+  weight: ({ entries, units }) =>
+    entries.reduce((sum, { kept }) => sum + 1 + kept.length, 0) +
+    units.reduce((sum, { folds }) => folds.reduce((own, { layers }) => own + 1 + layers.length, sum), 0),
+  bytes: foldedBytes,
+};
+
+/** Makes the plan span by span and stores it, once its attempt stands on the job; undefined when another run's does. */
+async function makePlan(
   ports: Ports,
+  address: JobAddress,
+  container: VaultContainer,
+  chain: Chain,
   job: JobRow,
   record: ChainRecord,
-  point: PointId,
-  live: readonly Manifest[],
   damaged: ReadonlySet<string>,
-): MergePlan {
-  const regions = decideMerge(point, live, ports.settings.layout, (disk, region) => damaged.has(`${disk}/${region}`));
-  const units: MergePlan['units'] = [];
-  for (const { disk } of live.find((own) => own.point === point)!.disks) {
-    const folds = regions
-      .filter((own) => own.disk === disk && own.folded.length > 0)
-      .map((own) => ({ ...own, bytes: own.folded.reduce((sum, layer) => sum + layer.dataBlocks, 0) * BLOCK_BYTES }));
-    for (const group of groupThin(folds, ports.settings.layout)) {
-      units.push({
-        disk,
-        into: group.regions[0]!.into,
-        slab: group.thin ? units.length : null,
-        folds: group.regions.map(({ region, folded, bottom }) => ({ region, layers: [...folded], bottom })),
-      });
-    }
-  }
-  return {
+): Promise<MergePlan | undefined> {
+  const { layout } = ports.settings;
+  const plan: MergePlan = {
     format: 1,
     kind: 'merge',
     item: job.itemId,
     attempt: attemptId(ports.ids.hex(16)),
     job: job.jobId,
     seq: record.seq,
-    point,
-    entries: regions.map(({ disk, region, into, kept, checkpoint }) => ({
+    point: job.point!,
+    entries: [],
+    units: [],
+  };
+  const writer = new PlanWriter<MergePlan>(container, MERGE, PART_SPANS * layout.spanRegions, () =>
+    noteAttempt(ports, address, plan.attempt, job.attempt, record.seq),
+  );
+  const live = await chain.manifests(record);
+  const gone = live.find(({ point }) => point === plan.point)!;
+  for (const { disk } of gone.disks) {
+    const next = live.find((own) => own.point > plan.point && own.disks.some((each) => each.disk === disk));
+    if (next === undefined) continue;
+    const upToNext = live.filter(({ point }) => point <= next.point);
+    for (const span of spansOf(disk, [gone, next], layout)) {
+      const piece = planSpan(plan, disk, await within(chain, upToNext, disk, span), layout, damaged);
+      if (piece.entries.length > 0 && !(await writer.add(piece))) return undefined;
+    }
+  }
+  return writer.finish(plan);
+}
+
+/** What the merge does in one span of a disk. */
+function planSpan(
+  plan: MergePlan,
+  disk: DiskId,
+  points: readonly Manifest[],
+  layout: Layout,
+  damaged: ReadonlySet<string>,
+): MergePlan {
+  const regions = decideMerge(plan.point, points, layout, (_, region) => damaged.has(`${disk}/${region}`));
+  const folds = regions
+    .filter(({ folded }) => folded.length > 0)
+    .map((own) => ({ ...own, bytes: own.folded.reduce((sum, layer) => sum + layer.dataBlocks, 0) * BLOCK_BYTES }));
+  return {
+    ...plan,
+    entries: regions.map(({ region, into, kept, checkpoint }) => ({ disk, region, into, kept: [...kept], checkpoint })),
+    units: groupThin(folds, layout).map((group) => ({
       disk,
-      region,
-      into,
-      kept: [...kept],
-      checkpoint,
+      into: group.regions[0]!.into,
+      slab: group.thin ? group.regions[0]!.region : null,
+      folds: group.regions.map(({ region, folded, bottom }) => ({ region, layers: [...folded], bottom })),
     })),
-    units,
   };
 }
 
@@ -154,13 +185,13 @@ async function proceed(
   plan: MergePlan,
 ): Promise<void> {
   const { vault, jobId: id } = address;
-  const totalBytes = foldedBytes(plan);
+  const totalBytes = plan.parts?.reduce((sum, { bytes }) => sum + bytes, 0) ?? foldedBytes(plan);
   await changeJob(ports, address, (row) => (row.totalBytes === totalBytes ? undefined : { ...row, totalBytes }));
-  if (plan.units.length <= MOST_ON_THE_SPOT) {
+  if (plan.parts === undefined && plan.units.length <= MOST_ON_THE_SPOT) {
     await forEachAtOnce(plan.units, AT_ONCE, (unit) => fold(ports, container, partition, plan, unit));
     return commitMerge(ports, { vault, jobId: id, attempt: plan.attempt, round: 0 });
   }
-  await forEachAtOnce(plan.units.keys(), AT_ONCE, (unit) =>
+  await forEachAtOnce(Array(unitCount(plan)).keys(), AT_ONCE, (unit) =>
     ports.queue.send({ step: 'merge-unit', v: 1, vault, jobId: id, attempt: plan.attempt, unit }),
   );
   await ports.queue.send({ step: 'commit', v: 1, vault, jobId: id, attempt: plan.attempt, round: 0 });
@@ -171,9 +202,8 @@ export async function mergeUnit(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
-  const open = await openPlan(ports, step, mergePlan);
-  const unit = open?.plan.units[step.unit];
-  if (open !== undefined && unit !== undefined) await fold(ports, open.container, open.partition, open.plan, unit);
+  const open = await openUnit(ports, step, mergePlan);
+  if (open !== undefined) await fold(ports, open.container, open.partition, open.plan, open.unit);
 }
 
 /** Damage that a fold meets is noted: the merge fails, and the next one leaves the region's layers as they are. */
