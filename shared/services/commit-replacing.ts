@@ -34,7 +34,7 @@ export interface ReplacingCommit<Plan> {
   readonly before: ChainRecord;
   /** Part `part` of the plan. */
   readonly partAt: (part: number) => Promise<Plan>;
-  /** What the units of a part have written, by name. */
+  /** What the units of a part have written, by name: all of it. */
   readonly objectsOf: (part: Plan) => Promise<ReadonlyMap<string, BlobInfo>>;
 }
 
@@ -76,16 +76,22 @@ export async function commitReplacing<Plan extends ReplacingPlan>(
 
   if ((await runningJob(ports, address, step.attempt)) === undefined) return;
   const partAt = (part: number): Promise<Plan> => readPart(container, plan, part, schema);
-  const objectsOf = (part: Plan): Promise<ReadonlyMap<string, BlobInfo>> => finishedObjects(container, objects(part));
-  for (const number of Array(partCount(plan)).keys()) {
-    const part = await partAt(number);
-    if ((await objectsOf(part)).size < part.units.length)
-      return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
-  }
-  // What has been written has been written, whatever becomes of the commit.
-  await changeJob(ports, address, (row) => ({ ...row, doneBytes: row.totalBytes }));
+  const objectsOf = async (part: Plan): Promise<ReadonlyMap<string, BlobInfo>> => {
+    const found = await finishedObjects(container, objects(part));
+    if (found.size < part.units.length) throw new UnitsMissing();
+    return found;
+  };
   const commit = { ports, container, chain, partition, plan, before: newest, partAt, objectsOf };
-  const next = await points(commit);
+  let next: RecordPoint[];
+  try {
+    for (const part of Array(partCount(plan)).keys()) await objectsOf(await partAt(part));
+    // What has been written has been written, whatever becomes of the commit.
+    await changeJob(ports, address, (row) => ({ ...row, doneBytes: row.totalBytes }));
+    next = await points(commit);
+  } catch (error) {
+    if (!(error instanceof UnitsMissing)) throw error;
+    return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
+  }
   await beforeRecord?.(commit);
   const { won, record } = await chain.append(newest, {
     kind,
@@ -96,6 +102,9 @@ export async function commitReplacing<Plan extends ReplacingPlan>(
   });
   return won ? settled(record) : giveWay(ports, address, job);
 }
+
+/** Units of the plan have not written their objects yet; or a sweep has taken them away, once the job had ended. */
+class UnitsMissing extends Error {}
 
 /** Another record came first: this attempt can never commit. Cleanup looks at the item anew. */
 async function giveWay(ports: Ports, address: JobAddress, job: JobRow): Promise<void> {

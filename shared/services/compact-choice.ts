@@ -3,8 +3,10 @@ import {
   COMPACTION_RULES,
   type CompactionRules,
   type CompactionVerdict,
-  decideCompaction,
+  type WeighedLayer,
+  chooseLayers,
   sparsePacks,
+  weighLayers,
 } from '../domain/compaction.ts';
 import { isBackupError } from '../domain/errors.ts';
 import type { PointId } from '../domain/ids.ts';
@@ -20,6 +22,7 @@ import { inOrder } from './pipeline.ts';
 import { policyOf } from './policies.ts';
 import type { Ports } from './ports.ts';
 import { readPoints } from './projection.ts';
+import { eachSpan } from './spans.ts';
 
 /** Layers that one plan looks at, whether or not they turn out to be worth it. */
 const MOST_LAYERS = 512;
@@ -61,7 +64,7 @@ export async function chooseUnits(
   if (record.state !== 'protected') return { units: [], bytes: 0, left: 0 };
   const rules = rulesOf(ports);
   // By the counts a layer moves whole; of most only some packs do, so that there is room for more layers than it seemed.
-  const paying = (await weigh(ports, source, record, budgetBytes)).filter(({ verdict }) => verdict !== 'leave');
+  const paying = await weigh(ports, source, record, budgetBytes);
   const looks = inOrder(paying.slice(0, MOST_LAYERS), READS_IN_FLIGHT, (own) => look(ports, source, own, rules));
   const units: CompactUnit[] = [];
   const names = new Set<string>();
@@ -95,7 +98,7 @@ export async function chooseUnits(
   return { units, bytes, left: paying.slice(looked).reduce((sum, { cost }) => sum + cost.movedBytes, 0) };
 }
 
-/** What the item's manifests say of its layers. */
+/** The layers that it pays to compact, by what the item's manifests say of them. */
 async function weigh(
   ports: Ports,
   { vault, partition, item, chain }: CompactionSource,
@@ -108,7 +111,13 @@ async function weigh(
   const verdicts = decideRetention(rows, await policyOf(ports, vault, item), now);
   const expiry = new Map(verdicts.map(({ point, expiry: end }) => [point, end?.at]));
   const expiresAt = (point: PointId): number | undefined => expiry.get(point);
-  return decideCompaction(await chain.manifests(record), expiresAt, now, budgetBytes, rulesOf(ports));
+  const paying: WeighedLayer<CountedLayer>[] = [];
+  const manifests = await chain.manifests(record);
+  for await (const { manifests: reduced } of eachSpan(chain, manifests, ports.settings.layout)) {
+    const weighed = weighLayers(reduced, expiresAt, now, rulesOf(ports));
+    paying.push(...weighed.filter(({ reason }) => reason === undefined));
+  }
+  return chooseLayers(paying, budgetBytes);
 }
 
 /**

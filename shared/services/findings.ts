@@ -12,6 +12,7 @@ import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { type RegionOf, readLayerMap } from './layers.ts';
 import type { Ports } from './ports.ts';
+import { regionsOf } from './spans.ts';
 
 /*
  * What is known to be wrong in a vault: one row for each object and region. Whoever meets damage records it; verify looks at the
@@ -285,9 +286,9 @@ class LaterLayers {
   async notCovered(region: number, runs: readonly BlockRun[], after: PointId | undefined): Promise<BlockRun[]> {
     let left = [...runs];
     if (left.length === 0 || after === undefined) return left;
-    const { container } = await (this.#opened ??= this.#open());
+    const { container, chain } = await (this.#opened ??= this.#open());
     for (const { disk: own } of chainOf(this.#disk, await this.#after(after))) {
-      for (const layer of own.regions.find((each) => each.region === region)?.layers ?? []) {
+      for (const layer of (await regionsOf(chain, own, { from: region, to: region + 1 }))[0]?.layers ?? []) {
         const at = { item: this.#item, disk: this.#disk, region };
         left = without(left, await speaksOf(container, at, layer));
         if (left.length === 0) return left;
