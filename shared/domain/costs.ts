@@ -113,7 +113,11 @@ export function costOfPoint(
   return withSum(point, manifestBytes, disks);
 }
 
-function withSum({ point, time }: Pick<PointCost, 'point' | 'time'>, manifestBytes: number, disks: DiskCost[]): PointCost {
+function withSum(
+  { point, time }: Pick<PointCost, 'point' | 'time'>,
+  manifestBytes: number,
+  disks: DiskCost[],
+): PointCost {
   const amount = addAmounts(disks);
   const bytes = amount.layerBytes + amount.checkpointBytes + manifestBytes;
   return { point, time, ...amount, manifestBytes, bytes, disks };

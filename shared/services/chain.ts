@@ -65,6 +65,23 @@ export class Chain {
   }
 
   /**
+   * Does `work` on the newest record. What is missing under a record that is the newest no more has been replaced, by a merge say, and
+   * its deletes have been done: then it is done again on the record that is the newest now. Only a miss under an unchanged one is damage.
+   */
+  async onNewest<T>(work: (record: ChainRecord) => Promise<T>): Promise<T> {
+    for (let record = await this.newest(); ;) {
+      try {
+        return await work(record);
+      } catch (error) {
+        if (!isBackupError(error, 'VaultObjectMissing')) throw error;
+        const now = await this.newest();
+        if (now.seq === record.seq) throw error;
+        record = now;
+      }
+    }
+  }
+
+  /**
    * Creates the record after `base` with `next`'s changes. Answers whether it is the caller's: whoever's attempt stands in the
    * record has won, whatever the storage answered.
    */
@@ -173,7 +190,11 @@ export class Chain {
   }
 
   /** Stores a part of the manifest of `attempt`, as `putManifest` does; `regions` are at least one. Answers how the manifest names it. */
-  async putPart(attempt: AttemptId, { point, disk }: Pick<ManifestPart, 'point' | 'disk'>, regions: ManifestRegion[]): Promise<PartRef> {
+  async putPart(
+    attempt: AttemptId,
+    { point, disk }: Pick<ManifestPart, 'point' | 'disk'>,
+    regions: ManifestRegion[],
+  ): Promise<PartRef> {
     const [first, last] = [regions[0]!.region, regions.at(-1)!.region];
     const name = manifestPartName(this.item, point, attempt, disk, first);
     const value: ManifestPart = { format: 3, item: this.item, point, disk, regions };
@@ -181,7 +202,11 @@ export class Chain {
     return { name, sha256, bytes, first, last, regions: regions.length, ...sumOfLayers(regions) };
   }
 
-  async #putOnce<T extends object>(name: string, value: T, schema: z.ZodType<T>): Promise<{ sha256: string; bytes: number }> {
+  async #putOnce<T extends object>(
+    name: string,
+    value: T,
+    schema: z.ZodType<T>,
+  ): Promise<{ sha256: string; bytes: number }> {
     let bytes = encodeDocument(name, value);
     try {
       await this.#container.put(name, bytes);

@@ -40,9 +40,11 @@ export function commitMerge(
 /** The record's points without the expired one, its successors with new manifests. */
 async function mergedPoints(commit: ReplacingCommit<MergePlan>): Promise<RecordPoint[]> {
   const { ports, chain, plan, before, partAt } = commit;
-  const gone = await chain.manifest(before.points.find(({ point }) => point === plan.point)!);
   const places: Place[] = [];
   for (const number of Array(partCount(plan)).keys()) places.push(...placesIn(await partAt(number), number));
+  // A lost manifest has no regions to hand on.
+  if (places.length === 0) return before.points.filter(({ point }) => point !== plan.point);
+  const gone = await chain.manifest(before.points.find(({ point }) => point === plan.point)!);
   const points: RecordPoint[] = [];
   for (const entry of before.points) {
     if (entry.point === plan.point) continue;

@@ -86,7 +86,10 @@ export async function commitTransfer(
     const found = await writeManifest(container, chain, plan, manifestOf(plan, job, job.set), ports.settings.layout);
     if (found === undefined) {
       // What was there has gone: its unit is waited for again.
-      return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1, part: 0 }, backOffSeconds(step.round));
+      return ports.queue.send(
+        { ...step, step: 'commit', v: 1, round: step.round + 1, part: 0 },
+        backOffSeconds(step.round),
+      );
     }
     const { entry, empty } = found;
     const { won, record } = await chain.append(newest, {
@@ -217,9 +220,7 @@ async function transferred(
   const own = unit.regions.filter(({ region }) => found.has(region));
   return Promise.all(
     own.map(async (work) => {
-      const checkpoint = work.writeCheckpoint
-        ? await checkpointOf(container, plan, unit.disk, work.region)
-        : undefined;
+      const checkpoint = work.writeCheckpoint ? await checkpointOf(container, plan, unit.disk, work.region) : undefined;
       return { region: work.region, layers: [found.get(work.region)!], ...(checkpoint && { checkpoint }) };
     }),
   );

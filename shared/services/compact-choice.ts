@@ -75,8 +75,13 @@ export async function chooseUnits(
     const { disk, region, owner, layer, months } = own;
     if (result !== undefined && result.among.size > 0) {
       const { map, among } = result;
-      const { packs, cost } = sparsePacks(map, months, rules, budgetBytes - bytes, among);
-      if (packs.length === 0 || chosen >= MOST_PACKS) break; // there is no room for the next
+      const room = chosen >= MOST_PACKS ? 0 : budgetBytes - bytes;
+      const { packs, cost } = sparsePacks(map, months, rules, room, among);
+      if (packs.length === 0) {
+        if (sparsePacks(map, months, rules, Infinity, among).packs.length > 0) break; // there is no room for the next
+        looked++;
+        continue; // what is left without the packs whose tables do not read pays no more
+      }
       // A compacted layer is named by the point that wrote it, its region, and the plan: two of one name would be one.
       const name = `${disk}/${region}/${layer.point}`;
       if (!names.has(name)) {

@@ -65,9 +65,7 @@ async function compactedPoints(commit: ReplacingCommit<CompactPlan>): Promise<Re
   for (const [n, entry] of before.points.entries()) {
     const change = async ({ disk }: ManifestDisk, span: Span) => changes.get(changeKey(entry.point, disk, span));
     points.push(
-      changed.has(entry.point)
-        ? await rewriteManifest(chain, old[n]!, old, plan.attempt, layout, change)
-        : entry,
+      changed.has(entry.point) ? await rewriteManifest(chain, old[n]!, old, plan.attempt, layout, change) : entry,
     );
   }
   return points;

@@ -1,5 +1,4 @@
 import { type PointCost, costOfPoint, joinCosts, withManifest } from '../domain/costs.ts';
-import { isBackupError } from '../domain/errors.ts';
 import type { ChainRecord, Manifest } from '../format/documents.ts';
 import type { ItemId } from '../domain/ids.ts';
 import { ITEMS_PREFIX, VAULT_NAME, chainPrefix, checkpointName, itemOfFolder, itemPrefix } from '../format/names.ts';
@@ -12,8 +11,6 @@ import { openVault } from './vault-of.ts';
 
 /** Checkpoints whose sizes are asked for at once. */
 const STATS_IN_FLIGHT = 16;
-/** Reports that commits may spoil while they are made. */
-const TRIES = 5;
 
 /** What an item takes up in its vault's container. */
 export interface ItemCost {
@@ -111,25 +108,19 @@ async function itemCost(
   return { ...whose, points, chainBytes, otherManifestBytes, planBytes, bytes };
 }
 
-/** The newest record, its manifests, and what the layers of each point cost. A merge may delete some meanwhile: then there is a newer record. */
-async function livePoints(
+/** The newest record, its manifests, and what the layers of each point cost. */
+function livePoints(
   ports: Ports,
   container: VaultContainer,
   chain: Chain,
   inDetail: string | undefined,
 ): Promise<{ record: ChainRecord; manifests: Manifest[]; spans: PointCost[] }> {
-  for (let tries = 1; ; tries++) {
-    const record = await chain.newest();
-    try {
-      const manifests = await chain.manifests(record);
-      const spans: PointCost[] = [];
-      for (const own of manifests) spans.push(await costOfLayers(ports, container, chain, own, own.point === inDetail));
-      return { record, manifests, spans };
-    } catch (error) {
-      if (!isBackupError(error, 'VaultObjectMissing') || tries === TRIES) throw error;
-      if ((await chain.newest()).seq === record.seq) throw error;
-    }
-  }
+  return chain.onNewest(async (record) => {
+    const manifests = await chain.manifests(record);
+    const spans: PointCost[] = [];
+    for (const own of manifests) spans.push(await costOfLayers(ports, container, chain, own, own.point === inDetail));
+    return { record, manifests, spans };
+  });
 }
 
 /** What a point costs without its manifest, span by span. */

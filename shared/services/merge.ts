@@ -1,39 +1,24 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
-import { type DiskId, type JobId, type PointId, attemptId, runId } from '../domain/ids.ts';
-import type { Layout } from '../domain/layout.ts';
-import { decideMerge } from '../domain/merge.ts';
+import { type JobId, type PointId, runId } from '../domain/ids.ts';
 import { decideRetention } from '../domain/retention.ts';
-import { groupThin } from '../domain/thin-regions.ts';
-import { BLOCK_BYTES } from '../domain/units.ts';
-import { type ChainRecord, type Manifest, type MergePlan, mergePlan } from '../format/documents.ts';
+import { type ChainRecord, type MergePlan, mergePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { commitMerge } from './commit-merge.ts';
 import { DamagedRegion } from './damaged-region.ts';
 import { endJob } from './end-job.ts';
-import { openFindings, recordFailure } from './findings.ts';
+import { recordFailure } from './findings.ts';
 import { foldUnit, foldedBytes } from './fold-unit.ts';
-import {
-  type JobAddress,
-  changeJob,
-  insertJob,
-  isPinned,
-  isRunning,
-  newJob,
-  noteAttempt,
-  readJob,
-  withdrawJob,
-} from './jobs.ts';
+import { type JobAddress, changeJob, insertJob, isPinned, isRunning, newJob, readJob, withdrawJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
+import { makeMergePlan } from './merge-plan.ts';
 import { forEachAtOnce } from './pipeline.ts';
-import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
 import { notedPlan, unitCount } from './plans.ts';
 import { readPoint } from './projection.ts';
 import { policyOf } from './policies.ts';
 import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
-import { spansOf, within } from './spans.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /*
@@ -78,83 +63,13 @@ export async function planMerge(ports: Ports, step: { vault: string; jobId: stri
   const chain = new Chain(container, job.itemId);
   const noted = await notedPlan(container, job, mergePlan);
   if (noted !== undefined) return proceed(ports, address, container, partition, noted);
-  const record = await chain.newest();
-  if (!(await mayGo(ports, step.vault, job, record))) return endJob(ports, address, 'Cancelled');
-  const damaged = new Set((await openFindings(ports, partition)).map(({ row }) => `${row.disk}/${row.region}`));
-  const plan = await makePlan(ports, address, container, chain, job, record, damaged);
+  const planning = { container, chain, partition, job: { ...job, point: job.point }, noted: { attempt: job.attempt } };
+  const plan = await chain.onNewest(async (record) => {
+    if (await mayGo(ports, step.vault, job, record)) return makeMergePlan(ports, address, { ...planning, record });
+    await endJob(ports, address, 'Cancelled');
+    return undefined;
+  });
   if (plan !== undefined) await proceed(ports, address, container, partition, plan);
-}
-
-/** Merge plans, as they are written. */
-const MERGE: PlanKind<MergePlan> = {
-  join: (one, next) => ({ ...one, entries: [...one.entries, ...next.entries], units: [...one.units, ...next.units] }),
-  weight: ({ entries, units }) =>
-    entries.reduce((sum, { kept }) => sum + 1 + kept.length, 0) +
-    units.reduce((sum, { folds }) => folds.reduce((own, { layers }) => own + 1 + layers.length, sum), 0),
-  bytes: foldedBytes,
-};
-
-/** Makes the plan span by span and stores it, once its attempt stands on the job; undefined when another run's does. */
-async function makePlan(
-  ports: Ports,
-  address: JobAddress,
-  container: VaultContainer,
-  chain: Chain,
-  job: JobRow,
-  record: ChainRecord,
-  damaged: ReadonlySet<string>,
-): Promise<MergePlan | undefined> {
-  const { layout } = ports.settings;
-  const plan: MergePlan = {
-    format: 1,
-    kind: 'merge',
-    item: job.itemId,
-    attempt: attemptId(ports.ids.hex(16)),
-    job: job.jobId,
-    seq: record.seq,
-    point: job.point!,
-    entries: [],
-    units: [],
-  };
-  const writer = new PlanWriter<MergePlan>(container, MERGE, PART_SPANS * layout.spanRegions, () =>
-    noteAttempt(ports, address, plan.attempt, job.attempt, record.seq),
-  );
-  const live = await chain.manifests(record);
-  const gone = live.find(({ point }) => point === plan.point)!;
-  for (const { disk } of gone.disks) {
-    const next = live.find((own) => own.point > plan.point && own.disks.some((each) => each.disk === disk));
-    if (next === undefined) continue;
-    const upToNext = live.filter(({ point }) => point <= next.point);
-    for (const span of spansOf(disk, [gone, next], layout)) {
-      const piece = planSpan(plan, disk, await within(chain, upToNext, disk, span), layout, damaged);
-      if (piece.entries.length > 0 && !(await writer.add(piece))) return undefined;
-    }
-  }
-  return writer.finish(plan);
-}
-
-/** What the merge does in one span of a disk. */
-function planSpan(
-  plan: MergePlan,
-  disk: DiskId,
-  points: readonly Manifest[],
-  layout: Layout,
-  damaged: ReadonlySet<string>,
-): MergePlan {
-  const regions = decideMerge(plan.point, points, layout, (_, region) => damaged.has(`${disk}/${region}`));
-  const folds = regions
-    .filter(({ folded }) => folded.length > 0)
-    .map((own) => ({ ...own, bytes: own.folded.reduce((sum, layer) => sum + layer.dataBlocks, 0) * BLOCK_BYTES }));
-  return {
-    ...plan,
-    entries: regions.map(({ region, into, kept, checkpoint }) => ({ disk, region, into, kept: [...kept], checkpoint })),
-    units: groupThin(folds, layout).map((group) => ({
-      disk,
-      into: group.regions[0]!.into,
-      slab: group.thin ? group.regions[0]!.region : null,
-      folds: group.regions.map(({ region, folded, bottom }) => ({ region, layers: [...folded], bottom })),
-    })),
-  };
 }
 
 /**
@@ -215,7 +130,7 @@ async function fold(
   unit: MergePlan['units'][number],
 ): Promise<void> {
   try {
-    await foldUnit(container, plan, unit, runId(ports.ids.hex(8)));
+    await foldUnit(container, ports.settings.geometry, plan, unit, runId(ports.ids.hex(8)));
   } catch (error) {
     if (!(error instanceof DamagedRegion)) throw error;
     // A run that comes late finds its layers deleted by a later merge: nothing is wrong then.

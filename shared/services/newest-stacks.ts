@@ -16,8 +16,9 @@ export async function newestStacks(
   regions: readonly number[],
 ): Promise<Map<number, RegionStack> | undefined> {
   const chain = new Chain(container, item);
-  const record = await chain.newest();
-  if (!record.points.some((live) => live.point === point)) return undefined;
   const span = { from: Math.min(...regions), to: Math.max(...regions) + 1 };
-  return stacksOf(disk, await within(chain, await chain.history(record, point), disk, span));
+  return chain.onNewest(async (record) => {
+    if (!record.points.some((live) => live.point === point)) return undefined;
+    return stacksOf(disk, await within(chain, await chain.history(record, point), disk, span));
+  });
 }

@@ -5,7 +5,13 @@ import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import { addByRegion } from '../domain/changes.ts';
 import { nameOf, stacksOf } from '../domain/point-stack.ts';
 import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
-import { type Manifest, type ManifestDisk, type RestorePlan, restorePlan } from '../format/documents.ts';
+import {
+  type ChainRecord,
+  type Manifest,
+  type ManifestDisk,
+  type RestorePlan,
+  restorePlan,
+} from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
@@ -44,14 +50,14 @@ export async function planRestore(
   if (row === undefined) throw new BackupError('ResourceNotFound', `recovery point ${job.point} is gone`);
   // A drill tries the vault.
   const tier = job.restore.verifyJob === undefined ? await tierOf(ports, partition, row) : 'vault';
-  const pieces = tier === 'snapshot' ? fromSnapshots(ports, job, row) : await fromVault(ports, container, job);
-  const { plan: empty } = pieces;
-  const writer = new PlanWriter<RestorePlan>(container, RESTORE, PART_SPANS * ports.settings.layout.spanRegions, () =>
-    noteAttempt(ports, address, empty.attempt, job.attempt, 0),
-  );
-  for await (const units of pieces.units)
-    if (units.length > 0 && !(await writer.add({ ...empty, units }))) return;
-  const plan = await writer.finish(empty);
+  const noted = { attempt: job.attempt };
+  const write = (pieces: Pieces): Promise<RestorePlan | undefined> =>
+    writePlan(ports, address, container, pieces, noted);
+  const chain = new Chain(container, job.itemId);
+  const plan =
+    tier === 'snapshot'
+      ? await write(fromSnapshots(ports, job, row))
+      : await chain.onNewest(async (record) => write(await fromVault(ports, chain, record, job)));
   if (plan === undefined) return;
   await changeJob(ports, address, (now) => ({
     ...now,
@@ -103,6 +109,24 @@ interface Pieces {
   readonly units: AsyncIterable<RestorePlan['units']>;
 }
 
+/** Stores a plan, once its attempt stands on the job; undefined when another run's does. */
+async function writePlan(
+  ports: Ports,
+  address: JobAddress,
+  container: VaultContainer,
+  { plan, units: pieces }: Pieces,
+  noted: { attempt: AttemptId | undefined },
+): Promise<RestorePlan | undefined> {
+  const mostWeight = PART_SPANS * ports.settings.layout.spanRegions;
+  const writer = new PlanWriter<RestorePlan>(container, RESTORE, mostWeight, async () => {
+    if (!(await noteAttempt(ports, address, plan.attempt, noted.attempt, 0))) return false;
+    noted.attempt = plan.attempt;
+    return true;
+  });
+  for await (const units of pieces) if (units.length > 0 && !(await writer.add({ ...plan, units }))) return undefined;
+  return writer.finish(plan);
+}
+
 function fromSnapshots(ports: Ports, job: JobRow, row: PointRow): Pieces {
   const wanted = row.set.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
   const source = (disk: SetDisk): RestorePlan['targets'][number]['source'] => ({ url: disk.url, id: disk.snapshot });
@@ -124,9 +148,7 @@ async function* snapshotUnits(ports: Ports, disks: readonly SetDisk[]): AsyncGen
   }
 }
 
-async function fromVault(ports: Ports, container: VaultContainer, job: JobRow): Promise<Pieces> {
-  const chain = new Chain(container, job.itemId);
-  const record = await chain.newest();
+async function fromVault(ports: Ports, chain: Chain, record: ChainRecord, job: JobRow): Promise<Pieces> {
   if (!record.points.some(({ point }) => point === job.point)) {
     throw new BackupError('ResourceNotFound', `recovery point ${job.point} is no longer in the vault`);
   }

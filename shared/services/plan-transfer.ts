@@ -57,17 +57,16 @@ export async function planTransfer(
     return sendUnits(ports, step, await readNotedPlan(container, job));
   }
   const chain = new Chain(container, job.itemId);
-  const record = await chain.newest();
-  // The plan that is to be replaced may have been committed by now, by a handler that was past its checks.
-  if (job.attempt !== undefined && (await chain.committed(job.attempts, job.planSeq ?? 0, record)) !== undefined) {
-    return sendCommit(ports, step, job.attempt);
-  }
-  if (isOvertaken(record, job.point)) {
-    await overtake(ports, step.vault, pointsPartition(vault.containerName, job.itemId), job, record);
-    return;
-  }
   const partition = pointsPartition(vault.containerName, job.itemId);
-  const plan = await makePlan(ports, address, { container, chain, partition, record, job, set: job.set, point: job.point });
+  const planning = { container, chain, partition, job, set: job.set, point: job.point };
+  const noted = { attempt: job.attempt };
+  const plan = await chain.onNewest(async (record) => {
+    // The plan that is to be replaced may have been committed by now, by a handler that was past its checks.
+    if (job.attempt !== undefined && (await chain.committed(job.attempts, job.planSeq ?? 0, record)) !== undefined)
+      return sendCommit(ports, step, job.attempt);
+    if (isOvertaken(record, planning.point)) return overtake(ports, step.vault, partition, job, record);
+    return makePlan(ports, address, { ...planning, record }, noted);
+  });
   if (plan === undefined) return;
   const totalBytes = bytesOf(plan);
   await changeJob(ports, address, (row) =>
@@ -123,8 +122,12 @@ async function sendUnits(
   await sendCommit(ports, { vault, jobId }, attempt);
 }
 
-function sendCommit(ports: Ports, { vault, jobId }: { vault: string; jobId: string }, attempt: string): Promise<void> {
-  return ports.queue.send({ step: 'commit', v: 1, vault, jobId, attempt, round: 0 });
+async function sendCommit(
+  ports: Ports,
+  { vault, jobId }: { vault: string; jobId: string },
+  attempt: string,
+): Promise<undefined> {
+  await ports.queue.send({ step: 'commit', v: 1, vault, jobId, attempt, round: 0 });
 }
 
 /** Transfers of an item commit in snapshot order: a point behind a later one can never enter the vault. */
@@ -139,7 +142,7 @@ async function overtake(
   partition: string,
   job: JobRow,
   record: ChainRecord,
-): Promise<void> {
+): Promise<undefined> {
   const note = `recovery point ${record.points.at(-1)!.point} entered the vault first; this one stays in the snapshot tier and ends with its snapshots`;
   await changePoint(ports, partition, job.point!, (row) => ({ ...row, note }));
   await changeJob(ports, { vault, jobId: job.jobId }, (row) =>
@@ -165,13 +168,17 @@ interface Planning {
  * that it cannot compare two snapshots, the disk goes by hashes; where a part of a manifest is lost, its chain begins anew: either
  * way the plan is made once more, under another attempt.
  */
-async function makePlan(ports: Ports, address: JobAddress, planning: Planning): Promise<TransferPlan | undefined> {
+async function makePlan(
+  ports: Ports,
+  address: JobAddress,
+  planning: Planning,
+  noted: { attempt: AttemptId | undefined },
+): Promise<TransferPlan | undefined> {
   const { chain, record, job, set, point } = planning;
   const live = await chain.readable(record);
   if (live.lost.length > 0) await throwIfMoved(chain, record, live.lost[0]!.error);
   const incomparable = new Map<DiskId, string>();
   const lost = new Set<DiskId>();
-  const noted = { attempt: job.attempt };
   for (;;) {
     const bases = set.disks.map((own) => baseOf(own, live, lost.has(own.disk)));
     const disks: PlanDisk[] = [];
@@ -203,7 +210,7 @@ async function makePlan(ports: Ports, address: JobAddress, planning: Planning): 
   }
 }
 
-/** What is missing under a record that is the newest no more has been replaced, not lost: the step begins again. */
+/** What is missing under a record that is the newest no more has been replaced, not lost. */
 async function throwIfMoved(chain: Chain, record: ChainRecord, error: BackupError): Promise<void> {
   if ((await chain.newest()).seq !== record.seq) throw error;
 }
@@ -253,8 +260,8 @@ async function writePlan(
     return true;
   });
   for (const [index, own] of plan.disks.entries()) {
-    const { manifests } = bases[index]!;
-    const damage = await damageOf(ports, partition, own.disk);
+    const { manifests, anew } = bases[index]!;
+    const damage = anew ? new Map<number, RegionDamage>() : await damageOf(ports, partition, own.disk);
     const span = (each: Span): Promise<TransferPlan['units']> =>
       planSpan(ports, chain, index, own, manifests, damage, each).catch((error: unknown) => {
         const isKnown = isBackupError(error, 'ChangeTrackingUnusable', 'VaultObjectMissing', 'DocumentCorrupt');

@@ -147,5 +147,12 @@ export async function deletePlan(
 }
 
 /** The names of a plan's documents. */
-export const namesOfPlan = ({ item, attempt, parts = [{}] }: { item: ItemId; attempt: AttemptId; parts?: readonly unknown[] | undefined }): string[] =>
-  parts.map((_, part) => planName(item, attempt, part));
+export const namesOfPlan = ({
+  item,
+  attempt,
+  parts = [{}],
+}: {
+  item: ItemId;
+  attempt: AttemptId;
+  parts?: readonly unknown[] | undefined;
+}): string[] => parts.map((_, part) => planName(item, attempt, part));

@@ -62,7 +62,11 @@ export const disksOf = (manifests: readonly Manifest[]): DiskId[] => [
 ];
 
 /** What a manifest says of the regions of its disk in `span`. @throws BackupError VaultObjectMissing, DocumentCorrupt */
-export async function regionsOf(chain: Chain, { regions, parts = [] }: ManifestDisk, span: Span): Promise<ManifestRegion[]> {
+export async function regionsOf(
+  chain: Chain,
+  { regions, parts = [] }: ManifestDisk,
+  span: Span,
+): Promise<ManifestRegion[]> {
   const found = regions.filter((entry) => isIn(entry, span));
   for (const part of parts) {
     if (part.last < span.from || part.first >= span.to) continue;
@@ -81,7 +85,8 @@ export async function within(
   span: Span,
 ): Promise<Manifest[]> {
   const reduced: Manifest[] = [];
-  for await (const { result } of inOrder(manifests, READS_IN_FLIGHT, (own) => reduce(chain, own, disk, span))) reduced.push(result);
+  for await (const { result } of inOrder(manifests, READS_IN_FLIGHT, (own) => reduce(chain, own, disk, span)))
+    reduced.push(result);
   return reduced;
 }
 

@@ -65,7 +65,14 @@ export async function transferUnit(
       if (job.attempts.length >= MOST_PLANS) throw error.cause;
       return planAgain();
     }
-    await writeUnit(ports, container, plan, moved, run);
+    try {
+      await writeUnit(ports, container, plan, moved, run);
+    } catch (again) {
+      // A plan on the newest record meets the damage under a record that has not moved, and notes it.
+      if (!(again instanceof DamagedRegion) || job.attempts.length >= MOST_PLANS)
+        throw again instanceof DamagedRegion ? again.cause : again;
+      return planAgain();
+    }
   }
 }
 

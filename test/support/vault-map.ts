@@ -48,9 +48,7 @@ export function liveManifests(blobs: Blobs, item?: string): Manifest[] {
 function allRegions(blobs: Blobs, { regions, parts = [] }: ManifestDisk): ManifestDisk['regions'] {
   return [
     ...regions,
-    ...parts.flatMap(
-      ({ name, sha256 }) => decodeDocument(name, bodyOf(blobs, name), manifestPart, sha256).regions,
-    ),
+    ...parts.flatMap(({ name, sha256 }) => decodeDocument(name, bodyOf(blobs, name), manifestPart, sha256).regions),
   ];
 }
 
