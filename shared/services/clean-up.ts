@@ -228,7 +228,7 @@ async function wastedIn(
   record: ChainRecord,
 ): Promise<{ wastedBytes: number; isSparse: boolean }> {
   const { leastWasteBytes } = { ...COMPACTION_RULES, ...ports.settings.compaction };
-  const { manifests } = await chain.readable(record);
+  const manifests = await chain.manifests(record);
   let wastedBytes = 0;
   let isSparse = false;
   for (const manifest of manifests) {
