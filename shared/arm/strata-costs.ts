@@ -20,7 +20,7 @@ export async function getCosts(call: VaultCall): Promise<ArmAnswer> {
   if (point !== undefined && !/^\d{17}$/.test(point))
     throw invalid('point', `point is ${JSON.stringify(point)}: expected the 17 digits of a recovery point's id`);
   const vault = await theVault(call);
-  const costs = await vaultCosts(call.ports, vault.key, { listing: measure === 'listing' });
+  const costs = await vaultCosts(call.ports, vault.key, { listing: measure === 'listing', inDetail: point });
   if (point !== undefined && !costs.items.some(({ points }) => points.some((own) => own.point === point)))
     throw new BackupError('ResourceNotFound', `no item of this vault has recovery point ${point} in the vault now`, {
       target: 'point',
@@ -93,7 +93,7 @@ function amountOf({ layers, dataBlocks, clearedBlocks, layerBytes, wastedBytes, 
 }
 
 function explain({ dataBlocks, clearedBlocks, layers, layerBytes, wastedBytes, disks }: PointCost): string {
-  const regions = disks.reduce((sum, disk) => sum + disk.regions.length, 0);
+  const regions = disks.reduce((sum, disk) => sum + disk.regionCount, 0);
   return [
     `${dataBlocks} blocks of 16 KiB are stored for this point, ${clearedBlocks} are noted as cleared`,
     `in ${layers} layers of ${regions} regions, ${layerBytes} bytes with their maps and hashes`,

@@ -92,7 +92,26 @@ export function decideCompaction<Ref extends MeasuredLayer>(
   budgetBytes: number,
   rules: CompactionRules = COMPACTION_RULES,
 ): CompactionVerdict<Ref>[] {
-  const weighed = points.flatMap(({ point: owner, disks }) => {
+  const weighed = weighLayers(points, expiresAtMs, nowMs, rules);
+  const left = weighed.flatMap(({ reason, ...own }): CompactionVerdict<Ref>[] =>
+    reason === undefined ? [] : [{ ...own, verdict: 'leave', reason }],
+  );
+  return [...chooseLayers(weighed, budgetBytes), ...left];
+}
+
+/** A layer by its counts; `reason` says why it stays as it is, if it does. */
+export type WeighedLayer<Ref extends MeasuredLayer> = Omit<CompactionVerdict<Ref>, 'verdict' | 'reason'> & {
+  readonly reason: string | undefined;
+};
+
+/** Weighs the layers of `points`, from the counts in their manifests alone. */
+export function weighLayers<Ref extends MeasuredLayer>(
+  points: readonly LayeredPoint<DiskLayers<Ref>>[],
+  expiresAtMs: (point: PointId) => number | undefined,
+  nowMs: number,
+  rules: CompactionRules,
+): WeighedLayer<Ref>[] {
+  return points.flatMap(({ point: owner, disks }) => {
     const months = monthsLeft(expiresAtMs(owner), nowMs, rules);
     return disks.flatMap(({ disk, regions }) =>
       regions.flatMap(({ region, layers }) =>
@@ -100,6 +119,13 @@ export function decideCompaction<Ref extends MeasuredLayer>(
       ),
     );
   });
+}
+
+/** The verdicts on those of `weighed` that pay. */
+export function chooseLayers<Ref extends MeasuredLayer>(
+  weighed: readonly WeighedLayer<Ref>[],
+  budgetBytes: number,
+): CompactionVerdict<Ref>[] {
   const paying = weighed
     .filter(({ reason }) => reason === undefined)
     .sort((a, b) => perRequest(b.cost) - perRequest(a.cost));
@@ -121,10 +147,7 @@ export function decideCompaction<Ref extends MeasuredLayer>(
       chosen.push({ ...own, verdict: 'compact', reason: `saves ${savedBytes} bytes for ${round(own.months)} months` });
     }
   }
-  const left = weighed.flatMap(({ reason, ...own }): CompactionVerdict<Ref>[] =>
-    reason === undefined ? [] : [{ ...own, verdict: 'leave', reason }],
-  );
-  return [...chosen, ...postponed, ...left];
+  return [...chosen, ...postponed];
 }
 
 const round = (months: number): number => Math.round(months * 10) / 10;

@@ -62,6 +62,8 @@ export interface DiskCost extends Amount {
   readonly lun: number;
   readonly name: string;
   readonly sizeBytes: number;
+  readonly regionCount: number;
+  /** None where they were not asked for. */
   readonly regions: readonly RegionCost[];
 }
 
@@ -69,7 +71,7 @@ export interface PointCost extends Amount {
   readonly point: PointId;
   readonly time: string;
   readonly manifestBytes: number;
-  /** Layers, checkpoints and the manifest. */
+  /** Layers, checkpoints and the manifest with its parts. */
   readonly bytes: number;
   readonly disks: readonly DiskCost[];
 }
@@ -106,17 +108,38 @@ export function costOfPoint(
       }));
       return { region, ...addAmounts(amounts), checkpointBytes: checkpointBytes(disk, region) };
     });
-    return { disk, lun, name, sizeBytes, ...addAmounts(costs), regions: costs };
+    return { disk, lun, name, sizeBytes, ...addAmounts(costs), regionCount: costs.length, regions: costs };
   });
+  return withSum(point, manifestBytes, disks);
+}
+
+function withSum(
+  { point, time }: Pick<PointCost, 'point' | 'time'>,
+  manifestBytes: number,
+  disks: DiskCost[],
+): PointCost {
   const amount = addAmounts(disks);
-  return {
-    point: point.point,
-    time: point.time,
-    ...amount,
-    manifestBytes,
-    bytes: amount.layerBytes + amount.checkpointBytes + manifestBytes,
-    disks,
-  };
+  const bytes = amount.layerBytes + amount.checkpointBytes + manifestBytes;
+  return { point, time, ...amount, manifestBytes, bytes, disks };
+}
+
+/** The same with what the documents take that name its layers. */
+export const withManifest = (cost: PointCost, manifestBytes: number): PointCost =>
+  withSum(cost, manifestBytes, [...cost.disks]);
+
+/** What two costs of different regions of one point come to; with the regions one by one where `inDetail`. */
+export function joinCosts(one: PointCost, other: PointCost, inDetail: boolean): PointCost {
+  const disks = one.disks.map((own): DiskCost => {
+    const more = other.disks.find(({ disk }) => disk === own.disk);
+    if (more === undefined) return own;
+    return {
+      ...own,
+      ...addAmounts([own, more]),
+      regionCount: own.regionCount + more.regionCount,
+      regions: inDetail ? [...own.regions, ...more.regions] : [],
+    };
+  });
+  return withSum(one, one.manifestBytes + other.manifestBytes, disks);
 }
 
 /** Dollars in a month for `bytes` that stay, by access tier: sample prices (domain/prices), no quote. */

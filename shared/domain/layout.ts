@@ -11,6 +11,16 @@ export interface Layout {
   readonly foldRatio: number;
   /** A checkpoint is written once so many layers have come upon the last one, or they speak of half as many blocks as a region has. */
   readonly checkpointDepth: number;
+  /** Consecutive regions that are planned and named together, so that no plan and no manifest is ever held whole. Slabs end where spans do. */
+  readonly spanRegions: number;
+  /** A manifest of no more regions than this has no parts. */
+  readonly inlineRegions: number;
 }
 
-export const PRODUCTION_LAYOUT: Layout = { thinBytes: 1024 * 1024, foldRatio: 64, checkpointDepth: 8 };
+export const PRODUCTION_LAYOUT: Layout = {
+  thinBytes: 1024 * 1024,
+  foldRatio: 64,
+  checkpointDepth: 8,
+  spanRegions: 1024,
+  inlineRegions: 256,
+};

@@ -22,7 +22,7 @@ export function encodeDocument(name: string, value: object): Uint8Array {
 }
 
 /** Of any kind of document: which formats a kind has, its schema says. */
-const NEWEST_FORMAT = 2;
+const NEWEST_FORMAT = 3;
 
 /** The hexadecimal digest that a document carries in its first bytes. */
 export function documentDigest(bytes: Uint8Array): string {
@@ -55,7 +55,7 @@ export function decodeDocument<T>(name: string, bytes: Uint8Array, schema: z.Zod
     const message = `${name} has format ${String(format)}, which this version does not read for its kind`;
     return new BackupError('FormatUnsupported', message, { target: name });
   };
-  if (format !== 1 && format !== NEWEST_FORMAT) throw unsupported();
+  if (!Number.isInteger(format) || (format as number) < 1 || (format as number) > NEWEST_FORMAT) throw unsupported();
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];

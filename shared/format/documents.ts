@@ -71,6 +71,37 @@ export type CountedLayer = z.infer<typeof countedLayer>;
 const checkpointRef = z.object({ attempt, depth: count, stack: z.string() });
 export type CheckpointRef = z.infer<typeof checkpointRef>;
 
+/** What a manifest says of one region: its own layers, oldest first. */
+const manifestRegion = z.object({ region: count, layers: z.array(countedLayer), checkpoint: checkpointRef.optional() });
+export type ManifestRegion = z.infer<typeof manifestRegion>;
+
+/** A part of a manifest, as the manifest names it: `regions` regions from `first` to `last`, and what their layers add up to. */
+const partRef = z.object({
+  name: z.string(),
+  sha256: z.string(),
+  /** Of the part itself. */
+  bytes: count,
+  first: count,
+  last: count,
+  regions: count,
+  layers: count,
+  dataBlocks: count,
+  clearedBlocks: count,
+  storedBytes: count,
+  liveBytes: count,
+});
+export type PartRef = z.infer<typeof partRef>;
+
+/** `points/<rp>.<attempt>.<disk>.<first region>.json`. */
+export const manifestPart = z.object({
+  format: z.literal(3),
+  item,
+  point,
+  disk,
+  regions: z.array(manifestRegion),
+});
+export type ManifestPart = z.infer<typeof manifestPart>;
+
 const manifestDisk = z.object({
   disk,
   lun: z.int(),
@@ -82,14 +113,17 @@ const manifestDisk = z.object({
   begins: point.optional(),
   /** The snapshot that this point was read from: only this one may start a diff. */
   snapshot: z.object({ id: z.string(), attempt }),
-  /** Own layers by ascending region; within a region the oldest first. */
-  regions: z.array(z.object({ region: count, layers: z.array(countedLayer), checkpoint: checkpointRef.optional() })),
+  /** By ascending region. None where there are parts. */
+  regions: z.array(manifestRegion),
+  /** By ascending region, where the manifest has too many to be one document. */
+  parts: z.array(partRef).optional(),
 });
+export type ManifestDisk = z.infer<typeof manifestDisk>;
 
 /** `points/<rp>.<attempt>.json`: what makes a point restorable, together with the points before it. */
 export const manifest = z.object({
-  /** Format 1 knows neither slabs nor checkpoints. */
-  format: z.literal([1, 2]),
+  /** Format 1 knows neither slabs nor checkpoints, format 2 no parts. */
+  format: z.literal([1, 2, 3]),
   item,
   point,
   attempt,
@@ -130,9 +164,17 @@ const regionStack = { region: count, stack: z.array(layerRef), checkpoint: check
 
 const blockRuns = z.array(z.object({ start: count, count }));
 
+/**
+ * A plan of much work has parts: documents of the same form, each with some of the units, numbered through. The first, which has
+ * the plan's own name, is written last and lists them all: how many units each has, and their bytes.
+ */
+const planParts = z.array(z.object({ units: count, bytes: count })).optional();
+const planFormat = z.literal([1, 3]);
+
 /** What a transfer is going to do. */
 export const transferPlan = z.object({
-  format,
+  format: planFormat,
+  parts: planParts,
   kind: z.literal('transfer'),
   item,
   attempt,
@@ -144,8 +186,8 @@ export const transferPlan = z.object({
   set: attempt,
   disks: z.array(planDisk),
   /**
-   * Each ends by writing one object: the layer of its one region, or slab number `slab` with the layers of several. `disk` counts in
-   * `disks`; a region's `stack` is its view at the base.
+   * Each ends by writing one object: the layer of its one region, or slab number `slab` (its first region) with the layers of several.
+   * `disk` counts in `disks`; a region's `stack` is its view at the base.
    */
   units: z.array(
     z.object({
@@ -168,7 +210,8 @@ export type TransferPlan = z.infer<typeof transferPlan>;
 
 /** What a merge is going to do: bound to record `seq`, it commits as the next one or never. */
 export const mergePlan = z.object({
-  format,
+  format: planFormat,
+  parts: planParts,
   kind: z.literal('merge'),
   item,
   attempt,
@@ -201,18 +244,21 @@ export type MergePlan = z.infer<typeof mergePlan>;
 
 /** Names that a commit has stopped naming, in the order in which they are to be deleted. */
 export const reclaimPlan = z.object({
-  format,
+  format: planFormat,
+  parts: planParts,
   kind: z.literal('reclaim'),
   item,
   attempt,
   job,
-  names: z.array(z.string()),
+  /** Full names. */
+  units: z.array(z.string()),
 });
 export type ReclaimPlan = z.infer<typeof reclaimPlan>;
 
 /** What a restore is going to do. */
 export const restorePlan = z.object({
-  format,
+  format: planFormat,
+  parts: planParts,
   kind: z.literal('restore'),
   item,
   attempt,

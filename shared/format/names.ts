@@ -48,8 +48,20 @@ export function manifestName(id: ItemId, point: PointId, attempt: AttemptId): st
   return `${item(id)}/points/${point}.${attempt}.json`;
 }
 
-export function planName(id: ItemId, attempt: AttemptId): string {
-  return `${item(id)}/plans/${attempt}.json`;
+/** A part of a manifest: the regions from `region` on of one disk. */
+export function manifestPartName(
+  id: ItemId,
+  point: PointId,
+  attempt: AttemptId,
+  diskId: DiskId,
+  region: number,
+): string {
+  return `${item(id)}/points/${point}.${attempt}.${diskId}.${padded(region)}.json`;
+}
+
+/** A plan, or with `part` one of the parts after its first. */
+export function planName(id: ItemId, attempt: AttemptId, part = 0): string {
+  return `${item(id)}/plans/${attempt}${part === 0 ? '' : `.${padded(part)}`}.json`;
 }
 
 /** What the layer's own name says: a layer is bound to it by its checksum. */
@@ -99,7 +111,7 @@ export function parseLayerName(name: string): LayerKey | undefined {
 /** The attempt that a name was made for; undefined for names that no plan makes (the chain, vault.json). */
 export function attemptIn(name: string): AttemptId | undefined {
   const found =
-    /\/plans\/([0-9a-f]{16})\.json$|\.([0-9a-f]{16})\.(?:json|layer|slab|checkpoint|[0-9a-f]{8}\.\d+\.pack)$/.exec(
+    /\/plans\/([0-9a-f]{16})(?:\.\d+)?\.json$|\.([0-9a-f]{16})\.(?:(?:[^./]+\.\d+\.)?json|layer|slab|checkpoint|[0-9a-f]{8}\.\d+\.pack)$/.exec(
       name,
     );
   const attempt = found?.[1] ?? found?.[2];

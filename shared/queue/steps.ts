@@ -30,6 +30,7 @@ const step = z.discriminatedUnion('step', [
     /** How many units were there at the last look, and for how many looks there have been no more. */
     done: z.int().nonnegative().optional(),
     stalled: z.int().nonnegative().optional(),
+    part: z.int().nonnegative().optional(),
   }),
   /** Delete what a commit no longer names, after the grace. */
   z.strictObject({ step: z.literal('reclaim'), ...job, attempt }),

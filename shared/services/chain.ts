@@ -1,10 +1,22 @@
+import type { z } from 'zod';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { AttemptId, ItemId, PointId } from '../domain/ids.ts';
 import { decodeDocument, documentDigest, encodeDocument } from '../format/document.ts';
-import { type ChainRecord, type Manifest, type RecordPoint, chainRecord, manifest } from '../format/documents.ts';
-import { chainPrefix, manifestName, recordName, recordSeq } from '../format/names.ts';
+import {
+  type ChainRecord,
+  type Manifest,
+  type ManifestPart,
+  type ManifestRegion,
+  type PartRef,
+  type RecordPoint,
+  chainRecord,
+  manifest,
+  manifestPart,
+} from '../format/documents.ts';
+import { chainPrefix, manifestName, manifestPartName, recordName, recordSeq } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { inOrder } from './pipeline.ts';
+import { sumOfLayers } from './spans.ts';
 
 /** Manifests read at once. */
 const READS_IN_FLIGHT = 16;
@@ -50,6 +62,23 @@ export class Chain {
       newest = Math.max(newest, recordSeq(name));
     if (newest === 0) throw new BackupError('VaultObjectMissing', `item ${this.item} has no chain record in its vault`);
     return this.#read(newest);
+  }
+
+  /**
+   * Does `work` on the newest record. What is missing under a record that is the newest no more has been replaced, by a merge say, and
+   * its deletes have been done: then it is done again on the record that is the newest now. Only a miss under an unchanged one is damage.
+   */
+  async onNewest<T>(work: (record: ChainRecord) => Promise<T>): Promise<T> {
+    for (let record = await this.newest(); ;) {
+      try {
+        return await work(record);
+      } catch (error) {
+        if (!isBackupError(error, 'VaultObjectMissing')) throw error;
+        const now = await this.newest();
+        if (now.seq === record.seq) throw error;
+        record = now;
+      }
+    }
   }
 
   /**
@@ -143,18 +172,50 @@ export class Chain {
     return manifests;
   }
 
+  /** A part that a manifest names. @throws BackupError VaultObjectMissing, DocumentCorrupt */
+  async part({ name, sha256 }: Pick<PartRef, 'name' | 'sha256'>): Promise<ManifestPart> {
+    try {
+      return decodeDocument(name, await this.#container.readWhole(name), manifestPart, sha256);
+    } catch (error) {
+      if (!isBackupError(error, 'BlobNotFound')) throw error;
+      throw new BackupError('VaultObjectMissing', `part ${name} of a manifest is gone`, { cause: error, target: name });
+    }
+  }
+
   /** Stores a manifest; answers how a record names it. A twin of the same attempt may have stored it: the first one stands. */
   async putManifest(value: Manifest): Promise<RecordPoint> {
     const name = manifestName(this.item, value.point, value.attempt);
+    const { sha256 } = await this.#putOnce(name, value, manifest);
+    return { point: value.point, manifest: name, sha256 };
+  }
+
+  /** Stores a part of the manifest of `attempt`, as `putManifest` does; `regions` are at least one. Answers how the manifest names it. */
+  async putPart(
+    attempt: AttemptId,
+    { point, disk }: Pick<ManifestPart, 'point' | 'disk'>,
+    regions: ManifestRegion[],
+  ): Promise<PartRef> {
+    const [first, last] = [regions[0]!.region, regions.at(-1)!.region];
+    const name = manifestPartName(this.item, point, attempt, disk, first);
+    const value: ManifestPart = { format: 3, item: this.item, point, disk, regions };
+    const { sha256, bytes } = await this.#putOnce(name, value, manifestPart);
+    return { name, sha256, bytes, first, last, regions: regions.length, ...sumOfLayers(regions) };
+  }
+
+  async #putOnce<T extends object>(
+    name: string,
+    value: T,
+    schema: z.ZodType<T>,
+  ): Promise<{ sha256: string; bytes: number }> {
     let bytes = encodeDocument(name, value);
     try {
       await this.#container.put(name, bytes);
     } catch (error) {
       if (!isBackupError(error, 'BlobAlreadyExists')) throw error;
       bytes = await this.#container.readWhole(name);
-      decodeDocument(name, bytes, manifest);
+      decodeDocument(name, bytes, schema);
     }
-    return { point: value.point, manifest: name, sha256: documentDigest(bytes) };
+    return { sha256: documentDigest(bytes), bytes: bytes.length };
   }
 
   async #create(record: ChainRecord): Promise<void> {

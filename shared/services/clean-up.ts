@@ -17,6 +17,7 @@ import { startMerge } from './merge.ts';
 import { policyOf } from './policies.ts';
 import type { Ports } from './ports.ts';
 import { project, readPoints } from './projection.ts';
+import { eachSpan } from './spans.ts';
 import { openVault } from './vault-of.ts';
 
 /*
@@ -227,13 +228,17 @@ async function wastedIn(
   record: ChainRecord,
 ): Promise<{ wastedBytes: number; isSparse: boolean }> {
   const { leastWasteBytes } = { ...COMPACTION_RULES, ...ports.settings.compaction };
-  const layers = (await chain.manifests(record)).flatMap(({ disks }) =>
-    disks.flatMap(({ regions }) => regions.flatMap((region) => region.layers)),
-  );
-  return {
-    wastedBytes: layers.reduce((sum, layer) => sum + layer.storedBytes - layer.liveBytes, 0),
-    isSparse: layers.some(
-      ({ slab, storedBytes, liveBytes }) => slab === undefined && storedBytes - liveBytes >= leastWasteBytes,
-    ),
-  };
+  const manifests = await chain.manifests(record);
+  let wastedBytes = 0;
+  let isSparse = false;
+  for (const manifest of manifests) {
+    for await (const { manifests: reduced } of eachSpan(chain, [manifest], ports.settings.layout)) {
+      const regions = reduced.flatMap(({ disks }) => disks.flatMap((disk) => disk.regions));
+      for (const { slab, storedBytes, liveBytes } of regions.flatMap(({ layers }) => layers)) {
+        wastedBytes += storedBytes - liveBytes;
+        isSparse ||= slab === undefined && storedBytes - liveBytes >= leastWasteBytes;
+      }
+    }
+  }
+  return { wastedBytes, isSparse };
 }

@@ -1,12 +1,23 @@
-import type { PointId } from '../domain/ids.ts';
+import type { DiskId, PointId } from '../domain/ids.ts';
 import { wholeSlabs } from '../domain/slab-shares.ts';
-import { type CountedLayer, type Manifest, type MergePlan, type RecordPoint, mergePlan } from '../format/documents.ts';
+import {
+  type CountedLayer,
+  type Manifest,
+  type ManifestDisk,
+  type ManifestRegion,
+  type MergePlan,
+  type RecordPoint,
+  mergePlan,
+} from '../format/documents.ts';
 import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
 import { type ReplacingCommit, commitReplacing } from './commit-replacing.ts';
 import { foldObject } from './fold-unit.ts';
+import { rewriteManifest } from './manifest-writer.ts';
 import { inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
+import { partCount } from './plans.ts';
 import { readPoint } from './projection.ts';
+import { type Span, regionsOf } from './spans.ts';
 import { layersIn, objectName } from './unit-objects.ts';
 
 /** Objects whose contents are looked at at once. */
@@ -27,25 +38,68 @@ export function commitMerge(
 }
 
 /** The record's points without the expired one, its successors with new manifests. */
-async function mergedPoints({
-  container,
-  chain,
-  plan,
-  before,
-  objects,
-}: ReplacingCommit<MergePlan>): Promise<RecordPoint[]> {
-  const folded = await readFolds(container, plan, objects);
+async function mergedPoints(commit: ReplacingCommit<MergePlan>): Promise<RecordPoint[]> {
+  const { ports, chain, plan, before, partAt } = commit;
+  const places: Place[] = [];
+  for (const number of Array(partCount(plan)).keys()) places.push(...placesIn(await partAt(number), number));
+  // A lost manifest has no regions to hand on.
+  if (places.length === 0) return before.points.filter(({ point }) => point !== plan.point);
   const gone = await chain.manifest(before.points.find(({ point }) => point === plan.point)!);
-  const changed = new Set(plan.entries.map(({ into }) => into));
-  const kept = before.points.filter(({ point }) => point !== plan.point);
-  return Promise.all(
-    kept.map(async (entry) =>
-      changed.has(entry.point) ? chain.putManifest(merged(gone, await chain.manifest(entry), plan, folded)) : entry,
-    ),
-  );
+  const points: RecordPoint[] = [];
+  for (const entry of before.points) {
+    if (entry.point === plan.point) continue;
+    const mine = places.filter(({ into }) => into === entry.point);
+    if (mine.length === 0) points.push(entry);
+    else {
+      const change = (disk: ManifestDisk, span: Span) => mergedSpan(commit, gone, mine, disk, span);
+      const old = await chain.manifest(entry);
+      points.push(await rewriteManifest(chain, old, [gone], plan.attempt, ports.settings.layout, change));
+    }
+  }
+  return points;
 }
 
-/** The layers that the folds have made, by disk and region. */
+/** Where in the plan the regions of a disk are: in its part `number`, from `first` to `last`. */
+interface Place {
+  readonly disk: DiskId;
+  readonly into: PointId;
+  readonly number: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+function placesIn({ entries }: MergePlan, number: number): Place[] {
+  return [...Map.groupBy(entries, ({ disk }) => disk).values()].map((own) => ({
+    disk: own[0]!.disk,
+    into: own[0]!.into,
+    number,
+    first: own[0]!.region,
+    last: own.at(-1)!.region,
+  }));
+}
+
+/** A span of a successor's disk with the expired point's regions in it; undefined when that has none there. */
+async function mergedSpan(
+  { container, chain, partAt, objectsOf }: ReplacingCommit<MergePlan>,
+  gone: Manifest,
+  places: readonly Place[],
+  own: ManifestDisk,
+  span: Span,
+): Promise<ManifestRegion[] | undefined> {
+  const place = places.find(({ disk, first, last }) => disk === own.disk && first < span.to && last >= span.from);
+  if (place === undefined) return undefined;
+  const part = await partAt(place.number);
+  const isHere = ({ disk, region }: { disk: DiskId; region: number }): boolean =>
+    disk === own.disk && region >= span.from && region < span.to;
+  const entries = part.entries.filter(isHere);
+  if (entries.length === 0) return undefined;
+  const units = part.units.filter(({ disk, folds }) => isHere({ disk, region: folds[0]!.region }));
+  const folded = await readFolds(container, { ...part, units }, await objectsOf({ ...part, units }));
+  const other = gone.disks.find(({ disk }) => disk === own.disk)!;
+  return merged(await regionsOf(chain, other, span), await regionsOf(chain, own, span), entries, folded);
+}
+
+/** The layers that the folds of a part of the plan have made, by disk and region. */
 async function readFolds(
   container: VaultContainer,
   plan: MergePlan,
@@ -61,29 +115,28 @@ async function readFolds(
   return folded;
 }
 
-/** A manifest with the regions of `gone`, the expired point, in it. Folds of which nothing is left leave no layer. */
-function merged(gone: Manifest, old: Manifest, plan: MergePlan, folded: ReadonlyMap<string, CountedLayer>): Manifest {
-  return {
-    ...old,
-    format: 2,
-    attempt: plan.attempt,
-    disks: old.disks.map((own) => {
-      const regions = new Map(own.regions.map((entry) => [entry.region, entry]));
-      for (const { disk, region, into, kept, checkpoint } of plan.entries) {
-        if (disk !== own.disk || into !== old.point) continue;
-        const fold = folded.get(`${disk}/${region}`);
-        const layers = fold === undefined ? kept : [...kept, fold];
-        if (layers.length === 0) regions.delete(region);
-        else regions.set(region, { region, layers, ...(checkpoint && { checkpoint }) });
-      }
-      const after = [...regions.values()].sort((a, b) => a.region - b.region);
-      return { ...own, regions: wholeSlabs([...layersOf(gone, own.disk), ...layersOf(old, own.disk)], after) };
-    }),
-  };
+/**
+ * The regions of a span of a successor, with those of the expired point in it as `entries` say. Folds of which nothing is left leave no
+ * layer.
+ */
+function merged(
+  gone: readonly ManifestRegion[],
+  old: readonly ManifestRegion[],
+  entries: MergePlan['entries'],
+  folded: ReadonlyMap<string, CountedLayer>,
+): ManifestRegion[] {
+  const regions = new Map(old.map((entry) => [entry.region, entry]));
+  for (const { disk, region, kept, checkpoint } of entries) {
+    const fold = folded.get(`${disk}/${region}`);
+    const layers = fold === undefined ? kept : [...kept, fold];
+    if (layers.length === 0) regions.delete(region);
+    else regions.set(region, { region, layers, ...(checkpoint && { checkpoint }) });
+  }
+  const after = [...regions.values()].sort((a, b) => a.region - b.region);
+  return wholeSlabs([...layersOf(gone), ...layersOf(old)], after);
 }
 
-const layersOf = ({ disks }: Manifest, disk: string): CountedLayer[] =>
-  disks.filter((own) => own.disk === disk).flatMap(({ regions }) => regions.flatMap(({ layers }) => layers));
+const layersOf = (regions: readonly ManifestRegion[]): CountedLayer[] => regions.flatMap(({ layers }) => layers);
 
 async function deleteSnapshots(ports: Ports, partition: string, point: PointId): Promise<void> {
   const row = await readPoint(ports, partition, point);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import type { JobRow } from '../catalog/catalog.ts';
-import { type AttemptId, type ItemId, type JobId, attemptId } from '../domain/ids.ts';
+import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import type { ChainRecord, RecordPoint } from '../format/documents.ts';
 import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
 import { backOffSeconds } from './back-off.ts';
@@ -9,17 +9,15 @@ import { Chain } from './chain.ts';
 import { endJob, finishJob } from './end-job.ts';
 import { type JobAddress, changeJob, readJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { readPlan } from './plans.ts';
+import { type PartedPlan, partCount, readPart, readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { project } from './projection.ts';
 import { planReclaim } from './reclaim.ts';
-import { type UnitObject, finishedObjects, objectName } from './unit-objects.ts';
+import { type UnitObject, finishedObjects } from './unit-objects.ts';
 import { openVault } from './vault-of.ts';
 
 /** A plan that puts new layers in the places of others, on the record that it was made on. */
-interface ReplacingPlan {
-  readonly item: ItemId;
-  readonly attempt: AttemptId;
+interface ReplacingPlan extends PartedPlan {
   readonly job: JobId;
   readonly seq: number;
 }
@@ -34,16 +32,18 @@ export interface ReplacingCommit<Plan> {
   readonly plan: Plan;
   /** The record that the plan was made on; it is the newest. */
   readonly before: ChainRecord;
-  /** What the units have written, by name. */
-  readonly objects: ReadonlyMap<string, BlobInfo>;
+  /** Part `part` of the plan. */
+  readonly partAt: (part: number) => Promise<Plan>;
+  /** What the units of a part have written, by name: all of it. */
+  readonly objectsOf: (part: Plan) => Promise<ReadonlyMap<string, BlobInfo>>;
 }
 
 /** What tells one kind of replacing commit from another. */
 export interface Replacing<Plan> {
   readonly kind: ChainRecord['kind'];
   readonly schema: z.ZodType<Plan>;
-  /** What the plan's units write, one object each. */
-  readonly objects: (plan: Plan) => UnitObject[];
+  /** What the units of a part of the plan write, one object each. */
+  readonly objects: (part: Plan) => UnitObject[];
   /** The points of the new record. Manifests are written here; nothing that is named changes. */
   readonly points: (commit: ReplacingCommit<Plan>) => Promise<RecordPoint[]>;
   /** What has to be done right before the record. */
@@ -69,21 +69,29 @@ export async function commitReplacing<Plan extends ReplacingPlan>(
   const chain = new Chain(container, job.itemId);
   const newest = await chain.newest();
   const plan = await readPlan(container, job.itemId, attempt, schema);
-  const units = objects(plan);
   const settled = (record: ChainRecord): Promise<void> =>
-    settle(ports, address, { container, chain, partition, plan, made: units.map(objectName) }, record);
+    settle(ports, address, { container, chain, partition, plan, schema, objects }, record);
   if ((await chain.committed([attempt], plan.seq, newest)) !== undefined) return settled(newest);
   if (newest.seq !== plan.seq) return giveWay(ports, address, job);
 
   if ((await runningJob(ports, address, step.attempt)) === undefined) return;
-  const found = await finishedObjects(container, units);
-  if (found.size < units.length) {
+  const partAt = (part: number): Promise<Plan> => readPart(container, plan, part, schema);
+  const objectsOf = async (part: Plan): Promise<ReadonlyMap<string, BlobInfo>> => {
+    const found = await finishedObjects(container, objects(part));
+    if (found.size < part.units.length) throw new UnitsMissing();
+    return found;
+  };
+  const commit = { ports, container, chain, partition, plan, before: newest, partAt, objectsOf };
+  let next: RecordPoint[];
+  try {
+    for (const part of Array(partCount(plan)).keys()) await objectsOf(await partAt(part));
+    // What has been written has been written, whatever becomes of the commit.
+    await changeJob(ports, address, (row) => ({ ...row, doneBytes: row.totalBytes }));
+    next = await points(commit);
+  } catch (error) {
+    if (!(error instanceof UnitsMissing)) throw error;
     return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
   }
-  // What has been written has been written, whatever becomes of the commit.
-  await changeJob(ports, address, (row) => ({ ...row, doneBytes: row.totalBytes }));
-  const commit = { ports, container, chain, partition, plan, before: newest, objects: found };
-  const next = await points(commit);
   await beforeRecord?.(commit);
   const { won, record } = await chain.append(newest, {
     kind,
@@ -95,30 +103,28 @@ export async function commitReplacing<Plan extends ReplacingPlan>(
   return won ? settled(record) : giveWay(ports, address, job);
 }
 
+/** Units of the plan have not written their objects yet; or a sweep has taken them away, once the job had ended. */
+class UnitsMissing extends Error {}
+
 /** Another record came first: this attempt can never commit. Cleanup looks at the item anew. */
 async function giveWay(ports: Ports, address: JobAddress, job: JobRow): Promise<void> {
   await endJob(ports, address, 'Cancelled');
   await ports.queue.send({ step: 'clean-item', v: 1, vault: address.vault, itemId: job.itemKey });
 }
 
-async function settle(
+async function settle<Plan extends ReplacingPlan>(
   ports: Ports,
   address: JobAddress,
-  committed: {
-    container: VaultContainer;
-    chain: Chain;
-    partition: string;
-    plan: ReplacingPlan;
-    /** The names of what the units have written. */
-    made: readonly string[];
-  },
+  committed: Pick<ReplacingCommit<Plan>, 'container' | 'chain' | 'partition' | 'plan'> &
+    Pick<Replacing<Plan>, 'schema' | 'objects'>,
   record: ChainRecord,
 ): Promise<void> {
-  const { container, chain, partition, plan, made } = committed;
+  const { container, chain, partition, plan, schema, objects } = committed;
   await project(ports, partition, chain, record);
-  const reclaim = await planReclaim(container, { ...plan, made }, reclaimAttempt(plan.attempt));
+  const attempt = reclaimAttempt(plan.attempt);
+  await planReclaim(container, ports.settings.layout, { plan, schema, objects }, attempt);
   await ports.queue.send(
-    { step: 'reclaim', v: 1, vault: address.vault, jobId: address.jobId, attempt: reclaim.attempt },
+    { step: 'reclaim', v: 1, vault: address.vault, jobId: address.jobId, attempt },
     ports.settings.deleteGraceSeconds,
   );
   const job = await readJob(ports, address);

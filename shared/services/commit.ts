@@ -1,8 +1,15 @@
 import type { JobRow, SnapshotSet } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
-import { type ChainRecord, type Manifest, type TransferPlan, transferPlan } from '../format/documents.ts';
-import { checkpointName, planName } from '../format/names.ts';
+import type { Layout } from '../domain/layout.ts';
+import {
+  type ChainRecord,
+  type ManifestRegion,
+  type RecordPoint,
+  type TransferPlan,
+  transferPlan,
+} from '../format/documents.ts';
+import { checkpointName } from '../format/names.ts';
 import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { backOffSeconds } from './back-off.ts';
@@ -12,11 +19,12 @@ import { pointsPartition } from './keys.ts';
 import { changeItem } from './items.ts';
 import { inOrder } from './pipeline.ts';
 import { planTransfer } from './plan-transfer.ts';
-import { readPlan } from './plans.ts';
+import { type ManifestHead, ManifestWriter } from './manifest-writer.ts';
+import { deletePlan, partsOf, readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { project } from './projection.ts';
 import { transferObject } from './transfer-unit.ts';
-import { finishedObjects, layersIn, objectName } from './unit-objects.ts';
+import { type UnitObject, finishedObjects, layersIn, objectName } from './unit-objects.ts';
 import { openVault } from './vault-of.ts';
 
 /** After so many looks, about ten minutes, without one more layer, units get their messages again. */
@@ -40,6 +48,7 @@ export async function commitTransfer(
     round: number;
     done?: number | undefined;
     stalled?: number | undefined;
+    part?: number | undefined;
   },
 ): Promise<void> {
   const address = { vault: step.vault, jobId: step.jobId as JobId };
@@ -55,31 +64,34 @@ export async function commitTransfer(
         item.protectionState === 'IRPending' ? { ...item, protectionState: 'Protected' } : undefined,
       );
       await finishJob(ports, address, 'Completed');
-      await container.delete(planName(job.itemId, attemptId(step.attempt)));
+      const { parts } = (await planOf(container, job.itemId, attemptId(step.attempt))) ?? {};
+      await deletePlan(container, { item: job.itemId, attempt: attemptId(step.attempt), parts });
     };
     if (await chain.committed(job.attempts, job.planSeq ?? 0, newest)) return settle(newest);
 
     const plan = await planOf(container, job.itemId, attemptId(step.attempt));
     if (plan === undefined || !standsOn(plan, newest)) return planTransfer(ports, { ...step, instead: step.attempt });
     if ((await runningJob(ports, address, step.attempt)) === undefined) return;
-    const objects = await finishedObjects(
-      container,
-      plan.units.map((unit) => transferObject(plan, unit)),
-    );
-    const missing = plan.units.filter((unit) => objectOf(plan, unit, objects) === undefined);
-    await report(ports, address, plan, missing);
+    const { missing, done, doneBytes, part } = await progress(container, plan, step.part ?? 0);
+    await report(ports, address, plan, doneBytes);
     if (missing.length > 0) {
-      const done = plan.units.length - missing.length;
       let stalled = done === step.done ? (step.stalled ?? 0) + 1 : 0;
       if (stalled === LOOKS_WITHOUT_PROGRESS) {
-        await resend(ports, step, plan, missing);
+        await resend(ports, step, missing);
         stalled = 0;
       }
-      const next = { ...step, step: 'commit', v: 1, round: step.round + 1, done, stalled } as const;
+      const next = { ...step, step: 'commit', v: 1, round: step.round + 1, done, stalled, part } as const;
       return ports.queue.send(next, backOffSeconds(step.round));
     }
-    const { regions, empty } = await transferred(container, plan, objects);
-    const entry = await chain.putManifest(manifestOf(plan, job, job.set, regions));
+    const found = await writeManifest(container, chain, plan, manifestOf(plan, job, job.set), ports.settings.layout);
+    if (found === undefined) {
+      // What was there has gone: its unit is waited for again.
+      return ports.queue.send(
+        { ...step, step: 'commit', v: 1, round: step.round + 1, part: 0 },
+        backOffSeconds(step.round),
+      );
+    }
+    const { entry, empty } = found;
     const { won, record } = await chain.append(newest, {
       kind: 'backup',
       attempt: plan.attempt,
@@ -94,16 +106,48 @@ export async function commitTransfer(
   }
 }
 
+interface Progress {
+  /** Numbers of units that have written nothing yet; not more than MOST_RESENT of them. */
+  readonly missing: readonly number[];
+  readonly done: number;
+  readonly doneBytes: number;
+  /** The first part that is not done: those before it need not be looked at again until the end. */
+  readonly part: number;
+}
+
+/** Compares a plan with what is there, from part `from` on. */
+async function progress(container: VaultContainer, plan: TransferPlan, from: number): Promise<Progress> {
+  const before = (plan.parts ?? []).slice(0, from);
+  const missing: number[] = [];
+  let done = before.reduce((sum, { units }) => sum + units, 0);
+  let doneBytes = before.reduce((sum, { bytes }) => sum + bytes, 0);
+  let firstOpen: number | undefined;
+  let number = from;
+  for await (const { part, first } of partsOf(container, plan, transferPlan, from)) {
+    const objects = await finishedObjects(container, objectsOf(part));
+    for (const [i, unit] of part.units.entries()) {
+      if (objects.has(objectName(transferObject(part, unit)))) {
+        done++;
+        doneBytes += unit.regions.reduce((sum, { bytes }) => sum + bytes, 0);
+      } else {
+        firstOpen ??= number;
+        if (missing.length < MOST_RESENT) missing.push(first + i);
+      }
+    }
+    number++;
+  }
+  return { missing, done, doneBytes, part: firstOpen ?? 0 };
+}
+
+const objectsOf = (part: TransferPlan): UnitObject[] => part.units.map((unit) => transferObject(part, unit));
+
 /** A unit whose message was lost would be waited for in vain: some of those that are missing get another. */
 async function resend(
   ports: Ports,
   { vault, jobId, attempt }: { vault: string; jobId: string; attempt: string },
-  plan: TransferPlan,
-  missing: readonly TransferPlan['units'][number][],
+  missing: readonly number[],
 ): Promise<void> {
-  for (const unit of missing.slice(0, MOST_RESENT)) {
-    await ports.queue.send({ step: 'transfer-unit', v: 1, vault, jobId, attempt, unit: plan.units.indexOf(unit) });
-  }
+  for (const unit of missing) await ports.queue.send({ step: 'transfer-unit', v: 1, vault, jobId, attempt, unit });
 }
 
 async function planOf(
@@ -126,43 +170,60 @@ function standsOn(plan: TransferPlan, record: ChainRecord): boolean {
   return last === plan.base && plan.disks.every(({ base }) => base === null || live.has(base));
 }
 
-const objectOf = (
-  plan: TransferPlan,
-  unit: TransferPlan['units'][number],
-  objects: ReadonlyMap<string, BlobInfo>,
-): BlobInfo | undefined => objects.get(objectName(transferObject(plan, unit)));
-
-type Regions = Manifest['disks'][number]['regions'];
-
 /** Objects whose contents are looked at at once. */
 const READS_IN_FLIGHT = 8;
 
-/** What the units have found: per disk of the plan its changed regions, and the objects in which there is nothing. */
+/**
+ * Writes the manifest of what the units have found, span by span. `empty` are the objects in which there is nothing. Undefined when an
+ * object is missing.
+ */
+async function writeManifest(
+  container: VaultContainer,
+  chain: Chain,
+  plan: TransferPlan,
+  head: ManifestHead,
+  layout: Layout,
+): Promise<{ entry: RecordPoint; empty: string[] } | undefined> {
+  const writer = new ManifestWriter(chain, head, layout);
+  const empty: string[] = [];
+  for await (const { part } of partsOf(container, plan, transferPlan)) {
+    const objects = await finishedObjects(container, objectsOf(part));
+    const regions: Regions[] = part.disks.map(() => []);
+    for await (const { item: unit, result } of inOrder(part.units, READS_IN_FLIGHT, (each) =>
+      transferred(container, part, each, objects.get(objectName(transferObject(part, each)))),
+    )) {
+      if (result === undefined) return undefined;
+      if (result.length === 0) empty.push(objectName(transferObject(part, unit)));
+      regions[unit.disk]!.push(...result);
+    }
+    for (const [index, own] of regions.entries()) {
+      const { disk } = part.disks[index]!;
+      own.sort((a, b) => a.region - b.region);
+      const bySpan = Map.groupBy(own, ({ region }) => Math.floor(region / layout.spanRegions));
+      for (const span of bySpan.values()) await writer.add(disk, span);
+    }
+  }
+  return { entry: await writer.finish(), empty };
+}
+
+type Regions = ManifestRegion[];
+
+/** What one unit has found: its changed regions. Undefined when its object is not there. */
 async function transferred(
   container: VaultContainer,
   plan: TransferPlan,
-  objects: ReadonlyMap<string, BlobInfo>,
-): Promise<{ regions: Regions[]; empty: string[] }> {
-  const regions: Regions[] = plan.disks.map(() => []);
-  const empty: string[] = [];
-  const look = async (unit: TransferPlan['units'][number]) => {
-    const found = await layersIn(container, transferObject(plan, unit), objectOf(plan, unit, objects)!);
-    const own = unit.regions.filter(({ region }) => found.has(region));
-    return Promise.all(
-      own.map(async (work) => {
-        const checkpoint = work.writeCheckpoint
-          ? await checkpointOf(container, plan, unit.disk, work.region)
-          : undefined;
-        return { region: work.region, layers: [found.get(work.region)!], ...(checkpoint && { checkpoint }) };
-      }),
-    );
-  };
-  for await (const { item: unit, result } of inOrder(plan.units, READS_IN_FLIGHT, look)) {
-    if (result.length === 0) empty.push(objectOf(plan, unit, objects)!.name);
-    regions[unit.disk]!.push(...result);
-  }
-  for (const own of regions) own.sort((a, b) => a.region - b.region);
-  return { regions, empty };
+  unit: TransferPlan['units'][number],
+  object: BlobInfo | undefined,
+): Promise<Regions | undefined> {
+  if (object === undefined) return undefined;
+  const found = await layersIn(container, transferObject(plan, unit), object);
+  const own = unit.regions.filter(({ region }) => found.has(region));
+  return Promise.all(
+    own.map(async (work) => {
+      const checkpoint = work.writeCheckpoint ? await checkpointOf(container, plan, unit.disk, work.region) : undefined;
+      return { region: work.region, layers: [found.get(work.region)!], ...(checkpoint && { checkpoint }) };
+    }),
+  );
 }
 
 /** The checkpoint that the region's unit has written. */
@@ -180,22 +241,17 @@ async function checkpointOf(
 async function report(
   ports: Ports,
   address: { vault: string; jobId: JobId },
-  plan: TransferPlan,
-  missing: readonly TransferPlan['units'][number][],
+  { attempt }: TransferPlan,
+  doneBytes: number,
 ): Promise<void> {
-  const left = new Set(missing);
-  const doneBytes = plan.units
-    .filter((unit) => !left.has(unit))
-    .reduce((sum, { regions }) => regions.reduce((own, { bytes }) => own + bytes, sum), 0);
   await changeJob(ports, address, (row) =>
-    row.attempt === plan.attempt && row.status === 'InProgress' ? { ...row, doneBytes } : undefined,
+    row.attempt === attempt && row.status === 'InProgress' ? { ...row, doneBytes } : undefined,
   );
 }
 
-function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet, regions: readonly Regions[]): Manifest {
+function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet): ManifestHead {
   const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
   return {
-    format: 2,
     item: plan.item,
     point: plan.point,
     attempt: plan.attempt,
@@ -206,7 +262,7 @@ function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet, regions: 
     consistency: 'CrashConsistent',
     vm: set.vm,
     lacking: set.lacking,
-    disks: plan.disks.map(({ disk, lun, name, url, createdAt, sizeBytes, begins, snapshot }, index) => ({
+    disks: plan.disks.map(({ disk, lun, name, url, createdAt, sizeBytes, begins, snapshot }) => ({
       disk,
       lun,
       name,
@@ -215,7 +271,6 @@ function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet, regions: 
       sizeBytes,
       ...(begins && { begins }),
       snapshot: { id: snapshot, attempt: plan.set },
-      regions: regions[index]!,
     })),
   };
 }

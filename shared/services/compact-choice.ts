@@ -3,8 +3,10 @@ import {
   COMPACTION_RULES,
   type CompactionRules,
   type CompactionVerdict,
-  decideCompaction,
+  type WeighedLayer,
+  chooseLayers,
   sparsePacks,
+  weighLayers,
 } from '../domain/compaction.ts';
 import { isBackupError } from '../domain/errors.ts';
 import type { PointId } from '../domain/ids.ts';
@@ -20,6 +22,7 @@ import { inOrder } from './pipeline.ts';
 import { policyOf } from './policies.ts';
 import type { Ports } from './ports.ts';
 import { readPoints } from './projection.ts';
+import { eachSpan } from './spans.ts';
 
 /** Layers that one plan looks at, whether or not they turn out to be worth it. */
 const MOST_LAYERS = 512;
@@ -61,7 +64,7 @@ export async function chooseUnits(
   if (record.state !== 'protected') return { units: [], bytes: 0, left: 0 };
   const rules = rulesOf(ports);
   // By the counts a layer moves whole; of most only some packs do, so that there is room for more layers than it seemed.
-  const paying = (await weigh(ports, source, record, budgetBytes)).filter(({ verdict }) => verdict !== 'leave');
+  const paying = await weigh(ports, source, record, budgetBytes);
   const looks = inOrder(paying.slice(0, MOST_LAYERS), READS_IN_FLIGHT, (own) => look(ports, source, own, rules));
   const units: CompactUnit[] = [];
   const names = new Set<string>();
@@ -72,8 +75,13 @@ export async function chooseUnits(
     const { disk, region, owner, layer, months } = own;
     if (result !== undefined && result.among.size > 0) {
       const { map, among } = result;
-      const { packs, cost } = sparsePacks(map, months, rules, budgetBytes - bytes, among);
-      if (packs.length === 0 || chosen >= MOST_PACKS) break; // there is no room for the next
+      const room = chosen >= MOST_PACKS ? 0 : budgetBytes - bytes;
+      const { packs, cost } = sparsePacks(map, months, rules, room, among);
+      if (packs.length === 0) {
+        if (sparsePacks(map, months, rules, Infinity, among).packs.length > 0) break; // there is no room for the next
+        looked++;
+        continue; // what is left without the packs whose tables do not read pays no more
+      }
       // A compacted layer is named by the point that wrote it, its region, and the plan: two of one name would be one.
       const name = `${disk}/${region}/${layer.point}`;
       if (!names.has(name)) {
@@ -95,7 +103,7 @@ export async function chooseUnits(
   return { units, bytes, left: paying.slice(looked).reduce((sum, { cost }) => sum + cost.movedBytes, 0) };
 }
 
-/** What the item's manifests say of its layers. */
+/** The layers that it pays to compact, by what the item's manifests say of them. */
 async function weigh(
   ports: Ports,
   { vault, partition, item, chain }: CompactionSource,
@@ -108,7 +116,13 @@ async function weigh(
   const verdicts = decideRetention(rows, await policyOf(ports, vault, item), now);
   const expiry = new Map(verdicts.map(({ point, expiry: end }) => [point, end?.at]));
   const expiresAt = (point: PointId): number | undefined => expiry.get(point);
-  return decideCompaction(await chain.manifests(record), expiresAt, now, budgetBytes, rulesOf(ports));
+  const paying: WeighedLayer<CountedLayer>[] = [];
+  const manifests = await chain.manifests(record);
+  for await (const { manifests: reduced } of eachSpan(chain, manifests, ports.settings.layout)) {
+    const weighed = weighLayers(reduced, expiresAt, now, rulesOf(ports));
+    paying.push(...weighed.filter(({ reason }) => reason === undefined));
+  }
+  return chooseLayers(paying, budgetBytes);
 }
 
 /**

@@ -1,5 +1,4 @@
-import { type PointCost, costOfPoint } from '../domain/costs.ts';
-import { isBackupError } from '../domain/errors.ts';
+import { type PointCost, costOfPoint, joinCosts, withManifest } from '../domain/costs.ts';
 import type { ChainRecord, Manifest } from '../format/documents.ts';
 import type { ItemId } from '../domain/ids.ts';
 import { ITEMS_PREFIX, VAULT_NAME, chainPrefix, checkpointName, itemOfFolder, itemPrefix } from '../format/names.ts';
@@ -7,12 +6,11 @@ import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
+import { eachSpan } from './spans.ts';
 import { openVault } from './vault-of.ts';
 
 /** Checkpoints whose sizes are asked for at once. */
 const STATS_IN_FLIGHT = 16;
-/** Reports that commits may spoil while they are made. */
-const TRIES = 5;
 
 /** What an item takes up in its vault's container. */
 export interface ItemCost {
@@ -57,14 +55,18 @@ export interface Listing {
  * a request per checkpoint.
  * @throws BackupError ResourceNotFound, VaultObjectMissing, DocumentCorrupt
  */
-export async function vaultCosts(ports: Ports, vault: string, { listing }: { listing: boolean }): Promise<VaultCosts> {
+export async function vaultCosts(
+  ports: Ports,
+  vault: string,
+  { listing, inDetail }: { listing: boolean; inDetail?: string | undefined },
+): Promise<VaultCosts> {
   const { container, row } = await openVault(ports, vault);
   const keys = new Map<string, string>();
   for await (const { key, row: item } of ports.catalog.items.list(vault)) keys.set(item.itemId, key);
   const items: ItemCost[] = [];
   for await (const folder of container.folders(ITEMS_PREFIX)) {
     const item = itemOfFolder(folder);
-    if (item !== undefined) items.push(await itemCost(container, item, keys.get(item)));
+    if (item !== undefined) items.push(await itemCost(ports, container, item, keys.get(item), inDetail));
   }
   const vaultDocumentBytes = (await container.stat(VAULT_NAME))?.sizeBytes ?? 0;
   const bytes = items.reduce((sum, item) => sum + item.bytes, vaultDocumentBytes);
@@ -77,25 +79,27 @@ export async function vaultCosts(ports: Ports, vault: string, { listing }: { lis
   };
 }
 
-async function itemCost(container: VaultContainer, item: ItemId, key: string | undefined): Promise<ItemCost> {
-  const { record, manifests } = await liveManifests(new Chain(container, item));
+async function itemCost(
+  ports: Ports,
+  container: VaultContainer,
+  item: ItemId,
+  key: string | undefined,
+  inDetail: string | undefined,
+): Promise<ItemCost> {
+  const chain = new Chain(container, item);
+  const { record, manifests, spans } = await livePoints(ports, container, chain, inDetail);
   const { name: vmName, resourceGroup } = record.vm;
   const named = new Map(record.points.map(({ point, manifest }) => [manifest, point]));
+  for (const { point, disks } of manifests)
+    for (const { parts = [] } of disks) for (const { name } of parts) named.set(name, point);
   const sizes = new Map<string, number>();
   let otherManifestBytes = 0;
   for await (const { name, sizeBytes } of container.list(`${itemPrefix(item)}points/`)) {
     const point = named.get(name);
     if (point === undefined) otherManifestBytes += sizeBytes;
-    else sizes.set(point, sizeBytes);
+    else sizes.set(point, (sizes.get(point) ?? 0) + sizeBytes);
   }
-  const checkpoints = await checkpointSizes(container, manifests);
-  const points = manifests.map((manifest) =>
-    costOfPoint(
-      manifest,
-      sizes.get(manifest.point) ?? 0,
-      (disk, region) => checkpoints.get(`${manifest.point}/${disk}/${region}`) ?? 0,
-    ),
-  );
+  const points = spans.map((own) => withManifest(own, sizes.get(own.point) ?? 0));
   const chainBytes = await bytesUnder(container, chainPrefix(item));
   const planBytes = await bytesUnder(container, `${itemPrefix(item)}plans/`);
   const documents = chainBytes + otherManifestBytes + planBytes;
@@ -104,31 +108,46 @@ async function itemCost(container: VaultContainer, item: ItemId, key: string | u
   return { ...whose, points, chainBytes, otherManifestBytes, planBytes, bytes };
 }
 
-/** The newest record and its manifests. A merge may delete one meanwhile: then there is a newer record. */
-async function liveManifests(chain: Chain): Promise<{ record: ChainRecord; manifests: Manifest[] }> {
-  for (let tries = 1; ; tries++) {
-    const record = await chain.newest();
-    try {
-      return { record, manifests: await chain.manifests(record) };
-    } catch (error) {
-      if (!isBackupError(error, 'VaultObjectMissing') || tries === TRIES) throw error;
-      if ((await chain.newest()).seq === record.seq) throw error;
-    }
-  }
+/** The newest record, its manifests, and what the layers of each point cost. */
+function livePoints(
+  ports: Ports,
+  container: VaultContainer,
+  chain: Chain,
+  inDetail: string | undefined,
+): Promise<{ record: ChainRecord; manifests: Manifest[]; spans: PointCost[] }> {
+  return chain.onNewest(async (record) => {
+    const manifests = await chain.manifests(record);
+    const spans: PointCost[] = [];
+    for (const own of manifests) spans.push(await costOfLayers(ports, container, chain, own, own.point === inDetail));
+    return { record, manifests, spans };
+  });
 }
 
-/** The sizes of the checkpoints that manifests name, by point, disk and region. One that is gone takes nothing: it is a cache. */
-async function checkpointSizes(
+/** What a point costs without its manifest, span by span. */
+async function costOfLayers(
+  ports: Ports,
   container: VaultContainer,
-  manifests: readonly Manifest[],
-): Promise<Map<string, number>> {
-  const named = manifests.flatMap(({ item, point, disks }) =>
-    disks.flatMap(({ disk, regions }) =>
-      regions.flatMap(({ region, checkpoint }) =>
-        checkpoint === undefined
-          ? []
-          : [{ key: `${point}/${disk}/${region}`, name: checkpointName(item, disk, region, checkpoint.attempt) }],
-      ),
+  chain: Chain,
+  manifest: Manifest,
+  inDetail: boolean,
+): Promise<PointCost> {
+  let sum = costOfPoint({ ...manifest, disks: manifest.disks.map((own) => ({ ...own, regions: [] })) }, 0, () => 0);
+  for await (const { manifests } of eachSpan(chain, [manifest], ports.settings.layout)) {
+    const [reduced] = manifests as [Manifest];
+    const sizes = await checkpointSizes(container, reduced);
+    const own = costOfPoint(reduced, 0, (disk, region) => sizes.get(`${disk}/${region}`) ?? 0);
+    sum = joinCosts(sum, own, inDetail);
+  }
+  return sum;
+}
+
+/** The sizes of the checkpoints that a manifest names, by disk and region. One that is gone takes nothing: it is a cache. */
+async function checkpointSizes(container: VaultContainer, { item, disks }: Manifest): Promise<Map<string, number>> {
+  const named = disks.flatMap(({ disk, regions }) =>
+    regions.flatMap(({ region, checkpoint }) =>
+      checkpoint === undefined
+        ? []
+        : [{ key: `${disk}/${region}`, name: checkpointName(item, disk, region, checkpoint.attempt) }],
     ),
   );
   const sizes = new Map<string, number>();

@@ -12,6 +12,7 @@ import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { type RegionOf, readLayerMap } from './layers.ts';
 import type { Ports } from './ports.ts';
+import { regionsOf } from './spans.ts';
 
 /*
  * What is known to be wrong in a vault: one row for each object and region. Whoever meets damage records it; verify looks at the
@@ -251,7 +252,7 @@ class LaterLayers {
   #opened:
     | Promise<{ container: VaultContainer; chain: Chain; record: Awaited<ReturnType<Chain['newest']>> }>
     | undefined;
-  readonly #manifests = new Map<PointId, Promise<Manifest>>();
+  readonly #manifests = new Map<PointId, Promise<Manifest | undefined>>();
 
   constructor(ports: Ports, partition: string, disk: DiskId) {
     this.#ports = ports;
@@ -267,27 +268,29 @@ class LaterLayers {
     return { container, chain, record: await chain.newest() };
   }
 
-  /** The manifests of live points after `after`, oldest first. */
+  /** The manifests of live points after `after`, oldest first, as far as they can be read. */
   async #after(after: PointId | undefined): Promise<Manifest[]> {
     this.#opened ??= this.#open();
     const { chain, record } = await this.#opened;
     const entries = record.points.filter(({ point }) => after !== undefined && point > after);
-    return Promise.all(
+    const manifests = await Promise.all(
       entries.map((entry) => {
-        const read = this.#manifests.get(entry.point) ?? chain.manifest(entry);
+        const read = this.#manifests.get(entry.point) ?? unlessDamaged(chain.manifest(entry));
         this.#manifests.set(entry.point, read);
         return read;
       }),
     );
+    return manifests.filter((own) => own !== undefined);
   }
 
   /** What of `runs` no layer of a point after `after` speaks of. With `after` undefined nobody knows, and all of it is left. */
   async notCovered(region: number, runs: readonly BlockRun[], after: PointId | undefined): Promise<BlockRun[]> {
     let left = [...runs];
     if (left.length === 0 || after === undefined) return left;
-    const { container } = await (this.#opened ??= this.#open());
+    const { container, chain } = await (this.#opened ??= this.#open());
     for (const { disk: own } of chainOf(this.#disk, await this.#after(after))) {
-      for (const layer of own.regions.find((each) => each.region === region)?.layers ?? []) {
+      const regions = await unlessDamaged(regionsOf(chain, own, { from: region, to: region + 1 }));
+      for (const layer of regions?.[0]?.layers ?? []) {
         const at = { item: this.#item, disk: this.#disk, region };
         left = without(left, await speaksOf(container, at, layer));
         if (left.length === 0) return left;
@@ -299,10 +302,15 @@ class LaterLayers {
 
 /** What a layer speaks of; one that is damaged itself covers nothing. */
 async function speaksOf(container: VaultContainer, at: RegionOf, layer: LayerRef): Promise<readonly BlockRun[]> {
+  return (await unlessDamaged(readLayerMap(container, at, layer)))?.extents ?? [];
+}
+
+/** Undefined for what is damaged. */
+async function unlessDamaged<T>(read: Promise<T>): Promise<T | undefined> {
   try {
-    return (await readLayerMap(container, at, layer)).extents;
+    return await read;
   } catch (error) {
-    if (isBackupError(error, ...DAMAGE_CODES)) return [];
+    if (isBackupError(error, ...DAMAGE_CODES)) return undefined;
     throw error;
   }
 }

@@ -1,11 +1,10 @@
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
-import { planName } from '../format/names.ts';
 import { backOffSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
 import { changeJob } from './jobs.ts';
 import { openPlan } from './open-plan.ts';
+import { deletePlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
-import { unitRowKey } from './restore-unit.ts';
 import { forgetUnits } from './restore-leftovers.ts';
 import { holdForDrill } from './verify-drill.ts';
 
@@ -20,12 +19,16 @@ export async function finishRestore(
   const open = await openPlan(ports, step, restorePlan);
   if (open === undefined) return;
   const { address, container, plan } = open;
-  const done = new Set<string>();
-  for await (const { key } of ports.catalog.units.list(plan.attempt)) done.add(key);
-  const missing = plan.units.filter((_, unit) => !done.has(unitRowKey(unit)));
-  const doneBytes = plan.units.reduce((sum, unit, i) => sum + (done.has(unitRowKey(i)) ? unit.bytes : 0), 0);
+  const units = unitCount(plan);
+  let done = 0;
+  let doneBytes = 0;
+  for await (const { key, row } of ports.catalog.units.list(plan.attempt)) {
+    if (Number(key) >= units) continue;
+    done++;
+    doneBytes += row.bytes;
+  }
   // Once it was decided that all is there the marks are needed no more, and their table may be lost.
-  if (missing.length > 0 && open.job.outcome !== 'Completed') {
+  if (done < units && open.job.outcome !== 'Completed') {
     // The watch sends units again that nobody works on: only progress is a sign of life.
     await changeJob(ports, address, (row) =>
       row.status === 'InProgress' && doneBytes > row.doneBytes ? { ...row, doneBytes } : undefined,
@@ -46,7 +49,7 @@ export async function finishRestore(
   await ports.targets.putText(decided.bag['Config Blob Uri']!, describe(plan, decided.bag));
   await finishJob(ports, address, 'Completed');
   await forgetUnits(ports, plan);
-  await container.delete(planName(plan.item, plan.attempt));
+  await deletePlan(container, plan);
 }
 
 /** What a person or a script needs to make a VM of the restored disks. */

@@ -3,7 +3,7 @@ import { layerOf } from '../domain/fold.ts';
 import { type RunId } from '../domain/ids.ts';
 import type { Layer } from '../domain/layer.ts';
 import { type RegionView, ViewBuilder } from '../domain/region-view.ts';
-import { BLOCK_BYTES, HASH_BYTES } from '../domain/units.ts';
+import { BLOCK_BYTES, type Geometry, HASH_BYTES } from '../domain/units.ts';
 import type { MergePlan } from '../format/documents.ts';
 import type { LayerKey } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
@@ -32,17 +32,25 @@ export const foldObject = (plan: MergePlan, { disk, into, slab, folds }: Unit): 
  * that lie in slabs are written anew, so that a slab is used by its own layers alone and goes with the last of them; where all
  * that is left is thin, it becomes part of a new slab. The object is the unit's one: the first one stands.
  */
-export async function foldUnit(container: VaultContainer, plan: MergePlan, unit: Unit, run: RunId): Promise<void> {
+export async function foldUnit(
+  container: VaultContainer,
+  { regionBytes }: Geometry,
+  plan: MergePlan,
+  unit: Unit,
+  run: RunId,
+): Promise<void> {
   const object = foldObject(plan, unit);
   if ((await container.stat(objectName(object))) !== undefined) return;
   const { item, attempt } = plan;
   const keyOf = ({ region }: Fold): LayerKey => ({ item, disk: unit.disk, point: unit.into, region, attempt });
+  // A layer that speaks of the whole region hides what lies below it, were it damaged.
+  const regionOf = (fold: Fold) => ({ ...keyOf(fold), blocks: regionBytes / BLOCK_BYTES });
   if (unit.slab === null) {
     const fold = unit.folds[0]!;
     await storeLayer(
       container,
       keyOf(fold),
-      await inRegion(keyOf(fold), () => foldOf(container, keyOf(fold), fold, run)),
+      await inRegion(keyOf(fold), () => foldOf(container, regionOf(fold), fold, run)),
     );
     return;
   }
@@ -52,7 +60,7 @@ export async function foldUnit(container: VaultContainer, plan: MergePlan, unit:
   for (const fold of unit.folds) {
     await slab.region(keyOf(fold), (writer) =>
       inRegion(keyOf(fold), async () =>
-        writeView(slabs, await readView(slabs, keyOf(fold), fold.layers), fold.bottom, writer),
+        writeView(slabs, await readView(slabs, regionOf(fold), fold.layers), fold.bottom, writer),
       ),
     );
   }
@@ -60,7 +68,12 @@ export async function foldUnit(container: VaultContainer, plan: MergePlan, unit:
 }
 
 /** The fold of a region, its blocks out of slabs in packs of this run. */
-async function foldOf(container: VaultContainer, key: LayerKey, { layers, bottom }: Fold, run: RunId): Promise<Layer> {
+async function foldOf(
+  container: VaultContainer,
+  key: LayerKey & { blocks: number },
+  { layers, bottom }: Fold,
+  run: RunId,
+): Promise<Layer> {
   const view = await readView(container, key, layers);
   const inSlab = ({ frame }: Extent): boolean =>
     frame !== CLEARED && view.packs[view.frames[frame]!.pack]!.name.endsWith('.slab');

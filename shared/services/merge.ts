@@ -1,35 +1,23 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
-import { type JobId, type PointId, attemptId, runId } from '../domain/ids.ts';
-import { decideMerge } from '../domain/merge.ts';
+import { type JobId, type PointId, runId } from '../domain/ids.ts';
 import { decideRetention } from '../domain/retention.ts';
-import { groupThin } from '../domain/thin-regions.ts';
-import { BLOCK_BYTES } from '../domain/units.ts';
-import { type ChainRecord, type Manifest, type MergePlan, mergePlan } from '../format/documents.ts';
+import { type ChainRecord, type MergePlan, mergePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { commitMerge } from './commit-merge.ts';
 import { DamagedRegion } from './damaged-region.ts';
 import { endJob } from './end-job.ts';
-import { openFindings, recordFailure } from './findings.ts';
+import { recordFailure } from './findings.ts';
 import { foldUnit, foldedBytes } from './fold-unit.ts';
-import {
-  type JobAddress,
-  changeJob,
-  insertJob,
-  isPinned,
-  isRunning,
-  newJob,
-  noteAttempt,
-  readJob,
-  withdrawJob,
-} from './jobs.ts';
+import { type JobAddress, changeJob, insertJob, isPinned, isRunning, newJob, readJob, withdrawJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
+import { makeMergePlan } from './merge-plan.ts';
 import { forEachAtOnce } from './pipeline.ts';
-import { notedPlan, storePlan } from './plans.ts';
+import { notedPlan, unitCount } from './plans.ts';
 import { readPoint } from './projection.ts';
 import { policyOf } from './policies.ts';
-import { openPlan } from './open-plan.ts';
+import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { openVault, readItem } from './vault-of.ts';
 
@@ -75,55 +63,13 @@ export async function planMerge(ports: Ports, step: { vault: string; jobId: stri
   const chain = new Chain(container, job.itemId);
   const noted = await notedPlan(container, job, mergePlan);
   if (noted !== undefined) return proceed(ports, address, container, partition, noted);
-  const record = await chain.newest();
-  if (!(await mayGo(ports, step.vault, job, record))) return endJob(ports, address, 'Cancelled');
-  const damaged = new Set((await openFindings(ports, partition)).map(({ row }) => `${row.disk}/${row.region}`));
-  const plan = makePlan(ports, job, record, job.point, await chain.manifests(record), damaged);
-  if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, record.seq))) return;
-  await storePlan(container, plan);
-  await proceed(ports, address, container, partition, plan);
-}
-
-function makePlan(
-  ports: Ports,
-  job: JobRow,
-  record: ChainRecord,
-  point: PointId,
-  live: readonly Manifest[],
-  damaged: ReadonlySet<string>,
-): MergePlan {
-  const regions = decideMerge(point, live, ports.settings.layout, (disk, region) => damaged.has(`${disk}/${region}`));
-  const units: MergePlan['units'] = [];
-  for (const { disk } of live.find((own) => own.point === point)!.disks) {
-    const folds = regions
-      .filter((own) => own.disk === disk && own.folded.length > 0)
-      .map((own) => ({ ...own, bytes: own.folded.reduce((sum, layer) => sum + layer.dataBlocks, 0) * BLOCK_BYTES }));
-    for (const group of groupThin(folds, ports.settings.layout)) {
-      units.push({
-        disk,
-        into: group.regions[0]!.into,
-        slab: group.thin ? units.length : null,
-        folds: group.regions.map(({ region, folded, bottom }) => ({ region, layers: [...folded], bottom })),
-      });
-    }
-  }
-  return {
-    format: 1,
-    kind: 'merge',
-    item: job.itemId,
-    attempt: attemptId(ports.ids.hex(16)),
-    job: job.jobId,
-    seq: record.seq,
-    point,
-    entries: regions.map(({ disk, region, into, kept, checkpoint }) => ({
-      disk,
-      region,
-      into,
-      kept: [...kept],
-      checkpoint,
-    })),
-    units,
-  };
+  const planning = { container, chain, partition, job: { ...job, point: job.point }, noted: { attempt: job.attempt } };
+  const plan = await chain.onNewest(async (record) => {
+    if (await mayGo(ports, step.vault, job, record)) return makeMergePlan(ports, address, { ...planning, record });
+    await endJob(ports, address, 'Cancelled');
+    return undefined;
+  });
+  if (plan !== undefined) await proceed(ports, address, container, partition, plan);
 }
 
 /**
@@ -154,13 +100,13 @@ async function proceed(
   plan: MergePlan,
 ): Promise<void> {
   const { vault, jobId: id } = address;
-  const totalBytes = foldedBytes(plan);
+  const totalBytes = plan.parts?.reduce((sum, { bytes }) => sum + bytes, 0) ?? foldedBytes(plan);
   await changeJob(ports, address, (row) => (row.totalBytes === totalBytes ? undefined : { ...row, totalBytes }));
-  if (plan.units.length <= MOST_ON_THE_SPOT) {
+  if (plan.parts === undefined && plan.units.length <= MOST_ON_THE_SPOT) {
     await forEachAtOnce(plan.units, AT_ONCE, (unit) => fold(ports, container, partition, plan, unit));
     return commitMerge(ports, { vault, jobId: id, attempt: plan.attempt, round: 0 });
   }
-  await forEachAtOnce(plan.units.keys(), AT_ONCE, (unit) =>
+  await forEachAtOnce(Array(unitCount(plan)).keys(), AT_ONCE, (unit) =>
     ports.queue.send({ step: 'merge-unit', v: 1, vault, jobId: id, attempt: plan.attempt, unit }),
   );
   await ports.queue.send({ step: 'commit', v: 1, vault, jobId: id, attempt: plan.attempt, round: 0 });
@@ -171,9 +117,8 @@ export async function mergeUnit(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
-  const open = await openPlan(ports, step, mergePlan);
-  const unit = open?.plan.units[step.unit];
-  if (open !== undefined && unit !== undefined) await fold(ports, open.container, open.partition, open.plan, unit);
+  const open = await openUnit(ports, step, mergePlan);
+  if (open !== undefined) await fold(ports, open.container, open.partition, open.plan, open.unit);
 }
 
 /** Damage that a fold meets is noted: the merge fails, and the next one leaves the region's layers as they are. */
@@ -185,7 +130,7 @@ async function fold(
   unit: MergePlan['units'][number],
 ): Promise<void> {
   try {
-    await foldUnit(container, plan, unit, runId(ports.ids.hex(8)));
+    await foldUnit(container, ports.settings.geometry, plan, unit, runId(ports.ids.hex(8)));
   } catch (error) {
     if (!(error instanceof DamagedRegion)) throw error;
     // A run that comes late finds its layers deleted by a later merge: nothing is wrong then.

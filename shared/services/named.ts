@@ -1,4 +1,6 @@
+import type { z } from 'zod';
 import type { DiskId } from '../domain/ids.ts';
+import type { Layout } from '../domain/layout.ts';
 import type { LayerName } from '../domain/point-stack.ts';
 import { restorePlan, transferPlan, mergePlan } from '../format/documents.ts';
 import type { ChainRecord } from '../format/documents.ts';
@@ -9,50 +11,62 @@ import { isBackupError } from '../domain/errors.ts';
 import type { Chain } from './chain.ts';
 import { blobOf, readLayerMap } from './layers.ts';
 import { forEachAtOnce } from './pipeline.ts';
-import { readPlan } from './plans.ts';
+import { type PartedPlan, namesOfPlan, partsOf, readPlan } from './plans.ts';
+import { eachSpan } from './spans.ts';
 
 /** Regions whose layers are read at once. */
 const REGIONS_IN_FLIGHT = 8;
 
-/** Everything that a record leads to: its manifests, their layers, slabs and checkpoints, and the layers' packs. */
-export async function namedBy(container: VaultContainer, chain: Chain, record: ChainRecord): Promise<Set<string>> {
+/** Everything that a record leads to: its manifests and their parts, their layers, slabs and checkpoints, and the layers' packs. */
+export async function namedBy(
+  container: VaultContainer,
+  chain: Chain,
+  record: ChainRecord,
+  layout: Pick<Layout, 'spanRegions'>,
+): Promise<Set<string>> {
   const named = new Set(record.points.map(({ manifest }) => manifest));
-  for (const { item, disks } of await chain.manifests(record)) {
-    for (const { disk, regions } of disks) {
-      await forEachAtOnce(regions, REGIONS_IN_FLIGHT, async ({ region, layers, checkpoint }) => {
-        const at = { item, disk, region };
-        if (checkpoint !== undefined) named.add(checkpointName(item, disk, region, checkpoint.attempt));
-        for (const layer of layers) {
-          named.add(blobOf(at, layer));
-          // A layer in a slab has its bytes there too.
-          if (layer.slab === undefined)
-            for (const { name } of (await readLayerMap(container, at, layer)).packs) named.add(name);
-        }
-      });
-    }
+  const manifests = await chain.manifests(record);
+  for (const { disks } of manifests) for (const { parts = [] } of disks) for (const { name } of parts) named.add(name);
+  for await (const { disk, manifests: reduced } of eachSpan(chain, manifests, layout)) {
+    const regions = reduced.flatMap(({ disks }) => disks.flatMap((own) => own.regions));
+    await forEachAtOnce(regions, REGIONS_IN_FLIGHT, async ({ region, layers, checkpoint }) => {
+      const at = { item: chain.item, disk, region };
+      if (checkpoint !== undefined) named.add(checkpointName(chain.item, disk, region, checkpoint.attempt));
+      for (const layer of layers) {
+        named.add(blobOf(at, layer));
+        // A layer in a slab has its bytes there too.
+        if (layer.slab === undefined)
+          for (const { name } of (await readLayerMap(container, at, layer)).packs) named.add(name);
+      }
+    });
   }
   return named;
 }
 
 /** The plan of a job that has not ended, and the layers that it reads from. */
 export async function namedByPlan(container: VaultContainer, job: JobRow): Promise<string[]> {
-  if (job.attempt === undefined) return [];
-  const item = job.itemId;
-  const names = [planName(item, job.attempt)];
+  const { itemId: item, attempt } = job;
+  if (attempt === undefined) return [];
+  const names = [planName(item, attempt)];
   const add = (disk: DiskId, region: number, layers: readonly LayerName[]): void => {
     names.push(...layers.map((layer) => blobOf({ item, disk, region }, layer)));
   };
+  async function* parts<Plan extends PartedPlan>(schema: z.ZodType<Plan>): AsyncGenerator<Plan> {
+    const plan = await readPlan(container, item, attempt!, schema);
+    names.push(...namesOfPlan(plan));
+    for await (const { part } of partsOf(container, plan, schema)) yield part;
+  }
   try {
     if (job.operation === 'Backup') {
-      const plan = await readPlan(container, item, job.attempt, transferPlan);
-      for (const { disk, regions } of plan.units)
-        for (const { region, stack } of regions) add(plan.disks[disk]!.disk, region, stack);
+      for await (const plan of parts(transferPlan))
+        for (const { disk, regions } of plan.units)
+          for (const { region, stack } of regions) add(plan.disks[disk]!.disk, region, stack);
     } else if (job.operation === 'Restore') {
-      const plan = await readPlan(container, item, job.attempt, restorePlan);
-      for (const { target, region, stack } of plan.units) add(plan.targets[target]!.disk, region, stack);
+      for await (const plan of parts(restorePlan))
+        for (const { target, region, stack } of plan.units) add(plan.targets[target]!.disk, region, stack);
     } else if (job.operation === 'Merge') {
-      const plan = await readPlan(container, item, job.attempt, mergePlan);
-      for (const { disk, folds } of plan.units) for (const { region, layers } of folds) add(disk, region, layers);
+      for await (const { units } of parts(mergePlan))
+        for (const { disk, folds } of units) for (const { region, layers } of folds) add(disk, region, layers);
     }
   } catch (error) {
     if (!isBackupError(error, 'VaultObjectMissing')) throw error; // noted, but not stored yet

@@ -4,7 +4,7 @@ import { type JobId, attemptId } from '../domain/ids.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { type JobAddress, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { readPlan } from './plans.ts';
+import { type PartedPlan, readPlan, unitOf } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { openVault } from './vault-of.ts';
 
@@ -18,7 +18,7 @@ export interface OpenPlan<Plan> {
   readonly partition: string;
 }
 
-/** Opens the plan that a message belongs to; undefined when its job has ended or has another plan: then there is nothing to do. */
+/** Opens the plan that a message belongs to, of one in parts the first; undefined when its job has ended or has another plan: then there is nothing to do. */
 export async function openPlan<Plan>(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string },
@@ -30,4 +30,15 @@ export async function openPlan<Plan>(
   const { container, row: vault } = await openVault(ports, step.vault);
   const plan = await readPlan(container, job.itemId, attemptId(step.attempt), schema);
   return { address, job, container, plan, partition: pointsPartition(vault.containerName, job.itemId) };
+}
+
+/** Opens the part of the plan that has the message's unit; undefined also when the plan has no such unit. */
+export async function openUnit<Plan extends PartedPlan>(
+  ports: Ports,
+  step: { vault: string; jobId: string; attempt: string; unit: number },
+  schema: z.ZodType<Plan>,
+): Promise<(OpenPlan<Plan> & { unit: Plan['units'][number] }) | undefined> {
+  const open = await openPlan(ports, step, schema);
+  const found = open && (await unitOf(open.container, open.plan, schema, step.unit));
+  return open && found && { ...open, ...found };
 }

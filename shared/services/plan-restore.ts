@@ -5,17 +5,25 @@ import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import { addByRegion } from '../domain/changes.ts';
 import { nameOf, stacksOf } from '../domain/point-stack.ts';
 import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
-import { type Manifest, type RestorePlan, restorePlan } from '../format/documents.ts';
+import {
+  type ChainRecord,
+  type Manifest,
+  type ManifestDisk,
+  type RestorePlan,
+  restorePlan,
+} from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { forEachAtOnce } from './pipeline.ts';
-import { notedPlan, storePlan } from './plans.ts';
+import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
+import { notedPlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { readPoint } from './projection.ts';
 import { isWanted, pin, tierOf } from './restore.ts';
 import { discardTargets } from './restore-leftovers.ts';
+import { spansOf, within } from './spans.ts';
 import { openVault } from './vault-of.ts';
 
 const SENDS_IN_FLIGHT = 8;
@@ -42,12 +50,18 @@ export async function planRestore(
   if (row === undefined) throw new BackupError('ResourceNotFound', `recovery point ${job.point} is gone`);
   // A drill tries the vault.
   const tier = job.restore.verifyJob === undefined ? await tierOf(ports, partition, row) : 'vault';
-  const plan = tier === 'snapshot' ? await fromSnapshots(ports, job, row) : await fromVault(ports, container, job);
-  if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, 0))) return;
-  await storePlan(container, plan);
+  const noted = { attempt: job.attempt };
+  const write = (pieces: Pieces): Promise<RestorePlan | undefined> =>
+    writePlan(ports, address, container, pieces, noted);
+  const chain = new Chain(container, job.itemId);
+  const plan =
+    tier === 'snapshot'
+      ? await write(fromSnapshots(ports, job, row))
+      : await chain.onNewest(async (record) => write(await fromVault(ports, chain, record, job)));
+  if (plan === undefined) return;
   await changeJob(ports, address, (now) => ({
     ...now,
-    totalBytes: plan.units.reduce((sum, unit) => sum + unit.bytes, 0),
+    totalBytes: restoredBytes(plan),
     sources: plan.targets.map(({ lun, name, tier: from }) => ({
       lun,
       name,
@@ -64,7 +78,7 @@ async function begin(ports: Ports, { vault, jobId }: JobAddress, plan: RestorePl
   const { attempt } = plan;
   const job = await readJob(ports, { vault, jobId });
   if (job === undefined || hasFailed(job)) return discardTargets(ports, plan); // what it had made when it failed is gone already
-  await forEachAtOnce(plan.units.keys(), SENDS_IN_FLIGHT, (unit) =>
+  await forEachAtOnce(Array(unitCount(plan)).keys(), SENDS_IN_FLIGHT, (unit) =>
     ports.queue.send({ step: 'restore-unit', v: 1, vault, jobId, attempt, unit }),
   );
   await sendFinish(ports, { vault, jobId }, attempt);
@@ -78,67 +92,97 @@ function sendFinish(ports: Ports, { vault, jobId }: JobAddress, attempt: Attempt
 const hasFailed = ({ outcome, restore }: JobRow): boolean =>
   outcome !== undefined && (outcome !== 'Completed' || restore?.verifyJob !== undefined);
 
-async function fromSnapshots(ports: Ports, job: JobRow, row: PointRow): Promise<RestorePlan> {
-  const wanted = row.set.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
-  const units: RestorePlan['units'] = [];
-  for (const [target, disk] of wanted.entries()) {
-    const bytes = new Map<number, number>();
-    const snapshot = { url: disk.url, id: disk.snapshot };
-    for await (const range of ports.snapshots.allocated(snapshot, { start: 0, end: disk.sizeBytes })) {
-      addByRegion(bytes, range, ports.settings.geometry);
-    }
-    for (const [region, size] of bytes) units.push({ target, region, bytes: size, stack: [] });
-  }
-  const source = (disk: SetDisk): RestorePlan['targets'][number]['source'] => ({ url: disk.url, id: disk.snapshot });
-  return planOf(
-    ports,
-    job,
-    wanted.map((disk) => ({ ...disk, tier: 'snapshot', source: source(disk) })),
-    units,
-  );
+/** Restore plans, as they are written. */
+const RESTORE: PlanKind<RestorePlan> = {
+  join: (one, next) => ({ ...one, units: [...one.units, ...next.units] }),
+  weight: ({ units }) => units.reduce((sum, { stack }) => sum + 1 + stack.length, 0),
+  bytes: ({ units }) => units.reduce((sum, { bytes }) => sum + bytes, 0),
+};
+
+/** What a restore has to write at most. */
+const restoredBytes = (plan: RestorePlan): number =>
+  plan.parts?.reduce((sum, { bytes }) => sum + bytes, 0) ?? RESTORE.bytes(plan);
+
+/** A plan without its units, and these span by span. */
+interface Pieces {
+  readonly plan: RestorePlan;
+  readonly units: AsyncIterable<RestorePlan['units']>;
 }
 
-async function fromVault(ports: Ports, container: VaultContainer, job: JobRow): Promise<RestorePlan> {
-  const chain = new Chain(container, job.itemId);
-  const record = await chain.newest();
+/** Stores a plan, once its attempt stands on the job; undefined when another run's does. */
+async function writePlan(
+  ports: Ports,
+  address: JobAddress,
+  container: VaultContainer,
+  { plan, units: pieces }: Pieces,
+  noted: { attempt: AttemptId | undefined },
+): Promise<RestorePlan | undefined> {
+  const mostWeight = PART_SPANS * ports.settings.layout.spanRegions;
+  const writer = new PlanWriter<RestorePlan>(container, RESTORE, mostWeight, async () => {
+    if (!(await noteAttempt(ports, address, plan.attempt, noted.attempt, 0))) return false;
+    noted.attempt = plan.attempt;
+    return true;
+  });
+  for await (const units of pieces) if (units.length > 0 && !(await writer.add({ ...plan, units }))) return undefined;
+  return writer.finish(plan);
+}
+
+function fromSnapshots(ports: Ports, job: JobRow, row: PointRow): Pieces {
+  const wanted = row.set.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
+  const source = (disk: SetDisk): RestorePlan['targets'][number]['source'] => ({ url: disk.url, id: disk.snapshot });
+  const disks = wanted.map((disk) => ({ ...disk, tier: 'snapshot' as const, source: source(disk) }));
+  return { plan: planOf(ports, job, disks), units: snapshotUnits(ports, wanted) };
+}
+
+async function* snapshotUnits(ports: Ports, disks: readonly SetDisk[]): AsyncGenerator<RestorePlan['units']> {
+  const { geometry, layout } = ports.settings;
+  const spanBytes = layout.spanRegions * geometry.regionBytes;
+  for (const [target, { url, snapshot, sizeBytes }] of disks.entries()) {
+    for (let start = 0; start < sizeBytes; start += spanBytes) {
+      const window = { start, end: Math.min(start + spanBytes, sizeBytes) };
+      const bytes = new Map<number, number>();
+      for await (const range of ports.snapshots.allocated({ url, id: snapshot }, window))
+        addByRegion(bytes, range, geometry);
+      yield [...bytes].map(([region, size]) => ({ target, region, bytes: size, stack: [] }));
+    }
+  }
+}
+
+async function fromVault(ports: Ports, chain: Chain, record: ChainRecord, job: JobRow): Promise<Pieces> {
   if (!record.points.some(({ point }) => point === job.point)) {
     throw new BackupError('ResourceNotFound', `recovery point ${job.point} is no longer in the vault`);
   }
   const manifests = await chain.history(record, job.point!);
   const wanted = manifests.at(-1)!.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
-  const units: RestorePlan['units'] = [];
-  for (const [target, { disk, sizeBytes }] of wanted.entries()) {
-    const stored = storedBytes(manifests, disk);
-    for (const [region, { layers, checkpoint }] of [...stacksOf(disk, manifests)].sort(([a], [b]) => a - b)) {
-      const window = regionRange(region, sizeBytes, ports.settings.geometry);
-      if (window.start === window.end) continue;
-      const bytes = Math.min(stored.get(region) ?? 0, window.end - window.start);
-      units.push({ target, region, bytes, stack: layers.map(nameOf), checkpoint });
-    }
-  }
-  return planOf(
-    ports,
-    job,
-    wanted.map((disk) => ({ ...disk, tier: 'vault', source: null })),
-    units,
-  );
+  const disks = wanted.map((disk) => ({ ...disk, tier: 'vault' as const, source: null }));
+  return { plan: planOf(ports, job, disks), units: vaultUnits(ports, chain, manifests, wanted) };
 }
 
-/** How much each region of a disk may hold at most, by the counts of its layers. */
-function storedBytes(manifests: readonly Manifest[], disk: string): Map<number, number> {
-  const bytes = new Map<number, number>();
-  for (const own of manifests.flatMap(({ disks }) => disks.filter((each) => each.disk === disk))) {
-    for (const { region, layers } of own.regions) {
-      const blocks = layers.reduce((sum, layer) => sum + layer.dataBlocks, 0);
-      bytes.set(region, (bytes.get(region) ?? 0) + blocks * BLOCK_BYTES);
+async function* vaultUnits(
+  ports: Ports,
+  chain: Chain,
+  manifests: readonly Manifest[],
+  disks: readonly ManifestDisk[],
+): AsyncGenerator<RestorePlan['units']> {
+  const { geometry, layout } = ports.settings;
+  for (const [target, { disk, sizeBytes }] of disks.entries()) {
+    for (const span of spansOf(disk, manifests, layout)) {
+      const units: RestorePlan['units'] = [];
+      for (const [region, { layers, checkpoint }] of stacksOf(disk, await within(chain, manifests, disk, span))) {
+        const window = regionRange(region, sizeBytes, geometry);
+        if (window.start === window.end) continue;
+        const most = layers.reduce((sum, { dataBlocks }) => sum + dataBlocks * BLOCK_BYTES, 0);
+        const bytes = Math.min(most, window.end - window.start);
+        units.push({ target, region, bytes, stack: layers.map(nameOf), checkpoint });
+      }
+      yield units.sort((a, b) => a.region - b.region);
     }
   }
-  return bytes;
 }
 
 type TargetDisk = Pick<RestorePlan['targets'][number], 'disk' | 'lun' | 'name' | 'sizeBytes' | 'tier' | 'source'>;
 
-function planOf(ports: Ports, job: JobRow, disks: readonly TargetDisk[], units: RestorePlan['units']): RestorePlan {
+function planOf(ports: Ports, job: JobRow, disks: readonly TargetDisk[]): RestorePlan {
   const names = new Set<string>();
   return {
     format: 1,
@@ -151,7 +195,7 @@ function planOf(ports: Ports, job: JobRow, disks: readonly TargetDisk[], units: 
       const url = `${job.restore!.containerUrl}/${blobName(name, lun, names)}`;
       return { disk, lun, name, url, leaseId: leaseOf(job, url), sizeBytes, tier, source };
     }),
-    units,
+    units: [],
   };
 }
 

@@ -1,6 +1,6 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import { type AttemptId, type DiskId, type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { addByRegion } from '../domain/changes.ts';
 import { blockCount } from '../domain/extent.ts';
 import type { Layout } from '../domain/layout.ts';
@@ -13,12 +13,14 @@ import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { finishJob } from './end-job.ts';
 import { type RegionDamage, damageOf } from './findings.ts';
-import { changeJob, noteAttempt, readJob } from './jobs.ts';
+import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { forEachAtOnce } from './pipeline.ts';
-import { readPlan, storePlan } from './plans.ts';
+import { forEachAtOnce, inOrder } from './pipeline.ts';
+import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
+import { type PartedPlan, readPlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { changePoint } from './projection.ts';
+import { type Span, spansOf, within } from './spans.ts';
 import { transferUnit } from './transfer-unit.ts';
 import { openVault } from './vault-of.ts';
 
@@ -27,6 +29,16 @@ const MOST_ON_THE_SPOT = 16;
 const UNITS_ON_THE_SPOT = 4;
 /** Messages sent at once. */
 const SENDS_IN_FLIGHT = 8;
+/** Spans that are listed at once. */
+const SPANS_IN_FLIGHT = 4;
+
+/** Transfer plans, as they are written. */
+const TRANSFER: PlanKind<TransferPlan> = {
+  join: (one, next) => ({ ...one, units: [...one.units, ...next.units] }),
+  weight: ({ units }) =>
+    units.reduce((sum, { regions }) => regions.reduce((own, { stack }) => own + 1 + stack.length, sum), 0),
+  bytes: ({ units }) => units.reduce((sum, { regions }) => regions.reduce((own, { bytes }) => own + bytes, sum), 0),
+};
 
 /**
  * Plans the transfer of a job's point on the newest record, notes the plan on the job, and sends a message for each unit and one for
@@ -45,24 +57,23 @@ export async function planTransfer(
     return sendUnits(ports, step, await readNotedPlan(container, job));
   }
   const chain = new Chain(container, job.itemId);
-  const record = await chain.newest();
-  // The plan that is to be replaced may have been committed by now, by a handler that was past its checks.
-  if (job.attempt !== undefined && (await chain.committed(job.attempts, job.planSeq ?? 0, record)) !== undefined) {
-    return sendCommit(ports, step, job.attempt);
-  }
-  if (isOvertaken(record, job.point)) {
-    await overtake(ports, step.vault, pointsPartition(vault.containerName, job.itemId), job, record);
-    return;
-  }
   const partition = pointsPartition(vault.containerName, job.itemId);
-  const plan = await makePlan(ports, partition, chain, record, job, job.set, job.point);
-  if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, record.seq))) return;
-  await storePlan(container, plan);
+  const planning = { container, chain, partition, job, set: job.set, point: job.point };
+  const noted = { attempt: job.attempt };
+  const plan = await chain.onNewest(async (record) => {
+    // The plan that is to be replaced may have been committed by now, by a handler that was past its checks.
+    if (job.attempt !== undefined && (await chain.committed(job.attempts, job.planSeq ?? 0, record)) !== undefined)
+      return sendCommit(ports, step, job.attempt);
+    if (isOvertaken(record, planning.point)) return overtake(ports, step.vault, partition, job, record);
+    return makePlan(ports, address, { ...planning, record }, noted);
+  });
+  if (plan === undefined) return;
+  const totalBytes = bytesOf(plan);
   await changeJob(ports, address, (row) =>
     row.attempt === plan.attempt
       ? {
           ...row,
-          totalBytes: bytesOf(plan),
+          totalBytes,
           sources: plan.disks.map(({ lun, name, source, reason }) => ({ lun, name, source, reason })),
         }
       : undefined,
@@ -78,23 +89,23 @@ export async function planTransfer(
 
 /** Whether the plan is done faster than its messages travel: a night in which little has changed. */
 function isSmall(plan: TransferPlan, mostBytes: number): boolean {
-  return mostBytes > 0 && plan.units.length <= MOST_ON_THE_SPOT && bytesOf(plan) <= mostBytes;
+  return mostBytes > 0 && unitCount(plan) <= MOST_ON_THE_SPOT && bytesOf(plan) <= mostBytes;
 }
 
 /** What the sources say has to be looked at. */
-const bytesOf = ({ units }: TransferPlan): number =>
-  units.reduce((sum, { regions }) => regions.reduce((own, { bytes }) => own + bytes, sum), 0);
+const bytesOf = (plan: TransferPlan): number =>
+  plan.parts?.reduce((sum, { bytes }) => sum + bytes, 0) ?? TRANSFER.bytes(plan);
 
 /** A plan that was noted but, after a crash, not stored cannot have been begun: the coordinator finds it missing and plans again. */
 async function readNotedPlan(
   container: VaultContainer,
   job: JobRow,
-): Promise<TransferPlan | { attempt: string; units: [] }> {
+): Promise<Pick<TransferPlan, 'attempt' | 'item' | 'units' | 'parts'>> {
   try {
     return await readPlan(container, job.itemId, job.attempt!, transferPlan);
   } catch (error) {
     if (error instanceof BackupError && error.code === 'VaultObjectMissing')
-      return { attempt: job.attempt!, units: [] };
+      return { item: job.itemId, attempt: job.attempt!, units: [] };
     throw error;
   }
 }
@@ -102,17 +113,21 @@ async function readNotedPlan(
 async function sendUnits(
   ports: Ports,
   { vault, jobId }: { vault: string; jobId: string },
-  plan: { attempt: string; units: readonly unknown[] },
+  plan: PartedPlan,
 ): Promise<void> {
   const { attempt } = plan;
-  await forEachAtOnce(plan.units.keys(), SENDS_IN_FLIGHT, (unit) =>
+  await forEachAtOnce(Array(unitCount(plan)).keys(), SENDS_IN_FLIGHT, (unit) =>
     ports.queue.send({ step: 'transfer-unit', v: 1, vault, jobId, attempt, unit }),
   );
   await sendCommit(ports, { vault, jobId }, attempt);
 }
 
-function sendCommit(ports: Ports, { vault, jobId }: { vault: string; jobId: string }, attempt: string): Promise<void> {
-  return ports.queue.send({ step: 'commit', v: 1, vault, jobId, attempt, round: 0 });
+async function sendCommit(
+  ports: Ports,
+  { vault, jobId }: { vault: string; jobId: string },
+  attempt: string,
+): Promise<undefined> {
+  await ports.queue.send({ step: 'commit', v: 1, vault, jobId, attempt, round: 0 });
 }
 
 /** Transfers of an item commit in snapshot order: a point behind a later one can never enter the vault. */
@@ -127,7 +142,7 @@ async function overtake(
   partition: string,
   job: JobRow,
   record: ChainRecord,
-): Promise<void> {
+): Promise<undefined> {
   const note = `recovery point ${record.points.at(-1)!.point} entered the vault first; this one stays in the snapshot tier and ends with its snapshots`;
   await changePoint(ports, partition, job.point!, (row) => ({ ...row, note }));
   await changeJob(ports, { vault, jobId: job.jobId }, (row) =>
@@ -138,56 +153,153 @@ async function overtake(
   await finishJob(ports, { vault, jobId: job.jobId }, 'CompletedWithWarnings');
 }
 
+interface Planning {
+  readonly container: VaultContainer;
+  readonly chain: Chain;
+  readonly partition: string;
+  readonly record: ChainRecord;
+  readonly job: JobRow;
+  readonly set: SnapshotSet;
+  readonly point: PointId;
+}
+
+/**
+ * Makes a plan and stores it, once its attempt stands on the job; undefined when another run's does. Where the provider finds only now
+ * that it cannot compare two snapshots, the disk goes by hashes; where a part of a manifest is lost, its chain begins anew: either
+ * way the plan is made once more, under another attempt.
+ */
 async function makePlan(
   ports: Ports,
-  partition: string,
-  chain: Chain,
-  record: ChainRecord,
-  job: JobRow,
-  set: SnapshotSet,
-  point: PointId,
-): Promise<TransferPlan> {
-  const { manifests: live, lost } = await chain.readable(record);
-  const disks: PlanDisk[] = [];
-  const units: TransferPlan['units'] = [];
-  for (const own of set.disks) {
-    const newest = chainOf(own.disk, live).at(-1);
-    // Where a manifest that may include the disk is lost nobody knows its view any more: its chain begins anew.
-    const anew = lost.some(({ point: gone }) => gone >= (newest?.disk.begins ?? ''));
-    const base = anew ? undefined : newest;
-    const stacks = base === undefined ? new Map<number, never>() : stacksOf(own.disk, live);
-    const { plan, changed } = await lookForChanges(ports, await chooseSource(ports, own, point, base, anew), stacks);
-    const damage = await damageOf(ports, partition, own.disk);
-    for (const [region, { runs }] of damage)
-      changed.set(region, (changed.get(region) ?? 0) + blockCount(runs) * BLOCK_BYTES);
-    const regions = [...changed]
-      .sort(([a], [b]) => a - b)
-      .map(([region, bytes]) => ({
-        region,
-        bytes,
-        ...planned(ports.settings.layout, stacks.get(region), damage.get(region)),
-      }));
-    for (const group of groupThin(regions, ports.settings.layout)) {
-      const own = group.thin
-        ? group.regions.map((work) => withoutCheckpoint(work, ports.settings.layout))
-        : group.regions;
-      units.push({ disk: disks.length, slab: group.thin ? units.length : null, regions: [...own] });
+  address: JobAddress,
+  planning: Planning,
+  noted: { attempt: AttemptId | undefined },
+): Promise<TransferPlan | undefined> {
+  const { chain, record, job, set, point } = planning;
+  const live = await chain.readable(record);
+  if (live.lost.length > 0) await throwIfMoved(chain, record, live.lost[0]!.error);
+  const incomparable = new Map<DiskId, string>();
+  const lost = new Set<DiskId>();
+  for (;;) {
+    const bases = set.disks.map((own) => baseOf(own, live, lost.has(own.disk)));
+    const disks: PlanDisk[] = [];
+    for (const [i, own] of set.disks.entries())
+      disks.push(await chooseSource(ports, own, point, bases[i]!, incomparable.get(own.disk)));
+    const plan: TransferPlan = {
+      format: 1,
+      kind: 'transfer',
+      item: job.itemId,
+      attempt: attemptId(ports.ids.hex(16)),
+      job: job.jobId,
+      point,
+      seq: record.seq,
+      base: record.points.at(-1)?.point ?? null,
+      set: set.attempt,
+      disks,
+      units: [],
+    };
+    try {
+      return await writePlan(ports, address, planning, plan, bases, noted);
+    } catch (error) {
+      if (!(error instanceof UnusableDisk)) throw error;
+      if (error.cause.code === 'ChangeTrackingUnusable') incomparable.set(error.disk, error.cause.message);
+      else {
+        await throwIfMoved(chain, record, error.cause);
+        lost.add(error.disk);
+      }
     }
-    disks.push(plan);
   }
-  return {
-    format: 1,
-    kind: 'transfer',
-    item: job.itemId,
-    attempt: attemptId(ports.ids.hex(16)),
-    job: job.jobId,
-    point,
-    seq: record.seq,
-    base: record.points.at(-1)?.point ?? null,
-    set: set.attempt,
-    disks,
-    units,
-  };
+}
+
+/** What is missing under a record that is the newest no more has been replaced, not lost. */
+async function throwIfMoved(chain: Chain, record: ChainRecord, error: BackupError): Promise<void> {
+  if ((await chain.newest()).seq !== record.seq) throw error;
+}
+
+/** What a plan was made on for a disk turns out not to be usable. */
+class UnusableDisk extends Error {
+  override readonly cause: BackupError;
+  readonly disk: DiskId;
+
+  constructor(disk: DiskId, cause: BackupError) {
+    super(`disk ${disk}: ${cause.message}`);
+    this.disk = disk;
+    this.cause = cause;
+  }
+}
+
+type Live = Awaited<ReturnType<Chain['readable']>>;
+
+/** The manifests of a disk's chain, oldest first: none where it begins with this point. */
+interface Base {
+  readonly manifests: readonly Manifest[];
+  readonly newest: { readonly point: PointId; readonly disk: Manifest['disks'][number] } | undefined;
+  /** An earlier manifest is lost. */
+  readonly anew: boolean;
+}
+
+/** Where a manifest that may include the disk is lost nobody knows its view any more: its chain begins anew. */
+function baseOf({ disk }: SetDisk, { manifests, lost }: Live, isPartLost: boolean): Base {
+  const newest = chainOf(disk, manifests).at(-1);
+  const anew = isPartLost || lost.some(({ point: gone }) => gone >= (newest?.disk.begins ?? ''));
+  return anew ? { manifests: [], newest: undefined, anew } : { manifests, newest, anew };
+}
+
+/** Writes a plan span by span. */
+async function writePlan(
+  ports: Ports,
+  address: JobAddress,
+  { container, chain, partition, record }: Planning,
+  plan: TransferPlan,
+  bases: readonly Base[],
+  noted: { attempt: AttemptId | undefined },
+): Promise<TransferPlan | undefined> {
+  const { layout } = ports.settings;
+  const writer = new PlanWriter<TransferPlan>(container, TRANSFER, PART_SPANS * layout.spanRegions, async () => {
+    if (!(await noteAttempt(ports, address, plan.attempt, noted.attempt, record.seq))) return false;
+    noted.attempt = plan.attempt;
+    return true;
+  });
+  for (const [index, own] of plan.disks.entries()) {
+    const { manifests, anew } = bases[index]!;
+    const damage = anew ? new Map<number, RegionDamage>() : await damageOf(ports, partition, own.disk);
+    const span = (each: Span): Promise<TransferPlan['units']> =>
+      planSpan(ports, chain, index, own, manifests, damage, each).catch((error: unknown) => {
+        const isKnown = isBackupError(error, 'ChangeTrackingUnusable', 'VaultObjectMissing', 'DocumentCorrupt');
+        throw isKnown ? new UnusableDisk(own.disk, error) : error;
+      });
+    const count = Math.ceil(regionsIn(own.sizeBytes, ports.settings.geometry) / layout.spanRegions);
+    const ofDisk = Array.from({ length: count }, (_, i) => i * layout.spanRegions);
+    const spans = spansOf(own.disk, manifests, layout, [...ofDisk, ...damage.keys()]);
+    for await (const { result: units } of inOrder(spans, SPANS_IN_FLIGHT, span))
+      if (units.length > 0 && !(await writer.add({ ...plan, units }))) return undefined;
+  }
+  return writer.finish(plan);
+}
+
+/** The units of one span of a disk. */
+async function planSpan(
+  ports: Ports,
+  chain: Chain,
+  index: number,
+  disk: PlanDisk,
+  manifests: readonly Manifest[],
+  damage: ReadonlyMap<number, RegionDamage>,
+  span: Span,
+): Promise<TransferPlan['units']> {
+  const { layout } = ports.settings;
+  const stacks = stacksOf(disk.disk, await within(chain, manifests, disk.disk, span));
+  const changed = await changedRegions(ports, disk, stacks, span);
+  for (const [region, { runs }] of damage)
+    if (region >= span.from && region < span.to)
+      changed.set(region, (changed.get(region) ?? 0) + blockCount(runs) * BLOCK_BYTES);
+  const regions = [...changed]
+    .sort(([a], [b]) => a - b)
+    .map(([region, bytes]) => ({ region, bytes, ...planned(layout, stacks.get(region), damage.get(region)) }));
+  return groupThin(regions, layout).map((group) => ({
+    disk: index,
+    slab: group.thin ? group.regions[0]!.region : null,
+    regions: group.thin ? group.regions.map((work) => withoutCheckpoint(work, layout)) : [...group.regions],
+  }));
 }
 
 /** Layers that speak of so many blocks, half of what a region has, are worth a checkpoint however few they are. */
@@ -225,13 +337,13 @@ function planned(
   };
 }
 
-/** Decides how the disk's changed blocks are found, and says why. */
+/** Decides how the disk's changed blocks are found, and says why. `refusal` is what was found out in vain before. */
 async function chooseSource(
   ports: Ports,
   own: SetDisk,
   point: PointId,
-  base: { point: PointId; disk: Manifest['disks'][number] } | undefined,
-  anew: boolean,
+  { newest: base, anew }: Base,
+  refusal: string | undefined,
 ): Promise<PlanDisk> {
   const { disk, lun, name, url, createdAt, sizeBytes, snapshot } = own;
   const found = { disk, lun, name, url, createdAt, sizeBytes, snapshot };
@@ -241,10 +353,10 @@ async function chooseSource(
   }
   const { begins } = base.disk;
   const based = { ...found, base: base.point, ...(begins && { begins }), baseSizeBytes: base.disk.sizeBytes };
-  const refusal = await whyNotDiff(ports, own, base.disk);
-  return refusal === undefined
+  const why = refusal ?? (await whyNotDiff(ports, own, base.disk));
+  return why === undefined
     ? { ...based, source: 'diff', since: base.disk.snapshot.id, reason: 'page ranges changed since the base snapshot' }
-    : { ...based, source: 'hashes', since: null, reason: refusal };
+    : { ...based, source: 'hashes', since: null, reason: why };
 }
 
 async function whyNotDiff(ports: Ports, own: SetDisk, base: Manifest['disks'][number]): Promise<string | undefined> {
@@ -256,42 +368,32 @@ async function whyNotDiff(ports: Ports, own: SetDisk, base: Manifest['disks'][nu
   return probe.usable ? undefined : probe.reason;
 }
 
-/** Asks the chosen source. Where the provider finds only now that it cannot compare, the disk goes by hashes, and the plan says so. */
-async function lookForChanges(
-  ports: Ports,
-  plan: PlanDisk,
-  stacks: ReadonlyMap<number, RegionStack>,
-): Promise<{ plan: PlanDisk; changed: Map<number, number> }> {
-  try {
-    return { plan, changed: await changedRegions(ports, plan, stacks) };
-  } catch (error) {
-    if (!isBackupError(error, 'ChangeTrackingUnusable')) throw error;
-    const byHashes: PlanDisk = { ...plan, source: 'hashes', since: null, reason: error.message };
-    return { plan: byHashes, changed: await changedRegions(ports, byHashes, stacks) };
-  }
-}
-
 /**
- * The regions that the transfer has to look at, each with the bytes that the source says it has to look at there. The listing is
- * taken a page at a time and only counted here; each unit asks for its own region again.
+ * The regions of a span that the transfer has to look at, each with the bytes that the source says it has to look at there. The
+ * listing is taken a page at a time and only counted here; each unit asks for its own region again.
  */
 async function changedRegions(
   ports: Ports,
   disk: PlanDisk,
   stacks: ReadonlyMap<number, RegionStack>,
+  { from, to }: Span,
 ): Promise<Map<number, number>> {
   const { geometry } = ports.settings;
+  const { regionBytes } = geometry;
   const bytes = new Map<number, number>();
   const count = (range: ByteRange): void => addByRegion(bytes, inBlocks(range, disk.sizeBytes), geometry);
   const snapshot = { url: disk.url, id: disk.snapshot };
-  const whole = { start: 0, end: disk.sizeBytes };
-  if (disk.source === 'diff' && disk.since !== null) {
-    for await (const range of ports.snapshots.changed(snapshot, { url: disk.url, id: disk.since }, whole)) count(range);
+  const window = { start: from * regionBytes, end: Math.min(to * regionBytes, disk.sizeBytes) };
+  if (window.start >= window.end) {
+    // Past the disk's end now.
+  } else if (disk.source === 'diff' && disk.since !== null) {
+    const since = { url: disk.url, id: disk.since };
+    for await (const range of ports.snapshots.changed(snapshot, since, window)) count(range);
   } else {
-    for await (const range of ports.snapshots.allocated(snapshot, whole)) count(range);
+    for await (const range of ports.snapshots.allocated(snapshot, window)) count(range);
   }
   const shrunk = disk.baseSizeBytes !== null && disk.sizeBytes < disk.baseSizeBytes;
-  const lastWhole = Math.floor(disk.sizeBytes / geometry.regionBytes);
+  const lastWhole = Math.floor(disk.sizeBytes / regionBytes);
   for (const region of stacks.keys()) {
     const cutOff = shrunk && region >= lastWhole;
     if (disk.source === 'hashes' || cutOff || region >= regionsIn(disk.sizeBytes, geometry)) {

@@ -6,28 +6,81 @@ import { decodeDocument, encodeDocument } from '../format/document.ts';
 import { planName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 
-/** Plans read lately, by container and name. A plan never changes, and each of its units asks for it. */
+/** Documents of plans read lately, by container and name. They never change, and each unit asks for its own. */
 const recent = new WeakMap<VaultContainer, Map<string, Promise<unknown>>>();
 const MOST_RECENT = 8;
 
-/** Reads the plan of `attempt`. @throws BackupError VaultObjectMissing, DocumentCorrupt */
-export async function readPlan<Plan>(
+/** Reads the plan of `attempt`, or the first part of one that has several. @throws BackupError VaultObjectMissing, DocumentCorrupt */
+export function readPlan<Plan>(
   container: VaultContainer,
   item: ItemId,
   attempt: AttemptId,
   schema: z.ZodType<Plan>,
 ): Promise<Plan> {
-  const name = planName(item, attempt);
-  const plans = recent.get(container) ?? new Map<string, Promise<unknown>>();
-  recent.set(container, plans);
-  let plan = plans.get(name) as Promise<Plan> | undefined;
-  if (plan === undefined) {
-    plan = load(container, name, schema);
-    plan.catch(() => plans.delete(name));
-    plans.set(name, plan);
-    for (const oldest of plans.keys()) if (plans.size > MOST_RECENT) plans.delete(oldest);
+  return readDocument(container, planName(item, attempt), schema);
+}
+
+/** A plan whose units may be spread over several documents. */
+export interface PartedPlan {
+  readonly item: ItemId;
+  readonly attempt: AttemptId;
+  readonly parts?: readonly { readonly units: number; readonly bytes: number }[] | undefined;
+  readonly units: readonly unknown[];
+}
+
+/** A part of a plan, and the number of its first unit. */
+export interface PlanPart<Plan> {
+  readonly part: Plan;
+  readonly first: number;
+}
+
+/** How many units a plan has, in all its parts. */
+export const unitCount = ({ parts, units }: PartedPlan): number =>
+  parts === undefined ? units.length : parts.reduce((sum, part) => sum + part.units, 0);
+
+/** The parts of a plan, one after another, from part `from` on. `plan` is what `readPlan` has answered. */
+export async function* partsOf<Plan extends PartedPlan>(
+  container: VaultContainer,
+  plan: Plan,
+  schema: z.ZodType<Plan>,
+  from = 0,
+): AsyncGenerator<PlanPart<Plan>> {
+  let first = 0;
+  for (const [number, { units }] of (plan.parts ?? [{ units: plan.units.length }]).entries()) {
+    if (number >= from) yield { part: await readPart(container, plan, number, schema), first };
+    first += units;
   }
-  return plan;
+}
+
+/** The part that has unit `unit`, and the unit; undefined when there is none of that number. */
+export async function unitOf<Plan extends PartedPlan>(
+  container: VaultContainer,
+  plan: Plan,
+  schema: z.ZodType<Plan>,
+  unit: number,
+): Promise<{ plan: Plan; unit: Plan['units'][number] } | undefined> {
+  let first = 0;
+  for (const [number, { units }] of (plan.parts ?? [{ units: plan.units.length }]).entries()) {
+    if (unit < first + units) {
+      const part = await readPart(container, plan, number, schema);
+      return { plan: part, unit: part.units[unit - first] };
+    }
+    first += units;
+  }
+  return undefined;
+}
+
+/** How many documents a plan has. */
+export const partCount = ({ parts }: Pick<PartedPlan, 'parts'>): number => parts?.length ?? 1;
+
+/** Part `part` of a plan, counted from 0; `plan` is what `readPlan` has answered. */
+export function readPart<Plan extends PartedPlan>(
+  container: VaultContainer,
+  plan: Plan,
+  part: number,
+  schema: z.ZodType<Plan>,
+): Promise<Plan> {
+  return part === 0 ? Promise.resolve(plan) : readDocument(container, planName(plan.item, plan.attempt, part), schema);
 }
 
 /**
@@ -48,6 +101,19 @@ export async function notedPlan<Plan>(
   }
 }
 
+async function readDocument<Plan>(container: VaultContainer, name: string, schema: z.ZodType<Plan>): Promise<Plan> {
+  const plans = recent.get(container) ?? new Map<string, Promise<unknown>>();
+  recent.set(container, plans);
+  let plan = plans.get(name) as Promise<Plan> | undefined;
+  if (plan === undefined) {
+    plan = load(container, name, schema);
+    plan.catch(() => plans.delete(name));
+    plans.set(name, plan);
+    for (const oldest of plans.keys()) if (plans.size > MOST_RECENT) plans.delete(oldest);
+  }
+  return plan;
+}
+
 async function load<Plan>(container: VaultContainer, name: string, schema: z.ZodType<Plan>): Promise<Plan> {
   try {
     return decodeDocument(name, await container.readWhole(name), schema);
@@ -58,11 +124,35 @@ async function load<Plan>(container: VaultContainer, name: string, schema: z.Zod
 }
 
 /** Stores a plan. Only the run that noted the attempt on its job's row writes it, so where it exists it is that run's own. */
-export async function storePlan(container: VaultContainer, plan: { item: ItemId; attempt: AttemptId }): Promise<void> {
-  const name = planName(plan.item, plan.attempt);
+export async function storePlan(
+  container: VaultContainer,
+  plan: { item: ItemId; attempt: AttemptId },
+  part = 0,
+): Promise<void> {
+  const name = planName(plan.item, plan.attempt, part);
   try {
     await container.put(name, encodeDocument(name, plan));
   } catch (error) {
     if (!isBackupError(error, 'BlobAlreadyExists')) throw error;
   }
 }
+
+/** Deletes a plan that has been carried out, its first part last: it names the others. */
+export async function deletePlan(
+  container: VaultContainer,
+  { item, attempt, parts = [] }: Pick<PartedPlan, 'item' | 'attempt' | 'parts'>,
+): Promise<void> {
+  for (const part of parts.keys()) if (part > 0) await container.delete(planName(item, attempt, part));
+  await container.delete(planName(item, attempt));
+}
+
+/** The names of a plan's documents. */
+export const namesOfPlan = ({
+  item,
+  attempt,
+  parts = [{}],
+}: {
+  item: ItemId;
+  attempt: AttemptId;
+  parts?: readonly unknown[] | undefined;
+}): string[] => parts.map((_, part) => planName(item, attempt, part));

@@ -4,6 +4,7 @@ import type { PointId } from '../domain/ids.ts';
 import type { ChainRecord, Manifest } from '../format/documents.ts';
 import type { Chain } from './chain.ts';
 import type { Ports } from './ports.ts';
+import { sumOfManifest } from './spans.ts';
 
 /**
  * Brings an item's recovery-point rows up to a chain record: points that it names with another manifest get their new counts,
@@ -31,12 +32,8 @@ export async function project(ports: Ports, partition: string, chain: Chain, rec
 const isOlder = (row: PointRow, record: ChainRecord): boolean => row.seq < record.seq;
 
 export function countsOf(manifest: Manifest): Pick<PointRow, 'dataBlocks' | 'clearedBlocks' | 'storedBytes'> {
-  const layers = manifest.disks.flatMap((disk) => disk.regions.flatMap((region) => region.layers));
-  return {
-    dataBlocks: layers.reduce((sum, layer) => sum + layer.dataBlocks, 0),
-    clearedBlocks: layers.reduce((sum, layer) => sum + layer.clearedBlocks, 0),
-    storedBytes: layers.reduce((sum, layer) => sum + layer.storedBytes, 0),
-  };
+  const { dataBlocks, clearedBlocks, storedBytes } = sumOfManifest(manifest);
+  return { dataBlocks, clearedBlocks, storedBytes };
 }
 
 /** Changes or removes a point's row under its ETag; an absent row is left alone. */

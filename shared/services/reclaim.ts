@@ -1,6 +1,8 @@
+import type { z } from 'zod';
 import { isBackupError } from '../domain/errors.ts';
-import { type AttemptId, type ItemId, type JobId, attemptId } from '../domain/ids.ts';
+import { type AttemptId, type DiskId, type JobId, attemptId } from '../domain/ids.ts';
 import type { Layer } from '../domain/layer.ts';
+import type { Layout } from '../domain/layout.ts';
 import type { LayerName } from '../domain/point-stack.ts';
 import {
   type ChainRecord,
@@ -9,15 +11,18 @@ import {
   type RecordPoint,
   reclaimPlan,
 } from '../format/documents.ts';
-import { checkpointName, planName } from '../format/names.ts';
+import { checkpointName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { DAMAGE_CODES } from './findings.ts';
 import { readJob } from './jobs.ts';
 import { type RegionOf, blobOf, readLayerMap } from './layers.ts';
 import { inOrder } from './pipeline.ts';
-import { readPlan, storePlan } from './plans.ts';
+import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
+import { type PartedPlan, deletePlan, namesOfPlan, partsOf, readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
+import { type Span, disksOf, spansOf, within } from './spans.ts';
+import { type UnitObject, objectName } from './unit-objects.ts';
 import { openVault } from './vault-of.ts';
 
 /*
@@ -28,72 +33,129 @@ import { openVault } from './vault-of.ts';
 /** Layers whose maps are read at once. */
 const READS_IN_FLIGHT = 8;
 
-/** A committed plan that has replaced something: it was made on record `seq` and committed as the next one. */
-export interface Replacing {
-  readonly item: ItemId;
-  readonly attempt: AttemptId;
+/** It was made on record `seq` and committed as the next one. */
+interface CommittedPlan extends PartedPlan {
   readonly job: JobId;
   readonly seq: number;
-  /** The objects that its units have written: what the new record does not lead to goes too. */
-  readonly made: readonly string[];
 }
 
-/** Writes down what is to be deleted, under `attempt`. Where another run has done so, that run's list stands. */
-export async function planReclaim(
-  container: VaultContainer,
-  commit: Replacing,
-  attempt: AttemptId,
-): Promise<ReclaimPlan> {
-  const chain = new Chain(container, commit.item);
-  const [before, after] = await Promise.all([chain.record(commit.seq), chain.record(commit.seq + 1)]);
-  const replaced = namedOnlyBy(before, after);
-  const plan: ReclaimPlan = {
-    format: 1,
-    kind: 'reclaim',
-    item: commit.item,
-    attempt,
-    job: commit.job,
-    names: [
-      planName(commit.item, commit.attempt),
-      ...replaced.map(({ manifest }) => manifest),
-      ...(await unnamedObjects(container, chain, replaced, namedOnlyBy(after, before), commit.made)),
-    ],
-  };
-  await storePlan(container, plan);
-  return plan;
+/** A committed plan that has replaced something. */
+interface Replaced<Plan> {
+  readonly plan: Plan;
+  readonly schema: z.ZodType<Plan>;
+  /** What the units of a part have written: what the new record does not lead to goes too. */
+  readonly objects: (part: Plan) => UnitObject[];
 }
+
+/** Reclaim plans, as they are written. */
+const RECLAIM: PlanKind<ReclaimPlan> = {
+  join: (one, next) => ({ ...one, units: [...one.units, ...next.units] }),
+  weight: ({ units }) => units.length,
+  bytes: () => 0,
+};
+
+/** Writes down what is to be deleted, under `attempt`. Where another run has done so, that run's list stands. */
+export async function planReclaim<Plan extends CommittedPlan>(
+  container: VaultContainer,
+  layout: Layout,
+  replaced: Replaced<Plan>,
+  attempt: AttemptId,
+): Promise<void> {
+  const { item, job } = replaced.plan;
+  const empty: ReclaimPlan = { format: 1, kind: 'reclaim', item, attempt, job, units: [] };
+  const writer = new PlanWriter<ReclaimPlan>(container, RECLAIM, PART_SPANS * layout.spanRegions, async () => true);
+  for await (const names of unnamed(container, layout, replaced)) await writer.add({ ...empty, units: names });
+  await writer.finish(empty);
+}
+
+/** What the new record does not lead to any more, in the order in which it is to be deleted. */
+async function* unnamed<Plan extends CommittedPlan>(
+  container: VaultContainer,
+  layout: Layout,
+  { plan, schema, objects }: Replaced<Plan>,
+): AsyncGenerator<string[]> {
+  const chain = new Chain(container, plan.item);
+  const [before, after] = await Promise.all([chain.record(plan.seq), chain.record(plan.seq + 1)]);
+  const replaced = namedOnlyBy(before, after);
+  const standing = namedOnlyBy(after, before);
+  const [old, fresh] = await Promise.all([readThere(chain, replaced), readThere(chain, standing)]);
+  const isWhole = old.length === replaced.length && fresh.length === standing.length;
+  yield [...namesOfPlan(plan).reverse(), ...replaced.map(({ manifest }) => manifest)];
+  // Later commits and their reclaims have been here: this is a late run, and the first one's list has been done.
+  if (!isWhole) return;
+  // Two manifests that both stand name the same slab only within a disk: slabs are told apart there, whatever their spans.
+  for (const disk of disksOf([...old, ...fresh])) {
+    const slabs = { old: new Set<string>(), fresh: new Set<string>() };
+    for (const span of spansOf(disk, [...old, ...fresh], layout)) {
+      const seen = await bothWithin(chain, old, fresh, disk, span);
+      if (seen === undefined) return;
+      yield await unnamedIn(container, seen.old, seen.fresh, slabs);
+    }
+    yield [...slabs.old.difference(slabs.fresh)];
+  }
+  yield [...partNames(old).difference(partNames(fresh))];
+  for await (const { part } of partsOf(container, plan, schema)) yield await unusedOf(chain, fresh, objects(part));
+}
+
+/** What old and new manifests say of a span; undefined when a part of one is gone by now, as above. */
+async function bothWithin(
+  chain: Chain,
+  old: readonly Manifest[],
+  fresh: readonly Manifest[],
+  disk: DiskId,
+  span: Span,
+): Promise<{ old: Manifest[]; fresh: Manifest[] } | undefined> {
+  try {
+    return { old: await within(chain, old, disk, span), fresh: await within(chain, fresh, disk, span) };
+  } catch (error) {
+    if (isBackupError(error, 'VaultObjectMissing')) return undefined;
+    throw error;
+  }
+}
+
+const partNames = (manifests: readonly Manifest[]): Set<string> =>
+  new Set(manifests.flatMap(({ disks }) => disks.flatMap(({ parts = [] }) => parts.map(({ name }) => name))));
 
 function namedOnlyBy(record: ChainRecord, other: ChainRecord): RecordPoint[] {
   const named = new Set(other.points.map(({ manifest }) => manifest));
   return record.points.filter(({ manifest }) => !named.has(manifest));
 }
 
-/** Layers, slabs and checkpoints of `replaced` manifests that `standing` ones do not lead to, and packs that no layer uses any more. */
-async function unnamedObjects(
+/**
+ * Layers and checkpoints of a span of `replaced` manifests that `standing` ones do not lead to, and packs that no layer uses any
+ * more. The slabs of either are added to `slabs`.
+ */
+async function unnamedIn(
   container: VaultContainer,
-  chain: Chain,
-  replaced: readonly RecordPoint[],
-  standing: readonly RecordPoint[],
-  made: readonly string[],
+  replaced: readonly Manifest[],
+  standing: readonly Manifest[],
+  slabs: { old: Set<string>; fresh: Set<string> },
 ): Promise<string[]> {
-  const [old, fresh] = await Promise.all([readThere(chain, replaced), readThere(chain, standing)]);
-  // Later commits and their reclaims have been here: this is a late run, and the first one's list has been done.
-  if (old.length < replaced.length || fresh.length < standing.length) return [];
-  const oldLayers = layersOf(old);
-  const freshLayers = layersOf(fresh);
-  const gone = [...oldLayers.values()].filter((layer) => !freshLayers.has(keyOf(layer)));
-  const added = [...freshLayers.values()].filter((layer) => !oldLayers.has(keyOf(layer)));
+  const oldLayers = layersOf(replaced);
+  const freshLayers = layersOf(standing);
+  for (const { at, layer } of oldLayers.values()) if (layer.slab !== undefined) slabs.old.add(blobOf(at, layer));
+  for (const { at, layer } of freshLayers.values()) if (layer.slab !== undefined) slabs.fresh.add(blobOf(at, layer));
+  const gone = [...oldLayers.values()].filter((own) => !freshLayers.has(keyOf(own)) && own.layer.slab === undefined);
+  const added = [...freshLayers.values()].filter((own) => !oldLayers.has(keyOf(own)) && own.layer.slab === undefined);
   const used = await packsOf(container, added);
   // Packs whose layer cannot be read are left to the sweep: it deletes nothing while it cannot see all that is named.
   const packs = used.all ? (await packsOf(container, gone)).names : new Set<string>();
-  const kept = new Set([...freshLayers.values()].map(({ at, layer }) => blobOf(at, layer)));
-  const blobs = [...gone.map(({ at, layer }) => blobOf(at, layer)), ...made].filter((name) => !kept.has(name));
-  const checkpoints = checkpointsOf(old).difference(checkpointsOf(fresh));
   return [
-    ...checkpoints,
-    ...new Set(blobs),
-    ...packs.difference(used.names).difference(kept).difference(new Set(blobs)),
+    ...checkpointsOf(replaced).difference(checkpointsOf(standing)),
+    ...gone.map(({ at, layer }) => blobOf(at, layer)),
+    ...packs.difference(used.names),
   ];
+}
+
+/** Objects that units have written and that no manifest came to name: folds of which nothing was left. */
+async function unusedOf(chain: Chain, fresh: readonly Manifest[], made: readonly UnitObject[]): Promise<string[]> {
+  const kept = new Set<string>();
+  for (const [disk, own] of Map.groupBy(made, (each) => each.disk)) {
+    const regions = own.flatMap((each) => each.regions);
+    const span = { from: Math.min(...regions), to: Math.max(...regions) + 1 };
+    for (const { at, layer } of layersOf(await within(chain, fresh, disk, span)).values()) kept.add(blobOf(at, layer));
+  }
+  return made.map(objectName).filter((name) => !kept.has(name));
 }
 
 async function readThere(chain: Chain, entries: readonly RecordPoint[]): Promise<Manifest[]> {
@@ -176,14 +238,16 @@ export async function reclaim(ports: Ports, step: { vault: string; jobId: string
     if (isBackupError(error, 'VaultObjectMissing')) return; // done by an earlier run
     throw error;
   }
-  for (const name of plan.names) {
-    try {
-      await container.delete(name);
-    } catch (error) {
-      // A policy of the storage forbids it so far: nothing names it any more, so the sweep goes on trying.
-      if (!isBackupError(error, 'BMSUserErrorObjectLocked')) throw error;
-      ports.log(`the delete of ${name} is owed: ${error.message}`);
+  for await (const { part } of partsOf(container, plan, reclaimPlan)) {
+    for (const name of part.units) {
+      try {
+        await container.delete(name);
+      } catch (error) {
+        // A policy of the storage forbids it so far: nothing names it any more, so the sweep goes on trying.
+        if (!isBackupError(error, 'BMSUserErrorObjectLocked')) throw error;
+        ports.log(`the delete of ${name} is owed: ${error.message}`);
+      }
     }
   }
-  await container.delete(planName(plan.item, plan.attempt));
+  await deletePlan(container, plan);
 }

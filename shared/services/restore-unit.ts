@@ -8,7 +8,7 @@ import { readPieces } from './changed-blocks.ts';
 import { readView } from './layers.ts';
 import { newestStacks } from './newest-stacks.ts';
 import { inOrder } from './pipeline.ts';
-import { openPlan } from './open-plan.ts';
+import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { type BlockBytes, hashBlock, readBlocks } from './region-bytes.ts';
 import { readBack, RegionHashes } from './read-back.ts';
@@ -29,12 +29,10 @@ export async function restoreUnit(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
-  const open = await openPlan(ports, step, restorePlan);
-  if (open === undefined) return;
-  const { address, container, plan } = open;
-  const unit = plan.units[step.unit];
-  const target = unit && plan.targets[unit.target];
-  if (unit === undefined || target === undefined) return;
+  const open = await openUnit(ports, step, restorePlan);
+  const target = open?.plan.targets[open.unit.target];
+  if (open === undefined || target === undefined) return;
+  const { address, container, plan, unit } = open;
   const key = unitRowKey(step.unit);
   if ((await ports.catalog.units.get(plan.attempt, key)) !== undefined) return;
 
@@ -73,7 +71,7 @@ async function fromVault(
   } catch (error) {
     if (!isBackupError(error, 'VaultObjectMissing')) throw error;
     // Merges below a pinned point go on: it starts again with the stack as the newest record has it.
-    const stacks = await newestStacks(container, plan.item, target.disk, plan.point);
+    const stacks = await newestStacks(container, plan.item, target.disk, plan.point, [unit.region]);
     const now = stacks && (stacks.get(unit.region) ?? { layers: [] });
     if (now === undefined || stackDigest(now.layers) === stackDigest(unit.stack)) throw error; // nothing has moved: this is damage
     return write(now.layers, now.checkpoint);

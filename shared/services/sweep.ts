@@ -61,7 +61,7 @@ async function sweepObjects(
   const open = await openJobs(ports, vault, item);
   const inFlight = new Set(open.flatMap(({ attempts }) => attempts));
   const chain = new Chain(container, item.itemId);
-  const named = await namedBy(container, chain, await chain.newest());
+  const named = await namedBy(container, chain, await chain.newest(), ports.settings.layout);
   for (const job of open) for (const name of await namedByPlan(container, job)) named.add(name);
   const decision = decideSweep({
     names,

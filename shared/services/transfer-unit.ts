@@ -11,7 +11,7 @@ import { recordFailure } from './findings.ts';
 import { PackSink, RegionWriter, SlabWriter, putOnce, storeLayer } from './layer-writer.ts';
 import { blobOf, readKnown } from './layers.ts';
 import { newestStacks } from './newest-stacks.ts';
-import { openPlan } from './open-plan.ts';
+import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { withSlabRanges } from './slab-ranges.ts';
 import { type UnitObject, objectName } from './unit-objects.ts';
@@ -41,10 +41,9 @@ export async function transferUnit(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
-  const open = await openPlan(ports, step, transferPlan);
-  const unit = open?.plan.units[step.unit];
-  if (open === undefined || unit === undefined) return;
-  const { address, job, container, plan, partition } = open;
+  const open = await openUnit(ports, step, transferPlan);
+  if (open === undefined) return;
+  const { address, job, container, plan, unit, partition } = open;
   if ((await container.stat(objectName(transferObject(plan, unit)))) !== undefined) return;
 
   const run = runId(ports.ids.hex(8));
@@ -66,7 +65,14 @@ export async function transferUnit(
       if (job.attempts.length >= MOST_PLANS) throw error.cause;
       return planAgain();
     }
-    await writeUnit(ports, container, plan, moved, run);
+    try {
+      await writeUnit(ports, container, plan, moved, run);
+    } catch (again) {
+      // A plan on the newest record meets the damage under a record that has not moved, and notes it.
+      if (!(again instanceof DamagedRegion) || job.attempts.length >= MOST_PLANS)
+        throw again instanceof DamagedRegion ? again.cause : again;
+      return planAgain();
+    }
   }
 }
 
@@ -135,7 +141,8 @@ async function fillRegion(
 /** The unit with its stacks as the newest record has them at the disk's base; undefined when that is live no more. */
 async function atNewestRecord(container: VaultContainer, plan: TransferPlan, unit: Unit): Promise<Unit | undefined> {
   const { disk, base } = plan.disks[unit.disk]!;
-  const stacks = base === null ? undefined : await newestStacks(container, plan.item, disk, base);
+  const regions = unit.regions.map(({ region }) => region);
+  const stacks = base === null ? undefined : await newestStacks(container, plan.item, disk, base, regions);
   return (
     stacks && {
       ...unit,

@@ -27,12 +27,23 @@ export async function finishedObjects(
   container: VaultContainer,
   units: readonly UnitObject[],
 ): Promise<Map<string, BlobInfo>> {
-  const wanted = new Set(units.map(objectName));
   const found = new Map<string, BlobInfo>();
-  for (const folder of new Set(units.map(({ item, disk, point }) => layersPrefix(item, disk, point)))) {
-    for await (const blob of container.list(folder)) if (wanted.has(blob.name)) found.set(blob.name, blob);
+  const byFolder = Map.groupBy(units, ({ item, disk, point }) => layersPrefix(item, disk, point));
+  for (const own of byFolder.values()) {
+    const wanted = new Set(own.map(objectName));
+    for await (const blob of container.list(commonPrefix([...wanted]))) {
+      if (wanted.has(blob.name)) found.set(blob.name, blob);
+    }
   }
   return found;
+}
+
+/** What all `names` begin with: numbers in them are padded, so that few others do. */
+function commonPrefix(names: readonly string[]): string {
+  const first = names[0]!;
+  let length = first.length;
+  for (const name of names) while (!name.startsWith(first.slice(0, length))) length--;
+  return first.slice(0, length);
 }
 
 /** The layers in a finished object, by region, as a manifest counts them: those that say nothing are left out. */

@@ -6,6 +6,7 @@ import type { OwnedLayer } from '../format/verify-plan.ts';
 import type { Chain } from './chain.ts';
 import { type Found, DAMAGE_CODES } from './findings.ts';
 import { inOrder } from './pipeline.ts';
+import { whole } from './spans.ts';
 
 /** Manifests read at once. */
 const READS_IN_FLIGHT = 16;
@@ -32,7 +33,7 @@ export async function livePoints(chain: Chain): Promise<LivePoints> {
     let isGone = false;
     for await (const { item: entry, result } of inOrder(record.points, READS_IN_FLIGHT, async (own) => {
       try {
-        return await chain.manifest(own);
+        return await whole(chain, await chain.manifest(own));
       } catch (error) {
         if (isBackupError(error, ...DAMAGE_CODES)) return error;
         throw error;
@@ -46,7 +47,7 @@ export async function livePoints(chain: Chain): Promise<LivePoints> {
       brokenFrom ??= entry.point;
       damaged.push({
         kind: 'document',
-        object: entry.manifest,
+        object: result.target ?? entry.manifest,
         code: result.code,
         message: result.message,
         runs: [],

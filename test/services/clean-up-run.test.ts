@@ -139,10 +139,11 @@ describe('a cleanup run', () => {
     for (let run = 1; run <= 2; run++) {
       await world.cleanUp();
       const reports = await reportsOf(world);
-      // Each of the two points, and what the item wastes cannot be told.
-      expect(reports['bad']).toMatchObject({ status: 'failed', merged: 0, left: { expiredPoints: 2 } });
+      // The first goes into the second. That would go into the damaged one; and what the item wastes cannot be told.
+      const merged = run === 1 ? 1 : 0;
+      expect(reports['bad']).toMatchObject({ status: 'failed', merged, left: { expiredPoints: 1 } });
       expect(reports['bad']!.failures.map(({ point, code }) => [point, code])).toEqual(
-        [...points.slice(0, 2), ''].map((point) => [point, 'DocumentCorrupt']),
+        [points[1], ''].map((point) => [point, 'DocumentCorrupt']),
       );
       for (const { message } of reports['bad']!.failures) expect(message).toContain(broken);
       expect(reports['good']!.status).toBe('done');

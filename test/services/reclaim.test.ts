@@ -1,5 +1,8 @@
 import { expect, it } from 'vitest';
+import { z } from 'zod';
+import { reclaimPlan } from '../../shared/format/documents.ts';
 import { Chain } from '../../shared/services/chain.ts';
+import { readPlan } from '../../shared/services/plans.ts';
 import { planReclaim } from '../../shared/services/reclaim.ts';
 import { newestRecord } from '../support/vault-map.ts';
 import { DAY_MS } from '../support/world.ts';
@@ -25,8 +28,11 @@ it('a reclaim that is planned late, after later merges and their deletes, lists 
   expect(merge.kind).toBe('merge');
   for (const [name, blob] of before) if (!blobs.has(name) && !name.includes('/plans/')) blobs.set(name, blob);
   const live = newestRecord(blobs);
-  const commit = { item, attempt: merge.attempt, job: merge.job!, seq, made: [] };
-  const { names } = await planReclaim(vault, commit, 'ffffffffffffffff' as typeof merge.attempt);
-  expect(names.filter((name) => name.endsWith('.pack') || name.endsWith('.layer'))).toEqual([]);
-  for (const { manifest } of live.points) expect(names).not.toContain(manifest);
+  const plan = { item, attempt: merge.attempt, job: merge.job!, seq, units: [] };
+  const attempt = 'ffffffffffffffff' as typeof merge.attempt;
+  const commit = { plan, schema: z.custom<typeof plan>(), objects: () => [] };
+  await planReclaim(vault, world.ports.settings.layout, commit, attempt);
+  const { units } = await readPlan(vault, item, attempt, reclaimPlan);
+  expect(units.filter((name) => name.endsWith('.pack') || name.endsWith('.layer'))).toEqual([]);
+  for (const { manifest } of live.points) expect(units).not.toContain(manifest);
 });

@@ -64,6 +64,8 @@ export async function setScene(seed: number): Promise<Scene> {
       thinBytes: random.pick([-1, BLOCK_BYTES, 3 * BLOCK_BYTES, 1024 * BLOCK_BYTES]),
       foldRatio: random.pick([64, 64, 4, 1]),
       checkpointDepth: random.pick([1, 2, 4]),
+      spanRegions: random.pick([1, 2, 1024]),
+      inlineRegions: random.pick([0, 2, 256]),
     },
     wrap: (ports) => ({
       ...ports,

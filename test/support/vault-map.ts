@@ -5,8 +5,10 @@ import {
   type ChainRecord,
   type LayerRef,
   type Manifest,
+  type ManifestDisk,
   chainRecord,
   manifest,
+  manifestPart,
 } from '../../shared/format/documents.ts';
 import { decodeLayer } from '../../shared/format/layer-file.ts';
 import type { StoredBlob } from './memory-vault.ts';
@@ -36,9 +38,18 @@ function bodyOf(blobs: Blobs, name: string): Uint8Array {
 
 /** The manifests that the newest record names, in snapshot order. */
 export function liveManifests(blobs: Blobs, item?: string): Manifest[] {
-  return newestRecord(blobs, item).points.map((entry) =>
-    decodeDocument(entry.manifest, bodyOf(blobs, entry.manifest), manifest, entry.sha256),
-  );
+  return newestRecord(blobs, item).points.map((entry) => {
+    const head = decodeDocument(entry.manifest, bodyOf(blobs, entry.manifest), manifest, entry.sha256);
+    return { ...head, disks: head.disks.map((own) => ({ ...own, regions: allRegions(blobs, own) })) };
+  });
+}
+
+/** What a manifest and its parts say of the regions of a disk. */
+function allRegions(blobs: Blobs, { regions, parts = [] }: ManifestDisk): ManifestDisk['regions'] {
+  return [
+    ...regions,
+    ...parts.flatMap(({ name, sha256 }) => decodeDocument(name, bodyOf(blobs, name), manifestPart, sha256).regions),
+  ];
 }
 
 /** A stored block: its number on the disk and its hash. */
@@ -95,6 +106,7 @@ export function namedIn(blobs: Blobs, item?: string): Set<string> {
   for (const { manifest: name } of newestRecord(blobs, item).points) named.add(name);
   for (const point of liveManifests(blobs, item)) {
     for (const disk of point.disks) {
+      for (const { name } of disk.parts ?? []) named.add(name);
       for (const { region, layers, checkpoint } of disk.regions) {
         for (const ref of layers) {
           const { blob, layer } = openLayer(blobs, point, disk.disk, region, ref);

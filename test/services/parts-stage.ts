@@ -1,0 +1,45 @@
+import { expect } from 'vitest';
+import type { PointId } from '../../shared/domain/ids.ts';
+import type { Layout } from '../../shared/domain/layout.ts';
+import type { Manifest } from '../../shared/format/documents.ts';
+import { assertBilled } from '../support/assert-billed.ts';
+import { leftovers, liveManifests } from '../support/vault-map.ts';
+import { type World, type WorldOptions, createWorld } from '../support/world.ts';
+import { B, type Stage, backUpOf, container, restoresExactly } from './stage.ts';
+
+/*
+ * Small spans, so that plans and manifests have parts. Regions are of one block: by default the disk of six blocks has six spans.
+ */
+
+export const parted = (layout: Partial<Layout> = {}): WorldOptions => ({
+  regionBytes: B,
+  layout: { spanRegions: 1, inlineRegions: 0, thinBytes: -1, checkpointDepth: 99, ...layout },
+});
+
+/** As `stage`, with a disk of 16 regions. `change` gives the world another layout from then on. */
+export async function wide(layout: Partial<Layout>): Promise<Stage & { change: (layout: Partial<Layout>) => void }> {
+  const world = await createWorld(parted(layout));
+  const disk = (await world.createVm('vm', [16 * B]))[0]!;
+  await world.protect('vm');
+  const images = new Map<PointId, Uint8Array>();
+  const change = (next: Partial<Layout>): void => void Object.assign(world.ports.settings.layout, next);
+  return { world, disk, images, backUp: backUpOf(world, disk, images), change };
+}
+
+/** Of each live point, oldest first, the parts of its manifest. */
+export const partsOf = (world: World): NonNullable<Manifest['disks'][number]['parts']>[] =>
+  liveManifests(container(world)).map(({ disks }) => disks.flatMap(({ parts = [] }) => parts));
+
+/** Of each live point the first regions of its manifest's parts. */
+export const firsts = (world: World): number[][] => partsOf(world).map((parts) => parts.map(({ first }) => first));
+
+/** The documents of all plans that there are. */
+export const planNames = (world: World): string[] =>
+  [...container(world).keys()].filter((name) => name.includes('/plans/')).sort();
+
+/** Nothing is left over, every byte is explained, and every point restores exactly. */
+export async function isSound(world: World, images: ReadonlyMap<PointId, Uint8Array>): Promise<void> {
+  expect(leftovers(container(world))).toEqual([]);
+  await assertBilled(world);
+  await restoresExactly(world, images);
+}
