@@ -9,7 +9,7 @@ import type { ComputeContext, ResourceKind, ResourceRef } from './context.ts';
 import { growDiskBlob, hasFooter } from './disk-bytes.ts';
 import { createBytes, resolveSource, type DiskSource } from './disk-source.ts';
 import { activeAccess, ownerOfDisk, type DiskRecord } from './store.ts';
-import { FOOTER_BYTES } from './vhd-footer.ts';
+import { FOOTER_BYTES } from '../../shared/domain/vhd-footer.ts';
 
 const DISK_TYPE = 'Microsoft.Compute/disks';
 
