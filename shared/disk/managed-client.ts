@@ -32,7 +32,7 @@ export interface ManagedClient {
   deleteSnapshot(at: ManagedResource, meaning: Meaning): Promise<void>;
   createDisk(at: ManagedResource, disk: Disk, meaning: Meaning): Promise<void>;
   /** Puts `tags` in the place of the disk's. */
-  tagDisk(at: ManagedResource, tags: Readonly<Record<string, string>>): Promise<void>;
+  tagDisk(at: ManagedResource, tags: Readonly<Record<string, string>>, meaning: Meaning): Promise<void>;
   deleteDisk(at: ManagedResource, meaning: Meaning): Promise<void>;
   /** A URL that opens the resource's bytes for so many seconds from the asking on, by the storage's time. */
   grant(
@@ -42,7 +42,10 @@ export interface ManagedClient {
     durationInSeconds: number,
     meaning: Meaning,
   ): Promise<string>;
-  /** Ends all access that was granted, to whomever. Of what is absent, or was never granted, it succeeds. */
+  /**
+   * Ends all access that was granted, to whomever. Of what is absent, or was never granted, it succeeds; and of an upload that is
+   * no whole VHD, which Compute complains about when the access has ended.
+   */
   revoke(type: 'disk' | 'snapshot', at: ManagedResource): Promise<void>;
 }
 
@@ -116,9 +119,11 @@ export function managedClient({
         meaning,
       );
     },
-    tagDisk: async (at, tags) => {
-      await called(`tag disk ${at.name}`, () =>
-        of(at).disks.beginUpdateAndWait(at.resourceGroup, at.name, { tags: { ...tags } }, options()),
+    tagDisk: async (at, tags, meaning) => {
+      await called(
+        `tag disk ${at.name}`,
+        () => of(at).disks.beginUpdateAndWait(at.resourceGroup, at.name, { tags: { ...tags } }, options()),
+        meaning,
       );
     },
     deleteDisk: (at, meaning) =>
@@ -142,7 +147,11 @@ export function managedClient({
     revoke: (type, at) =>
       called(`close ${type} ${at.name}`, async () => {
         const kind = type === 'disk' ? of(at).disks : of(at).snapshots;
-        await orAbsent(() => kind.beginRevokeAccessAndWait(at.resourceGroup, at.name, options()));
+        try {
+          await orAbsent(() => kind.beginRevokeAccessAndWait(at.resourceGroup, at.name, options()));
+        } catch (error) {
+          if (storageFailure(error)?.code !== 'InvalidVhd') throw error;
+        }
       }),
   };
 }

@@ -26,7 +26,7 @@ export interface SasSource {
 export interface SasGrantsOptions {
   /** Default 900. */
   readonly seconds?: number;
-  /** A grant that nobody uses is kept for this: the next piece of the same work comes soon. Default 5,000 ms. */
+  /** A grant that nobody uses is kept for this: the next piece of the same work comes soon. Default 5,000 ms; Infinity: until `end`. */
   readonly lingerMs?: number;
   /** A reader that other processes keep waiting gives up after this. Default 30,000 ms. */
   readonly patienceMs?: number;
@@ -131,8 +131,10 @@ export function sasGrants(source: SasSource, options: SasGrantsOptions = {}): Sa
     if (grant.users > 0) return;
     if (lingerMs === 0 || !grant.opened) void close(family, id, grant);
     else {
-      grant.timer = setTimeout(() => void close(family, id, grant), lingerMs);
-      grant.timer.unref();
+      if (Number.isFinite(lingerMs)) {
+        grant.timer = setTimeout(() => void close(family, id, grant), lingerMs);
+        grant.timer.unref();
+      }
       for (const wake of familyOf(family).waiting.splice(0)) wake();
     }
   }
@@ -210,6 +212,7 @@ export function sasGrants(source: SasSource, options: SasGrantsOptions = {}): Sa
       if (grant !== undefined) {
         grant.url = undefined;
         grant.opened = false;
+        if (grant.users === 0) void close(family, id, grant);
       }
       await source.close(id);
     },

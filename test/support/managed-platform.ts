@@ -201,7 +201,9 @@ async function openGate(handle: Handler, storageOrigin: string): Promise<{ gate:
       headers,
       ...body,
     });
-    return new Response(answer.body, { status: answer.status, headers: answer.headers });
+    const answered = new Headers(answer.headers);
+    for (const name of ['connection', 'keep-alive', 'transfer-encoding', 'content-length']) answered.delete(name);
+    return new Response(await answer.arrayBuffer(), { status: answer.status, headers: answered });
   }
 
   const server = await serveArm([
