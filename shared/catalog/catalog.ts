@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { AttemptId, DiskId, ItemId, JobId, PointId } from '../domain/ids.ts';
+import { managedTraits } from '../format/documents.ts';
 import type { CatalogTable } from './catalog-table.ts';
 import type { CleanUpReportRow, CleanUpRow } from './clean-up-row.ts';
 import type { CheckRow, FindingRow } from './finding-row.ts';
@@ -101,6 +102,7 @@ export const setDisk = z.object({
   createdAt: z.string(),
   sizeBytes: z.number(),
   snapshot: z.string(),
+  managed: managedTraits.optional(),
 });
 export type SetDisk = z.infer<typeof setDisk>;
 
@@ -208,6 +210,8 @@ export const jobRow = z.object({
       accountId: z.string(),
       containerUrl: z.string(),
       luns: z.array(z.number()).optional(),
+      /** The resource group of restored managed disks; `all`: page blobs become managed disks too. */
+      managed: z.object({ groupId: z.string(), all: z.boolean() }).optional(),
       /** The verify job that tries this restore: its disks are never handed over. */
       verifyJob: job.optional(),
       /** When all of a drill had been restored. */

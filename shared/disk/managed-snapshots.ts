@@ -101,11 +101,19 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
     async describe(url) {
       const found = await client.disk(diskResource(url));
       if (found === undefined) throw unsupported(url, 'there is no such disk');
-      const { id, uniqueId, diskSizeBytes } = found;
+      const { id, uniqueId, diskSizeBytes, sku, hyperVGeneration } = found;
       if (id === undefined || uniqueId === undefined || diskSizeBytes === undefined) {
         throw unsupported(url, 'Compute tells neither its unique id nor its size');
       }
-      return { url: managedDiskPlace(diskResource(id)), createdAt: uniqueId, sizeBytes: diskSizeBytes };
+      return {
+        url: managedDiskPlace(diskResource(id)),
+        createdAt: uniqueId,
+        sizeBytes: diskSizeBytes,
+        managed: {
+          sku: sku?.name ?? 'Standard_LRS',
+          ...(hyperVGeneration === undefined ? {} : { hyperVGeneration: hyperVGeneration === 'V2' ? 'V2' : 'V1' }),
+        },
+      };
     },
 
     async take(url, tags) {

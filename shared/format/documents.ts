@@ -76,6 +76,9 @@ export type CountedLayer = z.infer<typeof countedLayer>;
 const checkpointRef = z.object({ attempt, depth: count, stack: z.string() });
 export type CheckpointRef = z.infer<typeof checkpointRef>;
 
+/** What a managed disk is besides its bytes; absent for page blobs. */
+export const managedTraits = z.object({ sku: z.string(), hyperVGeneration: z.enum(['V1', 'V2']).optional() });
+
 const manifestDisk = z.object({
   disk,
   lun: z.int(),
@@ -87,6 +90,7 @@ const manifestDisk = z.object({
   begins: point.optional(),
   /** The snapshot that this point was read from: only this one may start a diff. */
   snapshot: z.object({ id: z.string(), attempt }),
+  managed: managedTraits.optional(),
   /** Own layers by ascending region; within a region the oldest first. */
   regions: z.array(z.object({ region: count, layers: z.array(countedLayer), checkpoint: checkpointRef.optional() })),
 });
@@ -238,7 +242,19 @@ export const restorePlan = z.object({
       name: z.string(),
       url: z.string(),
       leaseId: z.string(),
+      /** Bytes of the disk that are restored: without the VHD footer where the target has one of its own. */
       sizeBytes: count,
+      /** A page blob that gets a VHD footer behind the disk. */
+      footer: z.literal(true).optional(),
+      /** A managed disk: what it is made with. */
+      managed: z
+        .object({
+          location: z.string(),
+          osType: z.enum(['Windows', 'Linux']).optional(),
+          sku: z.string().optional(),
+          hyperVGeneration: z.enum(['V1', 'V2']).optional(),
+        })
+        .optional(),
       /** Where the bytes come from; for the snapshot tier the snapshot. */
       tier: z.enum(['snapshot', 'vault']),
       source: z.object({ url: z.string(), id: z.string() }).nullable(),

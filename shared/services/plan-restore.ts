@@ -3,8 +3,8 @@ import type { JobRow, PointRow, SetDisk } from '../catalog/catalog.ts';
 import { BackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import { addByRegion } from '../domain/changes.ts';
-import { nameOf, stacksOf } from '../domain/point-stack.ts';
-import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
+import { nameOf, type RegionStack, stacksOf } from '../domain/point-stack.ts';
+import { BLOCK_BYTES, regionRange, SECTOR_BYTES } from '../domain/units.ts';
 import { type Manifest, type RestorePlan, restorePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
@@ -15,6 +15,7 @@ import { notedPlan, storePlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { readPoint } from './projection.ts';
 import { isWanted, pin, tierOf } from './restore.ts';
+import { createTarget, formOf, lastSectorInVault, managedPlace, type Whereto } from './restored-form.ts';
 import { discardTargets } from './restore-leftovers.ts';
 import { openVault } from './vault-of.ts';
 
@@ -42,7 +43,11 @@ export async function planRestore(
   if (row === undefined) throw new BackupError('ResourceNotFound', `recovery point ${job.point} is gone`);
   // A drill tries the vault.
   const tier = job.restore.verifyJob === undefined ? await tierOf(ports, partition, row) : 'vault';
-  const plan = tier === 'snapshot' ? await fromSnapshots(ports, job, row) : await fromVault(ports, container, job);
+  const whereto: Whereto = { restore: job.restore, location: vault.location, vm: row.set.vm };
+  const plan =
+    tier === 'snapshot'
+      ? await fromSnapshots(ports, job, row, whereto)
+      : await fromVault(ports, container, job, whereto);
   if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, 0))) return;
   await storePlan(container, plan);
   await changeJob(ports, address, (now) => ({
@@ -59,8 +64,7 @@ export async function planRestore(
 }
 
 async function begin(ports: Ports, { vault, jobId }: JobAddress, plan: RestorePlan): Promise<void> {
-  for (const { url, leaseId, sizeBytes } of plan.targets)
-    await ports.targets.create({ url, leaseId }, sizeBytes, jobId);
+  for (const target of plan.targets) await createTarget(ports, target, jobId);
   const { attempt } = plan;
   const job = await readJob(ports, { vault, jobId });
   if (job === undefined || hasFailed(job)) return discardTargets(ports, plan); // what it had made when it failed is gone already
@@ -78,13 +82,18 @@ function sendFinish(ports: Ports, { vault, jobId }: JobAddress, attempt: Attempt
 const hasFailed = ({ outcome, restore }: JobRow): boolean =>
   outcome !== undefined && (outcome !== 'Completed' || restore?.verifyJob !== undefined);
 
-async function fromSnapshots(ports: Ports, job: JobRow, row: PointRow): Promise<RestorePlan> {
+async function fromSnapshots(ports: Ports, job: JobRow, row: PointRow, whereto: Whereto): Promise<RestorePlan> {
   const wanted = row.set.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
   const units: RestorePlan['units'] = [];
+  const forms: Form[] = [];
   for (const [target, disk] of wanted.entries()) {
     const bytes = new Map<number, number>();
     const snapshot = { url: disk.url, id: disk.snapshot };
-    for await (const range of ports.snapshots.allocated(snapshot, { start: 0, end: disk.sizeBytes })) {
+    const form = await formOf(disk, whereto, () =>
+      ports.snapshots.read(snapshot, { start: disk.sizeBytes - SECTOR_BYTES, end: disk.sizeBytes }),
+    );
+    forms.push(form);
+    for await (const range of ports.snapshots.allocated(snapshot, { start: 0, end: form.sizeBytes })) {
       addByRegion(bytes, range, ports.settings.geometry);
     }
     for (const [region, size] of bytes) units.push({ target, region, bytes: size, stack: [] });
@@ -93,12 +102,12 @@ async function fromSnapshots(ports: Ports, job: JobRow, row: PointRow): Promise<
   return planOf(
     ports,
     job,
-    wanted.map((disk) => ({ ...disk, tier: 'snapshot', source: source(disk) })),
+    wanted.map((disk, i) => ({ ...disk, tier: 'snapshot', source: source(disk), form: forms[i]! })),
     units,
   );
 }
 
-async function fromVault(ports: Ports, container: VaultContainer, job: JobRow): Promise<RestorePlan> {
+async function fromVault(ports: Ports, container: VaultContainer, job: JobRow, whereto: Whereto): Promise<RestorePlan> {
   const chain = new Chain(container, job.itemId);
   const record = await chain.newest();
   if (!record.points.some(({ point }) => point === job.point)) {
@@ -107,9 +116,15 @@ async function fromVault(ports: Ports, container: VaultContainer, job: JobRow): 
   const manifests = await chain.history(record, job.point!);
   const wanted = manifests.at(-1)!.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
   const units: RestorePlan['units'] = [];
-  for (const [target, { disk, sizeBytes }] of wanted.entries()) {
+  const forms: Form[] = [];
+  for (const [target, found] of wanted.entries()) {
+    const { disk } = found;
     const stored = storedBytes(manifests, disk);
-    for (const [region, { layers, checkpoint }] of [...stacksOf(disk, manifests)].sort(([a], [b]) => a - b)) {
+    const stacks = stacksOf(disk, manifests);
+    const form = await formOf(found, whereto, () => lastSectorOf(ports, container, job, found, stacks));
+    forms.push(form);
+    const { sizeBytes } = form;
+    for (const [region, { layers, checkpoint }] of [...stacks].sort(([a], [b]) => a - b)) {
       const window = regionRange(region, sizeBytes, ports.settings.geometry);
       if (window.start === window.end) continue;
       const bytes = Math.min(stored.get(region) ?? 0, window.end - window.start);
@@ -119,7 +134,7 @@ async function fromVault(ports: Ports, container: VaultContainer, job: JobRow): 
   return planOf(
     ports,
     job,
-    wanted.map((disk) => ({ ...disk, tier: 'vault', source: null })),
+    wanted.map((disk, i) => ({ ...disk, tier: 'vault', source: null, form: forms[i]! })),
     units,
   );
 }
@@ -136,7 +151,26 @@ function storedBytes(manifests: readonly Manifest[], disk: string): Map<number, 
   return bytes;
 }
 
-type TargetDisk = Pick<RestorePlan['targets'][number], 'disk' | 'lun' | 'name' | 'sizeBytes' | 'tier' | 'source'>;
+/** The last sector of a page blob at the point, which may be a VHD's footer. */
+async function lastSectorOf(
+  ports: Ports,
+  container: VaultContainer,
+  job: JobRow,
+  { disk, sizeBytes }: Pick<SetDisk, 'disk' | 'sizeBytes'>,
+  stacks: ReadonlyMap<number, RegionStack>,
+): Promise<Uint8Array> {
+  const { regionBytes } = ports.settings.geometry;
+  const region = Math.floor((sizeBytes - 1) / regionBytes);
+  const { layers, checkpoint } = stacks.get(region) ?? { layers: [] };
+  const at = { item: job.itemId, disk, region, blocks: regionBytes / BLOCK_BYTES };
+  const entry = { stack: layers.map(nameOf), checkpoint };
+  return lastSectorInVault(container, at, sizeBytes, region * regionBytes, entry);
+}
+
+type Form = Awaited<ReturnType<typeof formOf>>;
+type TargetDisk = Pick<RestorePlan['targets'][number], 'disk' | 'lun' | 'name' | 'tier' | 'source'> & {
+  readonly form: Form;
+};
 
 function planOf(ports: Ports, job: JobRow, disks: readonly TargetDisk[], units: RestorePlan['units']): RestorePlan {
   const names = new Set<string>();
@@ -147,9 +181,13 @@ function planOf(ports: Ports, job: JobRow, disks: readonly TargetDisk[], units: 
     attempt: attemptId(ports.ids.hex(16)),
     job: job.jobId,
     point: job.point!,
-    targets: disks.map(({ disk, lun, name, sizeBytes, tier, source }) => {
-      const url = `${job.restore!.containerUrl}/${blobName(name, lun, names)}`;
-      return { disk, lun, name, url, leaseId: leaseOf(job, url), sizeBytes, tier, source };
+    targets: disks.map(({ disk, lun, name, tier, source, form }) => {
+      const { containerUrl, managed } = job.restore!;
+      const url =
+        form.managed === undefined
+          ? `${containerUrl}/${blobName(name, lun, names)}`
+          : managedPlace(managed!.groupId, job.jobId, name, lun);
+      return { disk, lun, name, url, leaseId: leaseOf(job, url), ...form, tier, source };
     }),
     units,
   };

@@ -1,5 +1,6 @@
 import type { ItemRow, PointRow } from '../catalog/catalog.ts';
 import type { ReportRow } from '../catalog/report-row.ts';
+import { placeOf } from '../compute/compute.ts';
 import { BackupError, ERROR_TABLE, isBackupError } from '../domain/errors.ts';
 import { type ItemId, type JobId, type PointId, attemptId, itemId } from '../domain/ids.ts';
 import type { ChainRecord, Manifest, RecordPoint } from '../format/documents.ts';
@@ -181,7 +182,10 @@ async function findSnapshots(
   try {
     // A VM that is gone has no disks any more, and that is all there is to it.
     const vm = await ports.compute.virtualMachine(record.vm.id);
-    for (const { vhdUrl } of vm?.disks ?? []) if (vhdUrl !== undefined) urls.add(vhdUrl);
+    for (const disk of vm?.disks ?? []) {
+      const place = placeOf(disk);
+      if (place !== undefined) urls.add(place);
+    }
   } catch (error) {
     if (!isBackupError(error) || (!atLast && ERROR_TABLE[error.code].retry)) throw error;
   }
