@@ -30,6 +30,8 @@ export interface ManagedPlatform {
   blobOf(place: string): Promise<PageBlobClient>;
   /** A second front, for ARM and for the SAS that it answers, that counts what passes and can stop it. */
   readonly gate: Gate;
+  /** Stops the storage, and goes on with it and with Compute when `between` is done; URLs of before are good for nothing then. */
+  restart(between: () => Promise<void>): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -47,21 +49,25 @@ export interface Gate {
 
 export async function startManagedPlatform(mode: Mode, now: () => number = () => Date.now()): Promise<ManagedPlatform> {
   const storage = await startTestStorage(mode);
-  const accounts = (await loadAccounts(storage.dataDir)).map((account) => ({
-    ...account,
-    blob: blobEndpoint(account.account, storage.server),
-  }));
   const identity = await createIdentity({ dataDir: storage.dataDir, tenantId: SUBSCRIPTION });
-  const emulator = createComputeEmulator({
-    dataDir: storage.dataDir,
-    subscriptionId: SUBSCRIPTION,
-    location: LOCATION,
-    storage: accounts.toSorted((a, b) => Number(b.account === DISK_ACCOUNT) - Number(a.account === DISK_ACCOUNT)),
-    now,
-    serverCopies: mode === 'completed',
-    verify: (token) => identity.verify(token),
-  });
-  const server = await serveArm([emulator.handle]);
+  const open = async (): Promise<Handler> => {
+    const accounts = (await loadAccounts(storage.dataDir)).map((account) => ({
+      ...account,
+      blob: blobEndpoint(account.account, storage.server),
+    }));
+    return createComputeEmulator({
+      dataDir: storage.dataDir,
+      subscriptionId: SUBSCRIPTION,
+      location: LOCATION,
+      storage: accounts.toSorted((a, b) => Number(b.account === DISK_ACCOUNT) - Number(a.account === DISK_ACCOUNT)),
+      now,
+      serverCopies: mode === 'completed',
+      verify: (token) => identity.verify(token),
+    }).handle;
+  };
+  let emulator = await open();
+  const handle: Handler = (request) => emulator(request);
+  const server = await serveArm([handle]);
   const token = await identity.mint({ roles: ['Backup Contributor'], subject: 'contract' });
   const credential: TokenCredential = {
     getToken: async () => ({ token, expiresOnTimestamp: Date.now() + 3_600_000 }),
@@ -70,8 +76,7 @@ export async function startManagedPlatform(mode: Mode, now: () => number = () =>
     endpoint: server.endpoint,
     retryOptions: { maxRetries: 0 },
   });
-  const storageOrigin = `http://127.0.0.1:${storage.server.blobPort}`;
-  const { gate, close } = await openGate(emulator.handle, storageOrigin);
+  const { gate, close } = await openGate(handle, () => `http://127.0.0.1:${storage.server.blobPort}`);
   const blobOf = async (place: string): Promise<PageBlobClient> => {
     const [group, name] = partsOf(place);
     const { uniqueId } = await client.disks.get(group, name);
@@ -87,6 +92,12 @@ export async function startManagedPlatform(mode: Mode, now: () => number = () =>
     owner: ownerOf(client, storage, blobOf),
     blobOf,
     gate,
+    async restart(between) {
+      await storage.server.stop();
+      await between();
+      await storage.restart();
+      emulator = await open();
+    },
     async stop() {
       await close();
       await server.close();
@@ -173,7 +184,10 @@ function ownerOf(
   };
 }
 
-async function openGate(handle: Handler, storageOrigin: string): Promise<{ gate: Gate; close: () => Promise<void> }> {
+async function openGate(
+  handle: Handler,
+  storageOrigin: () => string,
+): Promise<{ gate: Gate; close: () => Promise<void> }> {
   let fatal = Infinity;
   let lost: 'before' | 'after' = 'before';
   let pause: { at: number; meanwhile: () => Promise<void> } | undefined;
@@ -187,16 +201,16 @@ async function openGate(handle: Handler, storageOrigin: string): Promise<{ gate:
     if (answered === undefined) return new Response(null, { status: 404 });
     if (!/begingetaccess$/i.test(url.pathname) || !answered.ok) return answered;
     const { accessSAS } = (await answered.json()) as { accessSAS: string };
-    return Response.json({ accessSAS: accessSAS.replace(storageOrigin, origin) });
+    return Response.json({ accessSAS: accessSAS.replace(storageOrigin(), origin) });
   }
 
   async function toStorage(request: Request, url: URL): Promise<Response> {
     const headers = new Headers(request.headers);
     for (const name of ['host', 'connection', 'content-length']) headers.delete(name);
     const previous = headers.get('x-ms-previous-snapshot-url');
-    if (previous !== null) headers.set('x-ms-previous-snapshot-url', previous.replace(origin, storageOrigin));
+    if (previous !== null) headers.set('x-ms-previous-snapshot-url', previous.replace(origin, storageOrigin()));
     const body = ['GET', 'HEAD'].includes(request.method) ? {} : { body: await request.arrayBuffer() };
-    const answer = await fetch(`${storageOrigin}${url.pathname}${url.search}`, {
+    const answer = await fetch(`${storageOrigin()}${url.pathname}${url.search}`, {
       method: request.method,
       headers,
       ...body,
