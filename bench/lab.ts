@@ -68,6 +68,7 @@ export async function startLab(inFlight: number): Promise<Lab> {
       accounts: accounts.map((own) => ({ ...own, blob: blobEndpoint(own.account, server) })),
       subscriptionId: SUBSCRIPTION,
       armEndpoint: 'https://127.0.0.1',
+      snapshotGroup: undefined,
       tokens: { issuer: 'https://127.0.0.1', audiences: [], jwksUrl: 'https://127.0.0.1' },
       publicUrl: undefined,
       clockFile: undefined,

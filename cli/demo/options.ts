@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { FOOTER_BYTES, isFooter } from '../../local/compute/vhd-footer.ts';
+import { FOOTER_BYTES, isFooter } from '../../shared/domain/vhd-footer.ts';
 import { SECTOR_BYTES } from '../../shared/domain/units.ts';
 import { DemoUsageError } from './errors.ts';
 

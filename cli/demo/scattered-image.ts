@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fixedFooter, FOOTER_BYTES } from '../../local/compute/vhd-footer.ts';
+import { fixedFooter, FOOTER_BYTES } from '../../shared/domain/vhd-footer.ts';
 import { BLOCK_BYTES, type ByteRange, REGION_BYTES, SECTOR_BYTES } from '../../shared/domain/units.ts';
 import {
   bytesOf,

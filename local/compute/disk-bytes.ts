@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import type { PageBlobClient } from '@azure/storage-blob';
-import { FOOTER_BYTES, fixedFooter, isFooter } from './vhd-footer.ts';
+import { FOOTER_BYTES, fixedFooter, isFooter } from '../../shared/domain/vhd-footer.ts';
 
 /**
  * The page blobs behind managed disks. A blob is the disk plus a VHD footer, as in Azure.
@@ -35,7 +36,7 @@ export async function growDiskBlob(
 }
 
 async function writeFooter(blob: PageBlobClient, sizeBytes: number, nowMs: number): Promise<void> {
-  await blob.uploadPages(fixedFooter(sizeBytes, nowMs), sizeBytes, FOOTER_BYTES);
+  await blob.uploadPages(fixedFooter(sizeBytes, nowMs, randomUUID()), sizeBytes, FOOTER_BYTES);
 }
 
 /** Whether the last sector of a blob of `blobBytes` is a VHD footer. */

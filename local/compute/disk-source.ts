@@ -5,7 +5,7 @@ import type { BlobLocation } from './blob-accounts.ts';
 import type { ComputeContext } from './context.ts';
 import { copyDiskBytes, createDiskBlob, growDiskBlob, hasFooter } from './disk-bytes.ts';
 import type { DiskRecord, SnapshotRecord } from './store.ts';
-import { FOOTER_BYTES } from './vhd-footer.ts';
+import { FOOTER_BYTES } from '../../shared/domain/vhd-footer.ts';
 
 const GIB = 1024 ** 3;
 /** 32 TiB, the largest managed disk. */

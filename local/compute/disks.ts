@@ -4,12 +4,13 @@ import * as z from 'zod';
 import { ArmError, invalidParameter, notAllowed, parseBody } from '../arm/errors.ts';
 import { accessUrl, applyPolicies, grantFor, parseAccessRequest } from './access.ts';
 import { canonicalLocation } from '../arm/location.ts';
+import { tagsSchema } from '../arm/tags.ts';
 import { checkName, kept, resourceId } from './context.ts';
 import type { ComputeContext, ResourceKind, ResourceRef } from './context.ts';
 import { growDiskBlob, hasFooter } from './disk-bytes.ts';
 import { createBytes, resolveSource, type DiskSource } from './disk-source.ts';
 import { activeAccess, ownerOfDisk, type DiskRecord } from './store.ts';
-import { FOOTER_BYTES } from './vhd-footer.ts';
+import { FOOTER_BYTES } from '../../shared/domain/vhd-footer.ts';
 
 const DISK_TYPE = 'Microsoft.Compute/disks';
 
@@ -28,7 +29,6 @@ const skuSchema = z.object({
 });
 
 const sizeGB = z.int().min(1).max(32_767);
-const tagsSchema = z.record(z.string(), z.string());
 
 const putSchema = z.object({
   location: z.string().optional(),
@@ -285,12 +285,17 @@ function checkRemovable(context: ComputeContext, disk: DiskRecord): void {
 }
 
 /**
- * Read is for a disk at rest, as in the service. Write the service gives to disks made by Upload alone; here any
- * other disk takes it too, attached or not, in place of the guest that would write to it.
+ * Read is for a disk at rest, as in the service. Write the service gives to disks made by Upload alone, and only until the
+ * upload has ended; here any other disk takes it too, attached or not, in place of the guest that would write to it.
  */
 function checkAccess(context: ComputeContext, disk: DiskRecord, level: 'Read' | 'Write'): void {
   if (disk.provisioningState !== 'Succeeded') throw conflict(disk.name, `is ${disk.provisioningState}`);
-  if (level === 'Write') return;
+  if (level === 'Write') {
+    if (disk.upload !== undefined || disk.creationData['createOption'] !== 'Upload') return;
+    throw notAllowed(
+      `Disk '${disk.name}' is ${diskState(context, disk)}: its upload has ended, so that access for Write cannot be granted.`,
+    );
+  }
   const state = diskState(context, disk);
   if (disk.upload !== undefined) {
     throw notAllowed(`Disk '${disk.name}' is ${state}: ask for Write, upload its bytes and call EndGetAccess first.`);

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { ArmError, invalidParameter, notAllowed, parseBody } from '../arm/errors.ts';
 import { accessUrl, applyPolicies, checkFamilyLimit, grantFor, parseAccessRequest } from './access.ts';
 import { canonicalLocation } from '../arm/location.ts';
+import { tagsSchema } from '../arm/tags.ts';
 import { checkName, kept, resourceId } from './context.ts';
 import type { ComputeContext, ResourceKind, ResourceRef } from './context.ts';
 import { checkCopyable } from './disk-source.ts';
@@ -10,8 +11,6 @@ import { shownSizeGB } from './disks.ts';
 import { activeAccess, type DiskRecord, type SnapshotRecord } from './store.ts';
 
 const SNAPSHOT_TYPE = 'Microsoft.Compute/snapshots';
-
-const tagsSchema = z.record(z.string(), z.string());
 
 const putSchema = z.object({
   location: z.string().optional(),

@@ -67,6 +67,7 @@ export async function resolveStorageProfile(
   return { osDisk, dataDisks };
 }
 
+/** Azure takes no new mixture of the two kinds in one VM; here it may be tried what becomes of a VM that has one. */
 function checkKinds(disks: RequestedDisk[]): void {
   for (const disk of disks) {
     if (!disk.vhd === !disk.managedDisk) {
@@ -74,9 +75,6 @@ function checkKinds(disks: RequestedDisk[]): void {
         `Disk '${disk.name ?? ''}' must have either 'vhd.uri' (an unmanaged disk) or 'managedDisk.id', and not both.`,
       );
     }
-  }
-  if (disks.some((disk) => disk.vhd) && disks.some((disk) => disk.managedDisk)) {
-    throw notAllowed('Addition of a managed disk to a VM with blob based disks is not supported.');
   }
 }
 

@@ -20,6 +20,9 @@ import { checkRow, findingRow } from '../catalog/finding-row.ts';
 import { operationRow } from '../catalog/operation-row.ts';
 import { reportRow } from '../catalog/report-row.ts';
 import { azureCompute } from '../compute/azure-compute.ts';
+import { snapshotsByKind, targetsByKind } from '../disk/disks-by-kind.ts';
+import { managedSnapshots } from '../disk/managed-snapshots.ts';
+import { managedTargets } from '../disk/managed-targets.ts';
 import { pageBlobSnapshots } from '../disk/page-blob-snapshots.ts';
 import { pageBlobTargets } from '../disk/page-blob-targets.ts';
 import { BackupError } from '../domain/errors.ts';
@@ -35,14 +38,18 @@ import { azureCredential, storageAccounts } from './credentials.ts';
 export function compose(config: Config, log: (line: string) => void): Ports {
   const credential = azureCredential();
   const accounts = storageAccounts(config.accounts, credential);
+  const arm = { endpoint: config.armEndpoint, credential };
   const credentialFor = (url: string) => accounts.credentialFor(url);
   return {
     vaults: vaultContainers(config.vaultStorage, credential),
-    snapshots: pageBlobSnapshots({ credentialFor }),
-    targets: pageBlobTargets({ credentialFor }),
+    snapshots: snapshotsByKind(
+      pageBlobSnapshots({ credentialFor }),
+      managedSnapshots({ ...arm, resourceGroup: config.snapshotGroup }),
+    ),
+    targets: targetsByKind(pageBlobTargets({ credentialFor }), managedTargets(arm)),
     catalog: catalog(config.appStorage, credential),
     queue: storageQueue({ connection: connectionTo(config.appStorage, 'queue', credential) }),
-    compute: azureCompute({ endpoint: config.armEndpoint, credential }),
+    compute: azureCompute(arm),
     accounts,
     clock: config.clockFile === undefined ? systemClock : fileClock(config.clockFile),
     ids: {

@@ -24,6 +24,8 @@ export interface Config extends Settings {
   readonly accounts: readonly StorageAccount[];
   readonly subscriptionId: string;
   readonly armEndpoint: string;
+  /** The resource group of managed disks' snapshots, in the disk's subscription; undefined: the disk's own. */
+  readonly snapshotGroup: string | undefined;
   readonly tokens: TokenSettings;
   /** Absolute links in answers begin with this; undefined: with what the request says of itself. */
   readonly publicUrl: string | undefined;
@@ -85,6 +87,7 @@ export function parseConfig(env: Env): Config {
     accounts: parseStorageAccounts(env['STRATA_STORAGE_ACCOUNTS']),
     subscriptionId: required(env, 'STRATA_SUBSCRIPTION_ID', 'the subscription whose VMs are protected'),
     armEndpoint: env['STRATA_ARM_ENDPOINT'] ?? 'https://management.azure.com',
+    snapshotGroup: env['STRATA_SNAPSHOT_GROUP'] || undefined,
     tokens: {
       issuer: env['STRATA_TOKEN_ISSUER'] ?? `https://login.microsoftonline.com/${tenant}/v2.0`,
       audiences: required(env, 'STRATA_TOKEN_AUDIENCE', 'the audience that callers ask their tokens for')

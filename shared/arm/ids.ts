@@ -55,5 +55,10 @@ export function policyNameOf(id: string, vault: VaultAddress): string {
   );
 }
 
+const GROUP_ID = /^\/subscriptions\/[^/]+\/resourceGroups\/[\w.()-]{1,89}[\w()-]$/i;
+
+/** Whether `id` is the resource id of a resource group. */
+export const isResourceGroupId = (id: string): boolean => GROUP_ID.test(id);
+
 /** Whether `id` is the resource id of a storage account. */
 export const isStorageAccountId = (id: string): boolean => ACCOUNT_ID.test(id);

@@ -1,4 +1,5 @@
 import type { PointRow } from '../catalog/catalog.ts';
+import { isManagedDisk } from '../disk/managed-ids.ts';
 import type { BackupPolicy } from '../domain/policy.ts';
 import { expiryOf, instantExpiry } from '../domain/retention.ts';
 import type { VaultAddress } from '../services/keys.ts';
@@ -63,11 +64,11 @@ export function pointView(
       recoveryPointType: 'CrashConsistent',
       recoveryPointTime: new Date(row.time).toISOString(),
       recoveryPointAdditionalInfo: row.note ?? '',
-      sourceVMStorageType: 'NormalStorage',
+      sourceVMStorageType: storageTypeOf(set.disks),
       isSourceVMEncrypted: false,
       isInstantIlrSessionActive: false,
       recoveryPointTierDetails: TIER_DETAILS[tier],
-      isManagedVirtualMachine: false,
+      isManagedVirtualMachine: set.disks.some(({ url }) => isManagedDisk(url)),
       virtualMachineSize: set.vm.size,
       originalStorageAccountOption: false,
       osType: set.vm.osType,
@@ -90,6 +91,13 @@ export function pointView(
       },
     },
   };
+}
+
+/** Whether the disks were on premium storage, as far as is known: of page blobs it is not. */
+function storageTypeOf(disks: PointRow['set']['disks']): string {
+  const premium = disks.filter(({ managed }) => managed !== undefined && !managed.sku.startsWith('Standard')).length;
+  if (premium === 0) return 'NormalStorage';
+  return premium === disks.length ? 'PremiumStorage' : 'PremiumVMOnPartialPremiumStorage';
 }
 
 /** A point that will never enter the vault ends with its snapshots. Without a policy in force nothing ends. */

@@ -1,16 +1,15 @@
 import type { PointRow } from '../catalog/catalog.ts';
 import { BackupError } from '../domain/errors.ts';
-import type { PointId } from '../domain/ids.ts';
 import { startBackup } from '../services/backup.ts';
 import { pointsPartition } from '../services/keys.ts';
 import { policyOf } from '../services/policies.ts';
 import { readPoints } from '../services/projection.ts';
-import { startRestore } from '../services/restore.ts';
+import { type RestoreRequest, startRestore } from '../services/restore.ts';
 import { backupBody, parseBody, type RestoreBody, restoreBody } from './bodies.ts';
 import { resourceNotFound } from './errors.ts';
 import { parseFilter, timeOf } from './filter.ts';
 import { type ArmAnswer, ok } from './http.ts';
-import { isStorageAccountId, protectedItemPath, VAULT_TYPE } from './ids.ts';
+import { isResourceGroupId, isStorageAccountId, protectedItemPath, VAULT_TYPE } from './ids.ts';
 import { type FoundItem, type ItemCall, namesOf, theItem } from './items.ts';
 import { regionName } from './names.ts';
 import { accepted } from './operations.ts';
@@ -86,17 +85,22 @@ export async function restore(call: PointCall): Promise<ArmAnswer> {
   const item = await theItem(call);
   const { row } = await thePoint(call, item);
   const { properties } = parseBody(restoreBody, await call.body());
-  const accountId = checkRestore(properties, item, row.point);
+  const { accountId, managed } = checkRestore(properties, item, row);
   const jobId = await startRestore(call.ports, item.vault.key, item.key, row.point, {
     accountId,
+    managed,
     containerName: properties.targetContainerName,
     luns: properties.restoreDiskLunList,
   });
   return accepted(call, item.vault, protectedItemPath(namesOf(item.row)), jobId);
 }
 
-/** What a restore can be asked for in this version: new page blobs in a storage account. Resolves the account's id. */
-function checkRestore(asked: RestoreBody['properties'], { row, vault }: FoundItem, point: PointId): string {
+/** What a restore can be asked for in this version: new page blobs in a storage account, or new managed disks in a resource group. */
+function checkRestore(
+  asked: RestoreBody['properties'],
+  { row, vault }: FoundItem,
+  { point }: PointRow,
+): Pick<RestoreRequest, 'accountId' | 'managed'> {
   const refuse = (field: string, problem: string): never => {
     const target = `properties.${field}`;
     throw new BackupError('UserErrorInvalidRestoreRequest', `${target} ${problem}`, { target });
@@ -106,14 +110,11 @@ function checkRestore(asked: RestoreBody['properties'], { row, vault }: FoundIte
   if (asked.objectType !== 'IaasVMRestoreRequest')
     notYet('objectType', asked.objectType, 'IaasVMRestoreRequest (nothing is archived)');
   if (asked.recoveryType !== 'RestoreDisks') notYet('recoveryType', asked.recoveryType, 'RestoreDisks');
-  if (asked.restoreWithManagedDisks === true)
-    notYet('restoreWithManagedDisks', 'true', 'false (disks are restored as page blobs)');
   if (asked.originalStorageAccountOption === true) notYet('originalStorageAccountOption', 'true', 'false');
   if (asked.encryptionDetails?.encryptionEnabled === true)
     notYet('encryptionDetails.encryptionEnabled', 'true', 'false');
   if ((asked.zones ?? []).length > 0) notYet('zones', 'given', 'none');
   for (const field of [
-    'targetResourceGroupId',
     'diskEncryptionSetId',
     'identityInfo',
     'identityBasedRestoreDetails',
@@ -122,7 +123,7 @@ function checkRestore(asked: RestoreBody['properties'], { row, vault }: FoundIte
   ] as const) {
     const value = asked[field];
     if (value !== undefined && value !== '')
-      notYet(field, 'given', 'none (disks are restored as page blobs in storageAccountId)');
+      notYet(field, 'given', 'none (disks are encrypted with platform keys and reached over the public endpoint)');
   }
   if (asked.recoveryPointId !== undefined && asked.recoveryPointId !== point) {
     refuse('recoveryPointId', `is ${JSON.stringify(asked.recoveryPointId)}, but the path names ${point}`);
@@ -141,5 +142,13 @@ function checkRestore(asked: RestoreBody['properties'], { row, vault }: FoundIte
     const expected = '/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.Storage/storageAccounts/<name>';
     refuse('storageAccountId', `is ${JSON.stringify(storageAccountId)}: expected ${expected}`);
   }
-  return storageAccountId;
+  const { targetResourceGroupId: groupId = '', restoreWithManagedDisks: all = false } = asked;
+  if (groupId !== '' && !isResourceGroupId(groupId)) {
+    const expected = '/subscriptions/<id>/resourceGroups/<group>';
+    refuse('targetResourceGroupId', `is ${JSON.stringify(groupId)}: expected ${expected}`);
+  }
+  if (all && groupId === '') {
+    refuse('targetResourceGroupId', 'is missing: restoreWithManagedDisks needs a resource group for the managed disks');
+  }
+  return { accountId: storageAccountId, managed: groupId === '' ? undefined : { groupId, all } };
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { managedTraits } from '../format/documents.ts';
 import { attempt, disk, item, job, point } from '../format/ids.ts';
 import { pointVm } from '../format/vm.ts';
 import type { CatalogTable } from './catalog-table.ts';
@@ -95,6 +96,7 @@ export const setDisk = z.object({
   createdAt: z.string(),
   sizeBytes: z.number(),
   snapshot: z.string(),
+  managed: managedTraits.optional(),
 });
 export type SetDisk = z.infer<typeof setDisk>;
 
@@ -194,6 +196,8 @@ export const jobRow = z.object({
       accountId: z.string(),
       containerUrl: z.string(),
       luns: z.array(z.number()).optional(),
+      /** The resource group of restored managed disks; `all`: page blobs become managed disks too. */
+      managed: z.object({ groupId: z.string(), all: z.boolean() }).optional(),
       /** The verify job that tries this restore: its disks are never handed over. */
       verifyJob: job.optional(),
       /** When all of a drill had been restored. */

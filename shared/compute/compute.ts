@@ -9,6 +9,11 @@ export interface AttachedDisk {
   readonly managedDiskId: string | undefined;
 }
 
+/** Where the disk lies: what names it to DiskSnapshots. Undefined for a kind of disk that is neither. */
+export function placeOf({ vhdUrl, managedDiskId }: AttachedDisk): string | undefined {
+  return vhdUrl ?? managedDiskId?.toLowerCase();
+}
+
 /** A virtual machine, as far as backup is concerned. */
 export interface VirtualMachine {
   readonly id: string;

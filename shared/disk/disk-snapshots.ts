@@ -2,24 +2,39 @@ import type { ByteRange } from '../domain/units.ts';
 
 /** A disk as its provider sees it now. */
 export interface SourceDisk {
-  /** Where it lies: the URL of a page blob, without a query. */
+  /** Where it lies: the URL of a page blob, without a query; or the resource id of a managed disk, in lower case. */
   readonly url: string;
-  /** When the blob was created, by the storage's clock: a blob re-created under the same URL is another disk. ISO 8601. */
+  /**
+   * What tells the disk from another that is re-created in the same place: when the blob was created, by the storage's clock (ISO
+   * 8601), or the managed disk's unique id.
+   */
   readonly createdAt: string;
   /** A multiple of 512. */
   readonly sizeBytes: number;
+  /** Of a managed disk: what one restored from it should be made with. */
+  readonly managed?: ManagedTraits;
 }
 
-/** One snapshot of one disk: immutable, identified by the disk's URL and the storage's snapshot time. */
+/** What a managed disk is besides its bytes. */
+export interface ManagedTraits {
+  /** `Premium_LRS` and the like. */
+  readonly sku: string;
+  readonly hyperVGeneration?: 'V1' | 'V2' | undefined;
+}
+
+/** One snapshot of one disk: immutable, identified by the disk's place and the provider's id of it. */
 export interface DiskSnapshot {
   readonly url: string;
-  /** The provider's snapshot id, for page blobs its time with seven decimals: lexicographic order is the order in time. */
+  /**
+   * For page blobs the snapshot's time with seven decimals; for managed disks its time by Compute and its resource id. So for snapshots
+   * of one disk lexicographic order is the order in time.
+   */
   readonly id: string;
 }
 
 /** A snapshot that has just been taken. */
 export interface TakenSnapshot extends DiskSnapshot {
-  /** When, in milliseconds since the epoch by the storage's clock. */
+  /** When, in milliseconds since the epoch by the storage's clock, or Compute's. */
   readonly takenAtMs: number;
 }
 
@@ -38,11 +53,11 @@ export interface ChangedRange extends ByteRange {
  * All ranges ascend, do not overlap, lie inside the window and are aligned to 512 bytes; so must windows be (else RangeError).
  */
 export interface DiskSnapshots {
-  /** @throws BackupError UserErrorUnsupportedDisk when it is no page blob or absent, StorageUnavailable */
+  /** @throws BackupError UserErrorUnsupportedDisk when it is no disk or absent, StorageUnavailable, ComputeUnavailable */
   describe(url: string): Promise<SourceDisk>;
   /** Takes a snapshot now; fails as `describe` does. `tags` come back from `list`: keys are lower-case letters, values printable ASCII. */
   take(url: string, tags: Readonly<Record<string, string>>): Promise<TakenSnapshot>;
-  /** Yields the living snapshots of a disk; none when the disk is gone. */
+  /** Yields the living snapshots of a disk. Those of a page blob go with it, those of a managed disk outlive it. */
   list(url: string): AsyncIterable<TaggedSnapshot>;
   /** The size of the disk at the snapshot, or undefined when the snapshot is gone. */
   sizeOf(snapshot: DiskSnapshot): Promise<number | undefined>;

@@ -1,15 +1,27 @@
 import type { ByteRange } from '../domain/units.ts';
 
-/** A disk being restored: the URL of a page blob and the lease that only the job's handlers hold. */
+/** A disk being restored, and the lease that only the job's handlers hold. */
 export interface RestoreTarget {
+  /** The URL of a page blob, or the resource id of a managed disk. */
   readonly url: string;
   /** A GUID chosen by the job, so that a redelivered message finds the same lease. */
   readonly leaseId: string;
 }
 
+/** What a managed disk is made with; a page blob needs none of it. */
+export interface ManagedForm {
+  readonly location: string;
+  /** Of the disk that a machine starts from. */
+  readonly osType?: 'Windows' | 'Linux' | undefined;
+  readonly hyperVGeneration?: 'V1' | 'V2' | undefined;
+  /** `Premium_LRS` and the like. Default Standard_LRS. */
+  readonly sku?: string | undefined;
+}
+
 /**
- * New disks that a restore writes. Until `complete` the target says in its metadata that it is incomplete (key
- * `strata_incomplete`, value the job's id) and every write needs the lease. Every implementation passes restoreTargetsContract.
+ * New disks that a restore writes. Until `complete` the target says in its metadata (a managed disk: its tags) that it is
+ * incomplete, by key `strata_incomplete` with the job's id as value, and every write needs the lease (a managed disk: the SAS of its
+ * upload, which ends with it). Every implementation passes restoreTargetsContract.
  */
 export interface RestoreTargets {
   /**
@@ -17,7 +29,7 @@ export interface RestoreTargets {
    * Repeating it for the same `jobId` finds its own earlier work, whatever it had reached. Nothing that exists is touched otherwise.
    * @throws BackupError UserErrorRestoreTargetExists when the blob is there and is not this job's
    */
-  create(target: RestoreTarget, sizeBytes: number, jobId: string): Promise<void>;
+  create(target: RestoreTarget, sizeBytes: number, jobId: string, form?: ManagedForm): Promise<void>;
   /**
    * Writes `body` at `offset`; both are multiples of 512, any length. All-zero bodies are the caller's to avoid.
    * @throws BackupError ResourceIsLeased when the lease is not held any more, BlobNotFound

@@ -43,6 +43,7 @@ export const ERROR_TABLE = {
   ResourceIsLeased: { http: 409, retry: true },
   // Snapshots.
   UserErrorInstantRpNotFound: { http: 404, retry: false },
+  SnapshotAccessLimit: { http: 503, retry: true },
   SnapshotSetIncomplete: { http: 503, retry: true },
   ChangeTrackingUnusable: { http: 409, retry: false },
   RecoveryPointOvertaken: { http: 409, retry: false },

@@ -101,6 +101,8 @@ export const manifestPart = z.object({
   regions: z.array(manifestRegion),
 });
 export type ManifestPart = z.infer<typeof manifestPart>;
+/** What a managed disk is besides its bytes; absent for page blobs. */
+export const managedTraits = z.object({ sku: z.string(), hyperVGeneration: z.enum(['V1', 'V2']).optional() });
 
 const manifestDisk = z.object({
   disk,
@@ -113,6 +115,7 @@ const manifestDisk = z.object({
   begins: point.optional(),
   /** The snapshot that this point was read from: only this one may start a diff. */
   snapshot: z.object({ id: z.string(), attempt }),
+  managed: managedTraits.optional(),
   /** By ascending region. None where there are parts. */
   regions: z.array(manifestRegion),
   /** By ascending region, where the manifest has too many to be one document. */
@@ -271,7 +274,19 @@ export const restorePlan = z.object({
       name: z.string(),
       url: z.string(),
       leaseId: z.string(),
+      /** Bytes of the disk that are restored: without the VHD footer where the target has one of its own. */
       sizeBytes: count,
+      /** A page blob that gets a VHD footer behind the disk. */
+      footer: z.literal(true).optional(),
+      /** A managed disk: what it is made with. */
+      managed: z
+        .object({
+          location: z.string(),
+          osType: z.enum(['Windows', 'Linux']).optional(),
+          sku: z.string().optional(),
+          hyperVGeneration: z.enum(['V1', 'V2']).optional(),
+        })
+        .optional(),
       /** Where the bytes come from; for the snapshot tier the snapshot. */
       tier: z.enum(['snapshot', 'vault']),
       source: z.object({ url: z.string(), id: z.string() }).nullable(),

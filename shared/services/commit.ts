@@ -1,4 +1,4 @@
-import type { JobRow, SnapshotSet } from '../catalog/catalog.ts';
+import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import type { Layout } from '../domain/layout.ts';
@@ -271,6 +271,13 @@ function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet): Manifest
       sizeBytes,
       ...(begins && { begins }),
       snapshot: { id: snapshot, attempt: plan.set },
+      ...managedOf(set, disk),
     })),
   };
+}
+
+/** What the set says of a managed disk. */
+function managedOf({ disks }: SnapshotSet, disk: string): { managed?: NonNullable<SetDisk['managed']> } {
+  const managed = disks.find((each) => each.disk === disk)?.managed;
+  return managed === undefined ? {} : { managed };
 }

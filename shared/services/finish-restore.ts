@@ -1,3 +1,4 @@
+import { FOOTER_BYTES } from '../domain/vhd-footer.ts';
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import { backOffSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
@@ -58,12 +59,12 @@ function describe(plan: RestorePlan, bag: Readonly<Record<string, string>>): str
     {
       recoveryPoint: plan.point,
       recoveryPointTime: bag['Recovery point time '],
-      disks: plan.targets.map(({ lun, name, url, sizeBytes, tier }) => ({
+      disks: plan.targets.map(({ lun, name, url, sizeBytes, footer, managed, tier }) => ({
         role: lun === -1 ? 'os' : 'data',
         ...(lun === -1 ? {} : { lun }),
         name,
-        vhdUri: url,
-        sizeBytes,
+        ...(managed === undefined ? { vhdUri: url } : { managedDiskId: url }),
+        sizeBytes: sizeBytes + (footer === true ? FOOTER_BYTES : 0),
         restoredFrom: tier,
       })),
     },

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import type { JobRow, PointRow, SetDisk } from '../catalog/catalog.ts';
+import type { JobRow, PointRow } from '../catalog/catalog.ts';
 import { BackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import { addByRegion } from '../domain/changes.ts';
 import { nameOf, stacksOf } from '../domain/point-stack.ts';
-import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
+import { BLOCK_BYTES, regionRange, SECTOR_BYTES } from '../domain/units.ts';
 import {
   type ChainRecord,
   type Manifest,
@@ -22,6 +22,7 @@ import { notedPlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { readPoint } from './projection.ts';
 import { isWanted, pin, tierOf } from './restore.ts';
+import { createTarget, formOf, lastSectorInVault, managedPlace, type Whereto } from './restored-form.ts';
 import { discardTargets } from './restore-leftovers.ts';
 import { spansOf, within } from './spans.ts';
 import { openVault } from './vault-of.ts';
@@ -54,10 +55,11 @@ export async function planRestore(
   const write = (pieces: Pieces): Promise<RestorePlan | undefined> =>
     writePlan(ports, address, container, pieces, noted);
   const chain = new Chain(container, job.itemId);
+  const whereto: Whereto = { restore: job.restore, location: vault.location, vm: row.set.vm };
   const plan =
     tier === 'snapshot'
-      ? await write(fromSnapshots(ports, job, row))
-      : await chain.onNewest(async (record) => write(await fromVault(ports, chain, record, job)));
+      ? await write(await fromSnapshots(ports, job, row, whereto))
+      : await chain.onNewest(async (record) => write(await fromVault(ports, container, chain, record, job, whereto)));
   if (plan === undefined) return;
   await changeJob(ports, address, (now) => ({
     ...now,
@@ -73,8 +75,7 @@ export async function planRestore(
 }
 
 async function begin(ports: Ports, { vault, jobId }: JobAddress, plan: RestorePlan): Promise<void> {
-  for (const { url, leaseId, sizeBytes } of plan.targets)
-    await ports.targets.create({ url, leaseId }, sizeBytes, jobId);
+  for (const target of plan.targets) await createTarget(ports, target, jobId);
   const { attempt } = plan;
   const job = await readJob(ports, { vault, jobId });
   if (job === undefined || hasFailed(job)) return discardTargets(ports, plan); // what it had made when it failed is gone already
@@ -127,49 +128,67 @@ async function writePlan(
   return writer.finish(plan);
 }
 
-function fromSnapshots(ports: Ports, job: JobRow, row: PointRow): Pieces {
+async function fromSnapshots(ports: Ports, job: JobRow, row: PointRow, whereto: Whereto): Promise<Pieces> {
   const wanted = row.set.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
-  const source = (disk: SetDisk): RestorePlan['targets'][number]['source'] => ({ url: disk.url, id: disk.snapshot });
-  const disks = wanted.map((disk) => ({ ...disk, tier: 'snapshot' as const, source: source(disk) }));
-  return { plan: planOf(ports, job, disks), units: snapshotUnits(ports, wanted) };
+  const disks: TargetDisk[] = [];
+  for (const own of wanted) {
+    const { disk, lun, name, url, snapshot, sizeBytes } = own;
+    const source = { url, id: snapshot };
+    const form = await formOf(own, whereto, () =>
+      ports.snapshots.read(source, { start: sizeBytes - SECTOR_BYTES, end: sizeBytes }),
+    );
+    disks.push({ disk, lun, name, tier: 'snapshot', source, form });
+  }
+  return { plan: planOf(ports, job, disks), units: snapshotUnits(ports, disks) };
 }
 
-async function* snapshotUnits(ports: Ports, disks: readonly SetDisk[]): AsyncGenerator<RestorePlan['units']> {
+async function* snapshotUnits(ports: Ports, disks: readonly TargetDisk[]): AsyncGenerator<RestorePlan['units']> {
   const { geometry, layout } = ports.settings;
   const spanBytes = layout.spanRegions * geometry.regionBytes;
-  for (const [target, { url, snapshot, sizeBytes }] of disks.entries()) {
-    for (let start = 0; start < sizeBytes; start += spanBytes) {
-      const window = { start, end: Math.min(start + spanBytes, sizeBytes) };
+  for (const [target, { source, form }] of disks.entries()) {
+    for (let start = 0; start < form.sizeBytes; start += spanBytes) {
+      const window = { start, end: Math.min(start + spanBytes, form.sizeBytes) };
       const bytes = new Map<number, number>();
-      for await (const range of ports.snapshots.allocated({ url, id: snapshot }, window))
-        addByRegion(bytes, range, geometry);
+      for await (const range of ports.snapshots.allocated(source!, window)) addByRegion(bytes, range, geometry);
       yield [...bytes].map(([region, size]) => ({ target, region, bytes: size, stack: [] }));
     }
   }
 }
 
-async function fromVault(ports: Ports, chain: Chain, record: ChainRecord, job: JobRow): Promise<Pieces> {
+async function fromVault(
+  ports: Ports,
+  container: VaultContainer,
+  chain: Chain,
+  record: ChainRecord,
+  job: JobRow,
+  whereto: Whereto,
+): Promise<Pieces> {
   if (!record.points.some(({ point }) => point === job.point)) {
     throw new BackupError('ResourceNotFound', `recovery point ${job.point} is no longer in the vault`);
   }
   const manifests = await chain.history(record, job.point!);
   const wanted = manifests.at(-1)!.disks.filter(({ lun }) => isWanted(lun, job.restore?.luns));
-  const disks = wanted.map((disk) => ({ ...disk, tier: 'vault' as const, source: null }));
-  return { plan: planOf(ports, job, disks), units: vaultUnits(ports, chain, manifests, wanted) };
+  const disks: TargetDisk[] = [];
+  for (const own of wanted) {
+    const { disk, lun, name } = own;
+    const form = await formOf(own, whereto, () => lastSectorOf(ports, container, chain, manifests, own));
+    disks.push({ disk, lun, name, tier: 'vault', source: null, form });
+  }
+  return { plan: planOf(ports, job, disks), units: vaultUnits(ports, chain, manifests, disks) };
 }
 
 async function* vaultUnits(
   ports: Ports,
   chain: Chain,
   manifests: readonly Manifest[],
-  disks: readonly ManifestDisk[],
+  disks: readonly TargetDisk[],
 ): AsyncGenerator<RestorePlan['units']> {
   const { geometry, layout } = ports.settings;
-  for (const [target, { disk, sizeBytes }] of disks.entries()) {
+  for (const [target, { disk, form }] of disks.entries()) {
     for (const span of spansOf(disk, manifests, layout)) {
       const units: RestorePlan['units'] = [];
       for (const [region, { layers, checkpoint }] of stacksOf(disk, await within(chain, manifests, disk, span))) {
-        const window = regionRange(region, sizeBytes, geometry);
+        const window = regionRange(region, form.sizeBytes, geometry);
         if (window.start === window.end) continue;
         const most = layers.reduce((sum, { dataBlocks }) => sum + dataBlocks * BLOCK_BYTES, 0);
         const bytes = Math.min(most, window.end - window.start);
@@ -180,7 +199,27 @@ async function* vaultUnits(
   }
 }
 
-type TargetDisk = Pick<RestorePlan['targets'][number], 'disk' | 'lun' | 'name' | 'sizeBytes' | 'tier' | 'source'>;
+/** The last sector of a page blob at the point, which may be a VHD's footer. */
+async function lastSectorOf(
+  ports: Ports,
+  container: VaultContainer,
+  chain: Chain,
+  manifests: readonly Manifest[],
+  { disk, sizeBytes }: Pick<ManifestDisk, 'disk' | 'sizeBytes'>,
+): Promise<Uint8Array> {
+  const { regionBytes } = ports.settings.geometry;
+  const region = Math.floor((sizeBytes - 1) / regionBytes);
+  const stacks = stacksOf(disk, await within(chain, manifests, disk, { from: region, to: region + 1 }));
+  const { layers, checkpoint } = stacks.get(region) ?? { layers: [] };
+  const at = { item: chain.item, disk, region, blocks: regionBytes / BLOCK_BYTES };
+  const entry = { stack: layers.map(nameOf), checkpoint };
+  return lastSectorInVault(container, at, sizeBytes, region * regionBytes, entry);
+}
+
+type Form = Awaited<ReturnType<typeof formOf>>;
+type TargetDisk = Pick<RestorePlan['targets'][number], 'disk' | 'lun' | 'name' | 'tier' | 'source'> & {
+  readonly form: Form;
+};
 
 function planOf(ports: Ports, job: JobRow, disks: readonly TargetDisk[]): RestorePlan {
   const names = new Set<string>();
@@ -191,9 +230,13 @@ function planOf(ports: Ports, job: JobRow, disks: readonly TargetDisk[]): Restor
     attempt: attemptId(ports.ids.hex(16)),
     job: job.jobId,
     point: job.point!,
-    targets: disks.map(({ disk, lun, name, sizeBytes, tier, source }) => {
-      const url = `${job.restore!.containerUrl}/${blobName(name, lun, names)}`;
-      return { disk, lun, name, url, leaseId: leaseOf(job, url), sizeBytes, tier, source };
+    targets: disks.map(({ disk, lun, name, tier, source, form }) => {
+      const { containerUrl, managed } = job.restore!;
+      const url =
+        form.managed === undefined
+          ? `${containerUrl}/${blobName(name, lun, names)}`
+          : managedPlace(managed!.groupId, job.jobId, name, lun);
+      return { disk, lun, name, url, leaseId: leaseOf(job, url), ...form, tier, source };
     }),
     units: [],
   };

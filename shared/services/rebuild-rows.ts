@@ -36,7 +36,7 @@ export function vaultPointRow(
     set: {
       attempt: manifest.disks[0]?.snapshot.attempt ?? manifest.attempt,
       takenAt: Date.parse(manifest.time),
-      disks: manifest.disks.map(({ disk, lun, name, url, createdAt, sizeBytes, snapshot }) => ({
+      disks: manifest.disks.map(({ disk, lun, name, url, createdAt, sizeBytes, snapshot, managed }) => ({
         disk,
         lun,
         name,
@@ -44,6 +44,7 @@ export function vaultPointRow(
         createdAt,
         sizeBytes,
         snapshot: snapshot.id,
+        ...(managed && { managed }),
       })),
       lacking: manifest.lacking,
       vm: manifest.vm,
@@ -61,7 +62,7 @@ export function vaultPointRow(
 export function snapshotPointRow(item: ItemId, set: readonly PointSnapshot[], sizes: readonly number[]): PointRow {
   const { point, job, attempt, about } = set[0]!;
   const disks: SetDisk[] = set
-    .map(({ disk, url, id, about: { lun, name, createdAt } }, i) => ({
+    .map(({ disk, url, id, about: { lun, name, createdAt, managed } }, i) => ({
       disk,
       lun,
       name,
@@ -69,6 +70,7 @@ export function snapshotPointRow(item: ItemId, set: readonly PointSnapshot[], si
       createdAt,
       sizeBytes: sizes[i]!,
       snapshot: id,
+      ...(managed && { managed }),
     }))
     .sort((a, b) => a.lun - b.lun);
   return {

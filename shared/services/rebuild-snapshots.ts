@@ -1,3 +1,4 @@
+import { placeOf } from '../compute/compute.ts';
 import { ERROR_TABLE, isBackupError } from '../domain/errors.ts';
 import type { JobId, PointId } from '../domain/ids.ts';
 import type { ChainRecord } from '../format/documents.ts';
@@ -28,7 +29,10 @@ export async function findSnapshots(
   try {
     // A VM that is gone has no disks any more, and that is all there is to it.
     const vm = await ports.compute.virtualMachine(record.vm.id);
-    for (const { vhdUrl } of vm?.disks ?? []) if (vhdUrl !== undefined) urls.add(vhdUrl);
+    for (const disk of vm?.disks ?? []) {
+      const place = placeOf(disk);
+      if (place !== undefined) urls.add(place);
+    }
   } catch (error) {
     if (!isBackupError(error) || (!atLast && ERROR_TABLE[error.code].retry)) throw error;
   }

@@ -12,6 +12,7 @@ import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { type BlockBytes, hashBlock, readBlocks } from './region-bytes.ts';
 import { readBack, RegionHashes } from './read-back.ts';
+import { hashesAsCut } from './restored-form.ts';
 import { TargetWriter } from './target-writer.ts';
 
 const READ_BYTES = 8 * 1024 * 1024;
@@ -87,8 +88,9 @@ async function copy(
 ): Promise<RegionHashes> {
   const hashes = new RegionHashes(blocksIn(window.end - window.start));
   const writer = new TargetWriter(ports.targets, target, window.end);
-  for await (const { start, bytes, hashes: own } of blocks) {
-    hashes.set(start, own);
+  for await (const run of blocks) {
+    const { start, bytes } = run;
+    hashes.set(start, hashesAsCut(window, run));
     await writer.write(window.start + start * BLOCK_BYTES, bytes);
   }
   await writer.finish();

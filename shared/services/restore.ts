@@ -11,12 +11,14 @@ import { openVault, readItem } from './vault-of.ts';
 /** The task that a restore job shows, in the service's words. */
 export const TRANSFER_FROM_VAULT = 'Transfer data from vault';
 
-/** What a restore is asked for: new page blobs in a chosen account. */
+/** What a restore is asked for: new page blobs in a chosen account, or new managed disks in a resource group. */
 export interface RestoreRequest {
   /** Resource id of the storage account. */
   readonly accountId: string;
   /** The container to put the disks in; by default a new one named after the VM and the job. */
   readonly containerName?: string | undefined;
+  /** Managed disks come back as such in this resource group; `all`: page blobs too. Without it every disk becomes a page blob. */
+  readonly managed?: { readonly groupId: string; readonly all: boolean } | undefined;
   /** LUNs of the data disks wanted, the OS disk always with them; all disks when absent. */
   readonly luns?: readonly number[] | undefined;
 }
@@ -72,11 +74,13 @@ export async function startRestore(
       'Config Blob Name': configName,
       'Config Blob Container Name': containerName,
       'Config Blob Uri': `${endpoint}/${containerName}/${configName}`,
+      ...(request.managed && { 'Target resource group': request.managed.groupId.split('/').at(-1)! }),
     },
     restore: {
       accountId: request.accountId,
       containerUrl: `${endpoint}/${containerName}`,
       luns: request.luns === undefined ? undefined : [...request.luns],
+      managed: request.managed,
       verifyJob: drill?.verifyJob,
     },
   };

@@ -1,3 +1,4 @@
+import { spreadMs } from '../disk/snapshot-time.ts';
 import type { AttemptId, JobId, PointId } from '../domain/ids.ts';
 import type { PointSnapshot } from './snapshot-tags.ts';
 import { SET_MS } from './take-snapshot.ts';
@@ -25,12 +26,11 @@ export function wholeSets(
 
 function isWhole(set: readonly PointSnapshot[]): boolean {
   const { disks, about } = set[0]!;
-  const times = set.map(({ id }) => Date.parse(id)).filter((time) => !Number.isNaN(time)); // page blobs' ids are times
   return (
     set.length === disks &&
     new Set(set.map(({ disk }) => disk)).size === disks &&
     set.every((each) => each.disks === disks && each.about.takenAt === about.takenAt) &&
-    (times.length === 0 || Math.max(...times) - Math.min(...times) <= SET_MS)
+    spreadMs(set.map(({ id }) => id)) <= SET_MS
   );
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { DiskSnapshot, TaggedSnapshot } from '../disk/disk-snapshots.ts';
+import { managedTraits } from '../format/documents.ts';
 import {
   type AttemptId,
   type DiskId,
@@ -34,6 +35,7 @@ const about = z.object({
   lun: z.int(),
   name: z.string(),
   createdAt: z.string(),
+  managed: managedTraits.optional(),
   /** Of the set. Milliseconds since the epoch, by the Clock. */
   takenAt: z.number(),
   dueAt: z.number().optional(),
@@ -42,7 +44,7 @@ const about = z.object({
 });
 export type About = z.infer<typeof about>;
 
-/** As printable ASCII: names may have any letters, and tags may not. About 600 characters, where Azure takes 8 KiB of tags. */
+/** As printable ASCII: names may have any letters, and tags may not. About 600 characters, where page blobs take 8 KiB of tags. */
 export const aboutTag = (value: About): string => encodeURIComponent(JSON.stringify(value));
 
 /** What a snapshot that was taken for a recovery point says of itself. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ItemRow, JobRow, PointRow } from '../catalog/catalog.ts';
+import { placeOf } from '../compute/compute.ts';
 import type { DiskSnapshot } from '../disk/disk-snapshots.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type SweepDecision, decideSweep } from '../domain/sweep.ts';
@@ -106,7 +107,7 @@ async function sweepSnapshots(
   );
   // And a run that slept while the item's row was lost and built anew, on disks that the row does not know.
   const vm = await ports.compute.virtualMachine(item.vmResourceId);
-  const attached = vm?.disks.flatMap(({ vhdUrl }) => vhdUrl ?? []) ?? [];
+  const attached = vm?.disks.flatMap((disk) => placeOf(disk) ?? []) ?? [];
   for (const url of new Set([...disks, ...attached, ...(item.formerUrls ?? [])])) {
     if (item.unlistedUrls?.includes(url) === true) continue; // whose they are is not known yet
     for await (const { tags, ...snapshot } of ports.snapshots.list(url)) {

@@ -1,9 +1,10 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import type { DiskSnapshot, SourceDisk } from '../disk/disk-snapshots.ts';
-import type { AttachedDisk, VirtualMachine } from '../compute/compute.ts';
+import { type AttachedDisk, placeOf, type VirtualMachine } from '../compute/compute.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type DiskId, type JobId, type PointId, attemptId, diskId } from '../domain/ids.ts';
 import { assignDisks } from '../domain/lineage.ts';
+import { snapshotTime, spreadMs } from '../disk/snapshot-time.ts';
 import { TAKE_SNAPSHOT, TRANSFER } from './backup.ts';
 import { changeItem } from './items.ts';
 import { type JobAddress, changeJob, readJob, withTask } from './jobs.ts';
@@ -60,7 +61,10 @@ async function takeSet(
     size: vm.size,
     osType: vm.osType,
   };
-  const tags = ({ attached: { lun, name }, source: { createdAt } }: DescribedDisk, disk: DiskId): SnapshotTags => ({
+  const tags = (
+    { attached: { lun, name }, source: { createdAt, managed } }: DescribedDisk,
+    disk: DiskId,
+  ): SnapshotTags => ({
     vault: vault.containerName,
     item: item.itemId,
     job: address.jobId,
@@ -72,17 +76,24 @@ async function takeSet(
       lun,
       name,
       createdAt,
+      ...(managed && { managed }),
       takenAt: startedAt,
       dueAt: job.dueAt,
       retainUntil: job.retainUntil,
       vm: vmAsItIs,
     }),
   });
+  const beganMs = performance.now();
   const taken = await Promise.allSettled(disks.map((disk, i) => takeOne(ports, disk, ids[i]!, tags(disk, ids[i]!))));
   const failure = taken.find((result) => result.status === 'rejected');
   const whole = taken.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-  const times = whole.map(({ takenAtMs }) => takenAtMs);
-  if (failure !== undefined || Math.max(...times) - Math.min(...times) > SET_MS) {
+  // Of snapshots by two clocks it is known only that all were taken within the time that this took. No clock that can be set says it.
+  const kinds = new Set(whole.map(({ disk }) => snapshotTime(disk.snapshot)?.clock));
+  const spread = Math.max(
+    spreadMs(whole.map(({ disk }) => disk.snapshot)),
+    kinds.size > 1 ? performance.now() - beganMs : 0,
+  );
+  if (failure !== undefined || spread > SET_MS) {
     await discardSet(ports, disks, attempt, (await readJob(ports, address))?.set);
     throw new BackupError(
       'SnapshotSetIncomplete',
@@ -107,13 +118,14 @@ async function takeOne(
   { attached, source }: DescribedDisk,
   disk: DiskId,
   tags: SnapshotTags,
-): Promise<{ disk: SetDisk; takenAtMs: number }> {
-  const { id, takenAtMs } = await ports.snapshots.take(source.url, { ...tags });
+): Promise<{ disk: SetDisk }> {
+  const { id } = await ports.snapshots.take(source.url, { ...tags });
   const sizeBytes = await ports.snapshots.sizeOf({ url: source.url, id });
   if (sizeBytes === undefined)
     throw new BackupError('SnapshotSetIncomplete', `the snapshot of ${attached.name} vanished`);
-  const { url, createdAt } = source;
-  return { disk: { disk, lun: attached.lun, name: attached.name, url, createdAt, sizeBytes, snapshot: id }, takenAtMs };
+  const { url, createdAt, managed } = source;
+  const { lun, name } = attached;
+  return { disk: { disk, lun, name, url, createdAt, sizeBytes, snapshot: id, ...(managed && { managed }) } };
 }
 
 type DescribedDisk = { attached: AttachedDisk; source: SourceDisk };
@@ -126,14 +138,15 @@ async function describeDisks(ports: Ports, vm: VirtualMachine): Promise<Describe
   }
   return Promise.all(
     vm.disks.map(async (attached) => {
-      if (attached.vhdUrl === undefined) {
+      const place = placeOf(attached);
+      if (place === undefined) {
         throw new BackupError(
           'UserErrorUnsupportedDisk',
-          `disk ${attached.name} of ${vm.name} is a managed disk; this version backs up page blobs`,
-          { target: attached.managedDiskId ?? attached.name },
+          `disk ${attached.name} of ${vm.name} is neither a page blob nor a managed disk`,
+          { target: attached.name },
         );
       }
-      return { attached, source: await ports.snapshots.describe(attached.vhdUrl) };
+      return { attached, source: await ports.snapshots.describe(place) };
     }),
   );
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ByteRange } from '../../shared/domain/units.ts';
 import type { ChangedRange, DiskSnapshot, TakenSnapshot, DiskSnapshots } from '../../shared/disk/disk-snapshots.ts';
+import { snapshotTime } from '../../shared/disk/snapshot-time.ts';
 import type { DiskOwner } from '../support/disk-owner.ts';
 
 export interface DiskSnapshotsSubject {
@@ -9,8 +10,12 @@ export interface DiskSnapshotsSubject {
   close(): Promise<void>;
 }
 
+/** Page blobs and managed disks differ in what becomes of a snapshot when its disk goes, in their ids, and in how disks shrink. */
+export type DiskKind = 'page blob' | 'managed disk';
+
 const KIB = 1_024;
 const MIB = 1_048_576;
+const GIB = 1_073_741_824;
 const TIB = 1_099_511_627_776;
 
 /**
@@ -21,7 +26,9 @@ export function diskSnapshotsContract(
   implementation: string,
   diff: 'exact' | 'lying',
   start: () => Promise<DiskSnapshotsSubject>,
+  kind: DiskKind = 'page blob',
 ): void {
+  const managed = kind === 'managed disk';
   describe(`disk snapshots: ${implementation}`, () => {
     let subject: DiskSnapshotsSubject;
     let snapshots: DiskSnapshots;
@@ -45,11 +52,17 @@ export function diskSnapshotsContract(
     describe('a disk', () => {
       it('is described', async () => {
         const earliestMs = Date.now() - 5_000;
-        const url = await newDisk(10 * MIB + 512, 'folder/größe & co.vhd');
+        const url = await newDisk(10 * MIB + 512, managed ? 'disk_1.data' : 'folder/größe & co.vhd');
         const { createdAt, ...rest } = await snapshots.describe(url);
-        expect(rest).toEqual({ url, sizeBytes: 10 * MIB + 512 });
-        expect(new Date(createdAt).toISOString()).toBe(createdAt);
-        expect(Date.parse(createdAt)).toBeGreaterThan(earliestMs);
+        const traits = managed ? { managed: { sku: expect.stringMatching(/^(Standard|Premium)_LRS$/) } } : {};
+        expect(rest).toMatchObject({ url, sizeBytes: 10 * MIB + 512, ...traits });
+        if (managed) {
+          expect(createdAt).toMatch(/^[0-9a-f-]{36}$/);
+          expect(await snapshots.describe(url.toUpperCase())).toEqual({ ...rest, createdAt });
+        } else {
+          expect(new Date(createdAt).toISOString()).toBe(createdAt);
+          expect(Date.parse(createdAt)).toBeGreaterThan(earliestMs);
+        }
         expect((await snapshots.describe(url)).createdAt).toBe(createdAt);
       });
 
@@ -60,6 +73,7 @@ export function diskSnapshotsContract(
           await expect(snapshots.describe(absent)).rejects.toMatchObject({ code });
           await expect(snapshots.take(absent, { set: '1' })).rejects.toMatchObject({ code });
         }
+        if (managed) return;
         const text = owner.newUrl('notes.txt');
         await owner.putText(text, 'no disk');
         await expect(snapshots.describe(text)).rejects.toMatchObject({
@@ -93,7 +107,7 @@ export function diskSnapshotsContract(
         );
       });
 
-      it('has an id of the form of a page blob time, and its tags, in the order of time', async () => {
+      it('has an id that begins with its time, and its tags, in the order of time', async () => {
         const url = await newDisk(MIB, 'tagged.vhd');
         await owner.create(`${url}.bak`, 512);
         await snapshots.take(`${url}.bak`, { job: 'other' });
@@ -102,8 +116,12 @@ export function diskSnapshotsContract(
           taken.push(await snapshots.take(url, { job: `job-${n}`, vault: `/a;b/<c> & "d"=${n}` }));
           await new Promise((resolve) => setTimeout(resolve, 2));
         }
-        for (const { id } of taken) expect(id).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z$/);
-        for (const { id, takenAtMs } of taken) expect(takenAtMs).toBe(Date.parse(id));
+        const form = managed
+          ? /^[-\dT:]{19}\.\d{3}Z\/subscriptions\/.*\/snapshots\/strata-[^/]+$/
+          : /^[-\dT:]{19}\.\d{7}Z$/;
+        for (const { id } of taken) expect(id).toMatch(form);
+        const clock = managed ? 'compute' : 'storage';
+        for (const { id, takenAtMs } of taken) expect(snapshotTime(id)).toEqual({ clock, atMs: takenAtMs });
         expect(taken.map(({ id }) => id)).toEqual([...new Set(taken.map(({ id }) => id))].sort());
         expect(await collected(snapshots.list(url))).toEqual(
           taken.map(({ id }, n) => ({ url, id, tags: { job: `job-${n}`, vault: `/a;b/<c> & "d"=${n}` } })),
@@ -128,14 +146,28 @@ export function diskSnapshotsContract(
         expect(await snapshots.read(second, { start: 0, end: 512 })).toEqual(filled(512, 2));
       });
 
-      it('goes with its disk', async () => {
+      it('keeps tags of any length', async () => {
+        const url = await newDisk(512);
+        const tags = { about: Array.from({ length: 90 }, (_, n) => `word ${n}`).join('  '), point: '1' };
+        await snapshots.take(url, tags);
+        const [found] = await collected(snapshots.list(url));
+        expect(found?.tags).toEqual(tags);
+      });
+
+      it(managed ? 'outlives its disk' : 'goes with its disk', async () => {
         const url = await newDisk(MIB);
+        await owner.write(url, 512, filled(512, 1));
         const snapshot = await snapshots.take(url, { n: '1' });
         await owner.delete(url);
+        expect(await collected(snapshots.list(owner.newUrl()))).toEqual([]);
+        if (managed) {
+          expect(await collected(snapshots.list(url))).toEqual([{ url, id: snapshot.id, tags: { n: '1' } }]);
+          expect(await allocated(snapshot, 0, MIB)).toEqual([{ start: 512, end: 1_024 }]);
+          await snapshots.remove(snapshot);
+        }
         expect(await collected(snapshots.list(url))).toEqual([]);
         expect(await snapshots.sizeOf(snapshot)).toBeUndefined();
         await snapshots.remove(snapshot);
-        expect(await collected(snapshots.list(owner.newUrl()))).toEqual([]);
         const code = 'UserErrorInstantRpNotFound';
         await expect(allocated(snapshot, 0, MIB)).rejects.toMatchObject({ code });
         await expect(snapshots.probeChangeTracking(snapshot)).rejects.toMatchObject({ code });
@@ -249,7 +281,19 @@ export function diskSnapshotsContract(
         expect(await changed(third, first, 0, MIB)).toEqual(await changed(second, first, 0, MIB));
       });
 
+      it('cross a growth', async () => {
+        const url = await newDisk(managed ? GIB : MIB);
+        await owner.write(url, 0, filled(KIB, 1));
+        const first = await snapshots.take(url, {});
+        await owner.resize(url, 2 * GIB);
+        await owner.write(url, GIB, filled(KIB, 2));
+        const grown = await snapshots.take(url, {});
+        expect(await snapshots.sizeOf(grown)).toBe(2 * GIB);
+        expect(await changed(grown, first, 0, 2 * GIB)).toEqual([{ kind: 'data', start: GIB, end: GIB + KIB }]);
+      });
+
       it('cross a resize', async () => {
+        if (managed) return; // a managed disk never shrinks
         const url = await newDisk(MIB);
         await owner.write(url, 0, filled(KIB, 1));
         await owner.write(url, 512 * KIB, filled(KIB, 1));
@@ -286,7 +330,7 @@ export function diskSnapshotsContract(
         await expect(changed(second, first, 0, MIB)).rejects.toMatchObject({ code });
 
         // Storage tells a blob's creation to the second: a blob that is replaced sooner could not be told by its time.
-        await new Promise((resolve) => setTimeout(resolve, 1_100));
+        if (!managed) await new Promise((resolve) => setTimeout(resolve, 1_100));
         await owner.create(url, MIB);
         await owner.write(url, 0, filled(KIB, 2));
         const replaced = await snapshots.take(url, {});

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fixedFooter, isFooter } from '../../local/compute/vhd-footer.ts';
+import { fixedFooter, isFooter } from '../../shared/domain/vhd-footer.ts';
 import {
   collect,
   containerOf,

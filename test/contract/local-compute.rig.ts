@@ -11,7 +11,7 @@ import {
 } from '@azure/storage-blob';
 import { createNeighbours } from '../../local/arm/neighbours.ts';
 import { createComputeEmulator } from '../../local/compute/emulator.ts';
-import { fixedFooter } from '../../local/compute/vhd-footer.ts';
+import { fixedFooter } from '../../shared/domain/vhd-footer.ts';
 import { createIdentity, type Identity } from '../../local/identity/issuer.ts';
 import { ensureCertificates } from '../../local/platform/certificates.ts';
 import { openFront, type Front } from '../../local/platform/front.ts';

@@ -1,5 +1,3 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { BlobSASPermissions, type ContainerClient, type PageBlobClient, RestError } from '@azure/storage-blob';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ChangedRange } from '../../local/storage/page-range-diff.ts';
@@ -7,6 +5,7 @@ import {
   type TestStorage,
   listAllocated,
   listChanges,
+  multiplyRange,
   seededNumbers,
   startTestStorage,
 } from '../support/local-storage.ts';
@@ -215,7 +214,7 @@ describe('pages of a listing', () => {
     const before = await snapshot(blob);
     await write(blob, 0, 1);
     await storage.server.stop();
-    await multiplyRange(join(storage.dataDir, '__azurite_db_blob__.json'), 'many', 25_000);
+    await multiplyRange(storage.dataDir, ({ name }) => name === 'many', { count: 25_000, everyBytes: 2 * PAGE });
     await storage.restart();
     container = await storage.container('disks');
     const reopened = container.getPageBlobClient('many');
@@ -239,27 +238,6 @@ describe('pages of a listing', () => {
     expect(answer.status).toBe(400);
   });
 });
-
-/**
- * Makes the first stored range of the live blob into `count` ranges, one on every second page: as many real writes would
- * take a minute. The server must be stopped.
- */
-async function multiplyRange(file: string, name: string, count: number): Promise<void> {
-  const database = JSON.parse(await readFile(file, 'utf8')) as {
-    collections: { data: { name: string; snapshot?: string; pageRangesInOrder?: { persistency: object }[] }[] }[];
-  };
-  const blob = database.collections
-    .flatMap(({ data }) => data)
-    .find((candidate) => candidate.name === name && candidate.snapshot === '');
-  const persistency = blob?.pageRangesInOrder?.[0]?.persistency;
-  if (blob === undefined || persistency === undefined) throw new Error(`${name} has no stored range`);
-  blob.pageRangesInOrder = Array.from({ length: count }, (_, index) => ({
-    start: index * 2 * PAGE,
-    end: (index * 2 + 1) * PAGE - 1,
-    persistency,
-  }));
-  await writeFile(file, JSON.stringify(database));
-}
 
 async function rawPageList(blob: PageBlobClient, query: string, headers: Record<string, string> = {}) {
   const url = await readUrl(blob);

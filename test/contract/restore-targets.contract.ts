@@ -23,8 +23,17 @@ export interface RestoreTargetsSubject {
 const KIB = 1_024;
 const MIB = 1_048_576;
 
-/** What every implementation of RestoreTargets promises. */
-export function restoreTargetsContract(implementation: string, start: () => Promise<RestoreTargetsSubject>): void {
+/**
+ * What every implementation of RestoreTargets promises. A managed disk has no lease of the job's choosing, no text beside it, and no
+ * conditions on a delete: there `complete` and `discard` rely on the job's outcome, which says which of the two it is.
+ */
+export function restoreTargetsContract(
+  implementation: string,
+  start: () => Promise<RestoreTargetsSubject>,
+  kind: 'page blob' | 'managed disk' = 'page blob',
+): void {
+  const managed = kind === 'managed disk';
+  const itOfBlobs = managed ? () => undefined : it;
   describe(`restore targets: ${implementation}`, () => {
     let subject: RestoreTargetsSubject;
     let targets: RestoreTargets;
@@ -39,7 +48,7 @@ export function restoreTargetsContract(implementation: string, start: () => Prom
     const lost = { code: 'ResourceIsLeased' };
 
     it('a disk is made, written, read back and handed over', async () => {
-      const target = newTarget('restored/größe.vhd');
+      const target = newTarget(managed ? 'restored_disk-1' : 'restored/größe.vhd');
       await targets.create(target, 12 * MIB + 512, 'job-1');
       expect(await owner.metadata(target.url)).toEqual({ strata_incomplete: 'job-1' });
       expect(await owner.isLeased(target.url)).toBe(true);
@@ -67,7 +76,7 @@ export function restoreTargetsContract(implementation: string, start: () => Prom
       await owner.write(target.url, 0, new Uint8Array(512).fill(5)); // the VM's first write
     });
 
-    it('a write comes through only under the lease', async () => {
+    itOfBlobs('a write comes through only under the lease', async () => {
       const target = newTarget();
       const page = new Uint8Array(512).fill(1);
       await expect(targets.write(target, 0, page)).rejects.toMatchObject({ code: 'BlobNotFound' });
@@ -84,7 +93,25 @@ export function restoreTargetsContract(implementation: string, start: () => Prom
       expect(await allocated(target, 0, MIB)).toEqual([{ start: 0, end: 512 }]);
     });
 
-    it('a disk that the VM has taken over is out of reach', async () => {
+    it('a late write is refused once the disk has been handed over, and a write to nothing', async () => {
+      const target = newTarget();
+      const page = new Uint8Array(512).fill(1);
+      await expect(targets.write(target, 0, page)).rejects.toMatchObject({ code: 'BlobNotFound' });
+      await targets.create(target, MIB, 'job-1');
+      await targets.write(target, 0, page);
+      await targets.complete(target);
+      for (let n = 0; n < 2; n++) await expect(targets.write(target, 512, page)).rejects.toMatchObject(lost);
+      expect(await allocated(target, 0, MIB)).toEqual([{ start: 0, end: 512 }]);
+      await targets.complete(target);
+      await targets.discard(target, 'job-1');
+      await expect(targets.create(target, MIB, 'job-1')).rejects.toMatchObject({
+        code: 'UserErrorRestoreTargetExists',
+      });
+      expect(await owner.metadata(target.url)).toEqual({});
+      expect(await allocated(target, 0, MIB)).toEqual([{ start: 0, end: 512 }]);
+    });
+
+    itOfBlobs('a disk that the VM has taken over is out of reach', async () => {
       const target = newTarget();
       await targets.create(target, MIB, 'job-1');
       await targets.complete(target);
@@ -109,13 +136,15 @@ export function restoreTargetsContract(implementation: string, start: () => Prom
       await targets.discard(disk, 'job-1');
       expect(await owner.metadata(disk.url)).toEqual({ owner: 'somebody' });
       expect(await owner.isLeased(disk.url)).toBe(false);
-      await owner.lease(disk.url, randomUUID());
-      await expect(targets.create(disk, MIB, 'job-1')).rejects.toMatchObject(exists);
+      if (!managed) {
+        await owner.lease(disk.url, randomUUID());
+        await expect(targets.create(disk, MIB, 'job-1')).rejects.toMatchObject(exists);
 
-      const text = newTarget('notes.txt');
-      await owner.putText(text.url, 'precious');
-      await expect(targets.create(text, MIB, 'job-1')).rejects.toMatchObject(exists);
-      expect(await owner.text(text.url)).toBe('precious');
+        const text = newTarget('notes.txt');
+        await owner.putText(text.url, 'precious');
+        await expect(targets.create(text, MIB, 'job-1')).rejects.toMatchObject(exists);
+        expect(await owner.text(text.url)).toBe('precious');
+      }
 
       const other = newTarget();
       await targets.create(other, MIB, 'job-1');
@@ -125,7 +154,7 @@ export function restoreTargetsContract(implementation: string, start: () => Prom
       await targets.write(other, 0, new Uint8Array(512).fill(1));
     });
 
-    it('a second lease of the same job is refused while the first is held', async () => {
+    itOfBlobs('a second lease of the same job is refused while the first is held', async () => {
       const target = newTarget();
       await targets.create(target, MIB, 'job-1');
       const twin = { ...target, leaseId: randomUUID() };
@@ -145,10 +174,12 @@ export function restoreTargetsContract(implementation: string, start: () => Prom
       await expect(targets.readBack(target.url, { start: 0, end: 1 })).rejects.toMatchObject({ code: 'BlobNotFound' });
       await expect(allocated(target, 0, MIB)).rejects.toMatchObject({ code: 'BlobNotFound' });
 
-      await targets.create(target, MIB, 'job-1');
-      await owner.breakLease(target.url);
-      await targets.discard(target, 'job-1');
-      expect(await owner.metadata(target.url)).toBeUndefined();
+      if (!managed) {
+        await targets.create(target, MIB, 'job-1');
+        await owner.breakLease(target.url);
+        await targets.discard(target, 'job-1');
+        expect(await owner.metadata(target.url)).toBeUndefined();
+      }
 
       await targets.create(target, MIB, 'job-1');
       await targets.complete(target);
@@ -166,7 +197,7 @@ export function restoreTargetsContract(implementation: string, start: () => Prom
       await expect(beyond).rejects.toBeInstanceOf(RangeError);
     });
 
-    it('a text is put beside the disks, and put again', async () => {
+    itOfBlobs('a text is put beside the disks, and put again', async () => {
       const { url } = newTarget('restore.json');
       await targets.putText(url, '{"grüße": 1}');
       await targets.putText(url, '{"grüße": 2}');
@@ -314,7 +345,7 @@ export function restoreTargetsContract(implementation: string, start: () => Prom
           },
         ));
 
-      it('a late discard does not delete the disk', () =>
+      itOfBlobs('a late discard does not delete the disk', () =>
         atEachRequest(
           (target) => targets.create(target, MIB, 'job-1'),
           (sleepy, target) => sleepy.discard(target, 'job-1'),
@@ -323,9 +354,10 @@ export function restoreTargetsContract(implementation: string, start: () => Prom
             expect(error).toBeUndefined();
             await expectHandedOver(target);
           },
-        ));
+        ),
+      );
 
-      it('a late discard does not delete a disk whose mark is off and whose lease is about to end', () =>
+      itOfBlobs('a late discard does not delete a disk whose mark is off and whose lease is about to end', () =>
         atEachRequest(
           (target) => targets.create(target, MIB, 'job-1'),
           (sleepy, target) => sleepy.discard(target, 'job-1'),
@@ -334,7 +366,8 @@ export function restoreTargetsContract(implementation: string, start: () => Prom
             expect(error).toBeUndefined();
             expect(await owner.metadata(url)).toEqual({});
           },
-        ));
+        ),
+      );
 
       it('a late complete finds the disk complete', () =>
         atEachRequest(

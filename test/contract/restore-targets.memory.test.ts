@@ -1,31 +1,37 @@
 import { memoryDisks } from '../support/memory-disks.ts';
 import { restoreTargetsContract, type RestoreTargetsSubject } from './restore-targets.contract.ts';
 
-restoreTargetsContract('in memory', async (): Promise<RestoreTargetsSubject> => {
-  const owner = memoryDisks({ clock: { now: () => Date.now() } });
-  return {
-    targets: owner.targets,
-    owner,
-    mortal(n, when) {
-      let count = 0;
-      const targets = owner.targetsThrough(async (request) => {
-        count += 1;
-        if (count > n || (count === n && when === 'before')) throw new Error('the worker is dead');
-        const answer = request();
-        if (count === n) throw new Error('the worker died');
-        return answer;
-      });
-      return { targets, died: () => count >= n };
+for (const kind of ['page blob', 'managed disk'] as const) {
+  restoreTargetsContract(
+    `in memory, ${kind}`,
+    async (): Promise<RestoreTargetsSubject> => {
+      const owner = memoryDisks({ clock: { now: () => Date.now() }, kind });
+      return {
+        targets: owner.targets,
+        owner,
+        mortal(n, when) {
+          let count = 0;
+          const targets = owner.targetsThrough(async (request) => {
+            count += 1;
+            if (count > n || (count === n && when === 'before')) throw new Error('the worker is dead');
+            const answer = request();
+            if (count === n) throw new Error('the worker died');
+            return answer;
+          });
+          return { targets, died: () => count >= n };
+        },
+        sleepy(n, meanwhile) {
+          let count = 0;
+          const targets = owner.targetsThrough(async (request) => {
+            count += 1;
+            if (count === n) await meanwhile();
+            return request();
+          });
+          return { targets, slept: () => count >= n };
+        },
+        close: async () => {},
+      };
     },
-    sleepy(n, meanwhile) {
-      let count = 0;
-      const targets = owner.targetsThrough(async (request) => {
-        count += 1;
-        if (count === n) await meanwhile();
-        return request();
-      });
-      return { targets, slept: () => count >= n };
-    },
-    close: async () => {},
-  };
-});
+    kind,
+  );
+}

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { seededRandom } from '../../cli/demo/real-files.ts';
-import { fixedFooter } from '../../local/compute/vhd-footer.ts';
+import { fixedFooter } from '../../shared/domain/vhd-footer.ts';
 
 const DEMO = fileURLToPath(new URL('../../cli/demo.ts', import.meta.url));
 

@@ -10,7 +10,7 @@ import { createPackedImage } from '../../cli/demo/packed-image.ts';
 import { findRealFiles, RealFiles, seededRandom } from '../../cli/demo/real-files.ts';
 import { hashBlock, Reference, wholeBlocks } from '../../cli/demo/reference.ts';
 import { copyGivenImage, createSparseVhd } from '../../cli/demo/scattered-image.ts';
-import { isFooter } from '../../local/compute/vhd-footer.ts';
+import { isFooter } from '../../shared/domain/vhd-footer.ts';
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { inspectDisk, parseOptions } from '../../cli/demo/options.ts';
-import { fixedFooter } from '../../local/compute/vhd-footer.ts';
+import { fixedFooter } from '../../shared/domain/vhd-footer.ts';
 
 describe('the demo’s options', () => {
   it('has defaults for all', () =>

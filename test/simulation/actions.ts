@@ -83,8 +83,10 @@ async function restore({ random, world, ports, count }: Scene, workers: Workers,
   const points = await world.points(vm.name);
   if (points.length === 0) return;
   const { point } = random.pick(points);
+  const groupId = '/subscriptions/sub/resourceGroups/restored';
+  const managed = random.chance(0.5) ? { groupId, all: random.chance(0.5) } : undefined;
   await workers.request('restore', async () => {
-    await startRestore(ports, VAULT, vm.key, point, { accountId: '/x/restored' });
+    await startRestore(ports, VAULT, vm.key, point, { accountId: '/x/restored', managed });
     count('restores begun');
   });
 }

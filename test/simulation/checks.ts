@@ -1,5 +1,8 @@
 import type { JobRow, SnapshotSet } from '../../shared/catalog/catalog.ts';
+import { placeOf } from '../../shared/compute/compute.ts';
+import { isManagedDisk } from '../../shared/disk/managed-ids.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
+import { FOOTER_BYTES, isFooter } from '../../shared/domain/vhd-footer.ts';
 import { ENDED } from '../../shared/services/jobs.ts';
 import { assertBilled } from '../support/assert-billed.ts';
 import type { StoredBlob } from '../support/memory-vault.ts';
@@ -118,8 +121,9 @@ async function checkSnapshots(scene: Scene, vm: Machine, itemId: string): Promis
     if (instant === 'Valid') for (const { url, snapshot } of set.disks) owned.add(`${url}?${snapshot}`);
   }
   const manifests = liveManifests(blobsOf(scene), itemId).flatMap(({ disks }) => disks.map(({ url }) => url));
-  const attached = (await machineOf(scene, vm)).disks.map(({ vhdUrl }) => vhdUrl!);
-  for (const disk of world.disks.urls().filter((each) => each.includes('/vhds/'))) {
+  const attached = (await machineOf(scene, vm)).disks.map((disk) => placeOf(disk)!);
+  // Snapshots of managed disks outlive them.
+  for (const disk of world.disks.snapshotted().filter((each) => each.includes('/vhds/'))) {
     // A disk that is neither attached nor in any point was known to the lost tables alone.
     if (scene.counts.has('tables lost') && !manifests.includes(disk) && !attached.includes(disk)) continue;
     for await (const { url, id, tags } of world.ports.snapshots.list(disk)) {
@@ -135,9 +139,12 @@ async function checkSnapshots(scene: Scene, vm: Machine, itemId: string): Promis
  */
 async function checkRestore(scene: Scene, job: JobRow, sets: readonly SnapshotSet[]): Promise<void> {
   const { world } = scene;
-  const made = world.disks
-    .urls()
-    .filter((url) => url.startsWith(`${job.restore!.containerUrl}/`) && url.endsWith('.vhd'));
+  const { containerUrl, managed } = job.restore!;
+  const isOwn = (url: string): boolean =>
+    isManagedDisk(url)
+      ? url.endsWith(`-${job.jobId.replaceAll('-', '').slice(0, 12)}`)
+      : url.startsWith(`${containerUrl}/`) && url.endsWith('.vhd');
+  const made = world.disks.urls().filter(isOwn);
   const what = `restore job ${job.jobId} of ${job.point}, which is ${job.status},`;
   const isGivenUp = job.status === 'Failed' && job.outcome === 'Completed';
   const isDrill = job.restore!.verifyJob !== undefined;
@@ -152,7 +159,14 @@ async function checkRestore(scene: Scene, job: JobRow, sets: readonly SnapshotSe
     if (!isMarked) whole.push(url);
   }
   const problems: string[] = [];
+  const expected = (set: SnapshotSet): number =>
+    set.disks.filter(({ url }) => managed !== undefined && (managed.all || isManagedDisk(url))).length;
   for (const set of sets) {
+    const found = made.filter((url) => isManagedDisk(url)).length;
+    if (!isGivenUp && found !== expected(set)) {
+      problems.push(`it has made ${found} managed disks of ${expected(set)}`);
+      continue;
+    }
     if (made.length !== set.disks.length && !isGivenUp)
       problems.push(`it has made ${made.length} disks of ${set.disks.length}`);
     else {
@@ -173,12 +187,21 @@ async function differing(
 ): Promise<string | undefined> {
   for (const [i, url] of made.entries()) {
     if (!whole.includes(url)) continue;
-    const source = set.disks.find(({ name }) => url.endsWith(`/${name}.vhd`)) ?? set.disks[i]!;
+    const source =
+      set.disks.find(({ name, lun }) => url.endsWith(`/${name}.vhd`) || url.includes(`/${name}-${slot(lun)}-`)) ??
+      set.disks[i]!;
     const bytes = await world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) });
-    if (Buffer.compare(bytes, images.get(`${source.url}?${source.snapshot}`)!) !== 0) return source.name;
+    const image = images.get(`${source.url}?${source.snapshot}`)!;
+    const isVhdOfManaged = isManagedDisk(source.url) && !isManagedDisk(url);
+    const disk = isVhdOfManaged ? bytes.subarray(0, -FOOTER_BYTES) : bytes;
+    if (isVhdOfManaged && !isFooter(bytes.subarray(-FOOTER_BYTES))) return `${source.name} without its footer`;
+    if (Buffer.compare(disk, image) !== 0) return source.name;
   }
   return undefined;
 }
+
+/** How a restored managed disk's name says where it was attached. */
+const slot = (lun: number): string => (lun === -1 ? 'os' : `lun${lun}`);
 
 /** Every point that is left restores to its bytes from the vault. */
 async function checkPoints(

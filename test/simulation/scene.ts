@@ -50,7 +50,7 @@ export interface Scene {
   readonly counts: ReadonlyMap<string, number>;
 }
 
-/** One or two VMs of one to three disks each, protected; all else follows from the seed too. */
+/** One or two VMs of one to three disks each, page blobs and managed disks, protected; all else follows from the seed too. */
 export async function setScene(seed: number): Promise<Scene> {
   const random = new Random(seed);
   const scheduler = new Scheduler(random);
@@ -89,7 +89,8 @@ export async function setScene(seed: number): Promise<Scene> {
     await world.createVm(name, sizes);
     await world.protect(name);
     const key = itemKey('app', name);
-    const { itemId } = (await world.ports.catalog.items.get(VAULT, key))!.row;
+    const { itemId, vmResourceId } = (await world.ports.catalog.items.get(VAULT, key))!.row;
+    await mixDisks(world, random, vmResourceId);
     sets.set(itemId, new Map());
     machines.push({ name, key, itemId });
   }
@@ -107,6 +108,19 @@ export async function setScene(seed: number): Promise<Scene> {
     counts,
     count: (what) => void counts.set(what, (counts.get(what) ?? 0) + 1),
   };
+}
+
+/** Puts managed disks in the places of some of the VM's page blobs. */
+async function mixDisks(world: World, random: Random, vmResourceId: string): Promise<void> {
+  const machine = (await world.compute.virtualMachine(vmResourceId))!;
+  const disks = machine.disks.map((disk) => ({ ...disk }));
+  for (const disk of disks) {
+    if (!random.chance(0.4)) continue;
+    const managedDiskId = `/subscriptions/sub/resourcegroups/vhds/providers/microsoft.compute/disks/${disk.name}`;
+    await world.disks.create(managedDiskId, world.disks.sizeBytes(disk.vhdUrl!));
+    Object.assign(disk, { managedDiskId, vhdUrl: undefined });
+  }
+  world.compute.put({ ...machine, disks });
 }
 
 /** Whether the VM's item and its vault have their rows: between the loss of the tables and their rebuild they may have none. */

@@ -1,5 +1,5 @@
 /** Storage processes on throw-away folders, and what tests ask of page blobs, for the tests of the local storage. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BlobServiceClient, type ContainerClient, type PageBlobClient } from '@azure/storage-blob';
@@ -83,4 +83,37 @@ export function seededNumbers(seed: number): (n: number) => number {
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
     return ((mixed ^ (mixed >>> 14)) >>> 0) % n;
   };
+}
+
+/**
+ * Makes the first stored range of a live blob into `count` ranges of one page, one at every so many bytes: as many real writes would take
+ * a minute. The server must be stopped.
+ */
+export async function multiplyRange(
+  dataDir: string,
+  isMeant: (blob: { name: string; containerName: string }) => boolean,
+  { count, everyBytes }: { count: number; everyBytes: number },
+): Promise<void> {
+  const file = join(dataDir, '__azurite_db_blob__.json');
+  const database = JSON.parse(await readFile(file, 'utf8')) as {
+    collections: {
+      data: {
+        name: string;
+        containerName: string;
+        snapshot?: string;
+        pageRangesInOrder?: { persistency: object }[];
+      }[];
+    }[];
+  };
+  const blob = database.collections
+    .flatMap(({ data }) => data)
+    .find((candidate) => candidate.snapshot === '' && isMeant(candidate));
+  const persistency = blob?.pageRangesInOrder?.[0]?.persistency;
+  if (blob === undefined || persistency === undefined) throw new Error('the blob has no stored range');
+  blob.pageRangesInOrder = Array.from({ length: count }, (_, index) => ({
+    start: index * everyBytes,
+    end: index * everyBytes + 511,
+    persistency,
+  }));
+  await writeFile(file, JSON.stringify(database));
 }

@@ -2,7 +2,9 @@ import type { Clock } from '../../shared/domain/clock.ts';
 import { BackupError } from '../../shared/domain/errors.ts';
 import { SECTOR_BYTES, type ByteRange } from '../../shared/domain/units.ts';
 import type { ChangedRange, DiskSnapshot, DiskSnapshots, TaggedSnapshot } from '../../shared/disk/disk-snapshots.ts';
+import { isManagedDisk } from '../../shared/disk/managed-ids.ts';
 import { assertSectors } from '../../shared/disk/page-blob-ranges.ts';
+import { snapshotTime } from '../../shared/disk/snapshot-time.ts';
 import type { RestoreTargets } from '../../shared/disk/restore-targets.ts';
 import type { DiskOwner } from './disk-owner.ts';
 import type { MemoryBlob, MemoryStore } from './memory-store.ts';
@@ -18,8 +20,10 @@ export interface MemoryDisks extends DiskOwner {
   /** The disk's bytes as its VM reads them now. */
   read(url: string, range: ByteRange): Promise<Uint8Array>;
   sizeBytes(url: string): number;
-  /** All blobs, disks or not, in the order of their creation. */
+  /** All blobs and managed disks, in the order of their creation. */
   urls(): string[];
+  /** Where there are snapshots, though the disk may be gone. */
+  snapshotted(): string[];
 }
 
 interface MemorySnapshot {
@@ -37,20 +41,35 @@ export interface MemoryDisksOptions {
    * snapshot: everything allocated is data, nothing is ever cleared, and nothing is refused.
    */
   readonly diff?: 'exact' | 'lying';
+  /** What `newUrl` gives. Default page blob. Whatever is asked of a resource id is asked of a managed disk. */
+  readonly kind?: 'page blob' | 'managed disk';
   /** After so many ranges a listing looks again whether its snapshot still exists. Default 10,000. */
   readonly rangesPerPage?: number;
 }
 
-export function memoryDisks({ clock, diff = 'exact', rangesPerPage = 10_000 }: MemoryDisksOptions): MemoryDisks {
+export function memoryDisks({
+  clock,
+  diff = 'exact',
+  rangesPerPage = 10_000,
+  kind = 'page blob',
+}: MemoryDisksOptions): MemoryDisks {
   const blobs = new Map<string, MemoryBlob>();
   const snapshotsOf = new Map<string, Map<string, MemorySnapshot>>();
   let generations = 0;
   let writes = 0;
   let urlsGiven = 0;
+  let snapshotsTaken = 0;
   let lastTicks = 0n;
 
-  /** A time as page blobs have it, later than every one before. */
-  function nextSnapshotId(): string {
+  /** Later than every one before: a time as page blobs have it, or Compute's and a resource id, for which a millisecond is all. */
+  function nextSnapshotId(url: string): string {
+    if (isManagedDisk(url)) {
+      snapshotsTaken += 1;
+      lastTicks = BigInt(Math.max(clock.now(), Number(lastTicks / 10_000n))) * 10_000n;
+      const name = `strata-${String(snapshotsTaken).padStart(8, '0')}`;
+      const group = '/subscriptions/sub/resourcegroups/snapshots';
+      return `${new Date(Number(lastTicks / 10_000n)).toISOString()}${group}/providers/microsoft.compute/snapshots/${name}`;
+    }
     const ticks = BigInt(clock.now()) * 10_000n;
     lastTicks = ticks > lastTicks ? ticks : lastTicks + 1n;
     const iso = new Date(Number(lastTicks / 10_000n)).toISOString();
@@ -82,7 +101,7 @@ export function memoryDisks({ clock, diff = 'exact', rangesPerPage = 10_000 }: M
     },
     delete(url) {
       blobs.delete(url);
-      snapshotsOf.delete(url);
+      if (!isManagedDisk(url)) snapshotsOf.delete(url);
     },
   };
 
@@ -120,20 +139,25 @@ export function memoryDisks({ clock, diff = 'exact', rangesPerPage = 10_000 }: M
   };
 
   const snapshots: DiskSnapshots = {
-    async describe(url) {
-      const { createdAtMs, sizeBytes } = disk(url);
+    async describe(given) {
+      const url = isManagedDisk(given) ? given.toLowerCase() : given;
+      const { createdAtMs, sizeBytes, generation } = disk(url);
+      if (isManagedDisk(url)) {
+        const createdAt = `00000000-0000-4000-8000-${String(generation).padStart(12, '0')}`;
+        return { url, createdAt, sizeBytes, managed: { sku: 'Premium_LRS', hyperVGeneration: 'V2' } };
+      }
       // Page blobs tell their creation to the second.
       return { url, createdAt: new Date(Math.floor(createdAtMs / 1_000) * 1_000).toISOString(), sizeBytes };
     },
     async take(url, tags) {
       const { generation, sizeBytes, bytes, metadata } = disk(url);
-      const id = nextSnapshotId();
+      const id = nextSnapshotId(url);
       const taken = snapshotsOf.get(url) ?? new Map<string, MemorySnapshot>();
       snapshotsOf.set(url, taken);
       // A snapshot without metadata of its own gets the disk's.
       const kept = Object.keys(tags).length === 0 ? metadata : tags;
       taken.set(id, { tags: { ...kept }, generation, sizeBytes, bytes: bytes.copy() });
-      return { url, id, takenAtMs: Date.parse(id) };
+      return { url, id, takenAtMs: snapshotTime(id)!.atMs };
     },
     async *list(url): AsyncGenerator<TaggedSnapshot> {
       for (const [id, { tags }] of snapshotsOf.get(url) ?? []) yield { url, id, tags: { ...tags } };
@@ -195,11 +219,15 @@ export function memoryDisks({ clock, diff = 'exact', rangesPerPage = 10_000 }: M
     targets: memoryTargets(store, async (request) => request()),
     targetsThrough: (perform) => memoryTargets(store, perform),
     urls: () => [...blobs.keys()],
+    snapshotted: () => [...snapshotsOf].flatMap(([url, taken]) => (taken.size > 0 ? [url] : [])),
     sizeBytes: (url) => disk(url).sizeBytes,
     read: async (url, range) => disk(url).bytes.read(range),
 
     newUrl(name = 'disk.vhd') {
       urlsGiven += 1;
+      if (kind === 'managed disk') {
+        return `/subscriptions/sub/resourcegroups/set${urlsGiven}/providers/microsoft.compute/disks/${name}`;
+      }
       return `https://disks.blob.example/set${urlsGiven}/${name.split('/').map(encodeURIComponent).join('/')}`;
     },
     async create(url, sizeBytes, metadata = {}) {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 
 /** A fixed VHD is the disk followed by this many bytes that describe it. */
 export const FOOTER_BYTES = 512;
@@ -10,7 +10,8 @@ const CHECKSUM_OFFSET = 64;
 const EPOCH_MS = Date.UTC(2000, 0, 1);
 
 /** Whether 512 bytes are a VHD footer whose checksum is right. */
-export function isFooter(bytes: Buffer): boolean {
+export function isFooter(footer: Uint8Array): boolean {
+  const bytes = Buffer.from(footer.buffer, footer.byteOffset, footer.byteLength);
   return (
     bytes.length === FOOTER_BYTES &&
     bytes.toString('latin1', 0, COOKIE.length) === COOKIE &&
@@ -19,10 +20,11 @@ export function isFooter(bytes: Buffer): boolean {
 }
 
 /**
- * The footer of a fixed VHD of `sizeBytes`, all numbers big-endian.
+ * The footer of a fixed VHD of `sizeBytes`, all numbers big-endian. Its unique id follows from `seed`, size and time, so that whoever
+ * writes the same footer again writes the same bytes.
  * Layout: Virtual Hard Disk Image Format Specification, 1.0 (Microsoft, 2006), "Hard Disk Footer Format".
  */
-export function fixedFooter(sizeBytes: number, nowMs: number): Buffer {
+export function fixedFooter(sizeBytes: number, nowMs: number, seed = ''): Buffer {
   const footer = Buffer.alloc(FOOTER_BYTES);
   footer.write(COOKIE, 0, 'latin1');
   footer.writeUInt32BE(2, 8); // features: the reserved bit, always set
@@ -39,7 +41,7 @@ export function fixedFooter(sizeBytes: number, nowMs: number): Buffer {
   footer.writeUInt8(heads, 58);
   footer.writeUInt8(sectors, 59);
   footer.writeUInt32BE(2, 60); // disk type: fixed
-  randomBytes(16).copy(footer, 68); // unique id
+  createHash('sha256').update(`${seed} ${sizeBytes} ${nowMs}`).digest().copy(footer, 68, 0, 16); // unique id
   footer.writeUInt32BE(checksum(footer), CHECKSUM_OFFSET);
   return footer;
 }
@@ -63,4 +65,9 @@ function geometry(sizeBytes: number): { cylinders: number; heads: number; sector
   }
   if (Math.floor(total / 31) < 16 * 1024) return { cylinders: Math.floor(total / 31 / 16), heads: 16, sectors: 31 };
   return { cylinders: Math.floor(total / 63 / 16), heads: 16, sectors: 63 };
+}
+
+/** The disk inside of a page blob that ends in `lastSector`: without the footer where it is a fixed VHD, else all of it. */
+export function diskInside(blobBytes: number, lastSector: Uint8Array): number {
+  return blobBytes > FOOTER_BYTES && isFooter(lastSector) ? blobBytes - FOOTER_BYTES : blobBytes;
 }

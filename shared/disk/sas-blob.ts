@@ -1,0 +1,127 @@
+/**
+ * The bytes of a managed disk or snapshot behind a SAS: a page blob, the disk followed by a VHD footer.
+ *
+ * No error from here carries the URL: `SasRefused` says that the SAS is no longer good, everything else is the SDK's failure
+ * without its request.
+ */
+import {
+  AnonymousCredential,
+  newPipeline,
+  PageBlobClient,
+  type Pipeline,
+  type StorageRetryOptions,
+} from '@azure/storage-blob';
+import type { ByteRange } from '../domain/units.ts';
+import { withoutRequest } from './managed-client.ts';
+import { storageFailure } from '../azure/storage-failures.ts';
+import { readInto } from './page-blob-pieces.ts';
+import type { ListedPage } from './page-blob-ranges.ts';
+import { SasRefused } from './sas-grants.ts';
+
+export interface SasBlobsOptions {
+  /** Default: 5 tries, the second at once, then after 0.4, 1.2 and 2.8 s. */
+  readonly retryOptions?: StorageRetryOptions;
+  /** A request with all its tries is given up after this. Default 60,000 ms. */
+  readonly deadlineMs?: number;
+  /** Most ranges in a page of a listing; default is the service's own, 10,000. */
+  readonly rangesPerPage?: number;
+}
+
+/** Requests to URLs that carry their own authority. All fail with SasRefused when that has ended. */
+export interface SasBlobs {
+  /** Fills `into` from `offset` on, by one request. @throws RangeError when the blob ends before */
+  readInto(url: string, offset: number, into: Uint8Array): Promise<void>;
+  /** One Put Page: at most 4 MiB, whole sectors. */
+  write(url: string, offset: number, body: Uint8Array): Promise<void>;
+  /** One page of the listing of what `window` holds; undefined when it lies beyond the blob's end. */
+  listed(url: string, window: ByteRange, token: string | undefined): Promise<ListedPage | undefined>;
+  /** One page of the listing of what changed in `window` since the snapshot behind `previousUrl`. */
+  compared(
+    url: string,
+    previousUrl: string,
+    window: ByteRange,
+    token: string | undefined,
+  ): Promise<ListedPage | undefined>;
+}
+
+const PREVIOUS_SNAPSHOT = 'x-ms-previous-snapshot-url';
+
+/** Pipelines kept: regions of one transfer ask for the same comparison. */
+const MOST_COMPARISONS = 16;
+
+const RETRIES: StorageRetryOptions = { maxTries: 5, retryDelayInMs: 400, maxRetryDelayInMs: 10_000 };
+
+export function sasBlobs({
+  retryOptions = RETRIES,
+  deadlineMs = 60_000,
+  rangesPerPage,
+}: SasBlobsOptions = {}): SasBlobs {
+  const pipeline = newPipeline(new AnonymousCredential(), { retryOptions });
+  const comparisons = new Map<string, Pipeline>();
+  const deadline = () => AbortSignal.timeout(deadlineMs);
+  const page = rangesPerPage === undefined ? {} : { maxPageSize: rangesPerPage };
+
+  /**
+   * A pipeline that names the snapshot to compare with. The SDK's own call for managed disks ignores the marker: it answers the
+   * first 10,000 ranges again and again, or, asked once, loses the rest. The plain listing honours it, and the service compares
+   * for whoever sends the header.
+   */
+  function comparing(previousUrl: string): Pipeline {
+    const known = comparisons.get(previousUrl);
+    if (known !== undefined) return known;
+    const made = newPipeline(new AnonymousCredential(), { retryOptions });
+    made.factories.push({
+      create: (next) => ({
+        sendRequest(request) {
+          request.headers.set(PREVIOUS_SNAPSHOT, previousUrl);
+          return next.sendRequest(request);
+        },
+      }),
+    });
+    if (comparisons.size >= MOST_COMPARISONS) comparisons.clear();
+    comparisons.set(previousUrl, made);
+    return made;
+  }
+
+  const listing = async (
+    client: PageBlobClient,
+    { start, end }: ByteRange,
+    token: string | undefined,
+  ): Promise<ListedPage | undefined> => {
+    try {
+      const pages = client
+        .listPageRanges(start, end - start, { abortSignal: deadline() })
+        .byPage({ ...page, ...(token === undefined ? {} : { continuationToken: token }) });
+      return (await pages.next()).value;
+    } catch (error) {
+      if (storageFailure(error)?.status === 416) return undefined;
+      throw error;
+    }
+  };
+
+  return {
+    readInto: (url, offset, into) =>
+      guarded(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline())),
+    write: (url, offset, body) =>
+      guarded(async () => {
+        await new PageBlobClient(url, pipeline).uploadPages(body, offset, body.byteLength, { abortSignal: deadline() });
+      }),
+    listed: (url, window, token) => guarded(() => listing(new PageBlobClient(url, pipeline), window, token)),
+    compared: (url, previousUrl, window, token) =>
+      guarded(() => listing(new PageBlobClient(url, comparing(previousUrl)), window, token)),
+  };
+}
+
+async function guarded<T>(request: () => Promise<T>): Promise<T> {
+  try {
+    return await request();
+  } catch (error) {
+    const failure = storageFailure(error);
+    if (failure === undefined) throw error;
+    const bare = withoutRequest(error);
+    if (failure.status === 401 || failure.status === 403) {
+      throw new SasRefused(`the storage answered ${failure.status} ${failure.code}`, { cause: bare });
+    }
+    throw bare;
+  }
+}
