@@ -71,8 +71,10 @@ export const itemRow = z.object({
   protectedAt: timeMs,
   /** Nothing scheduled before this is due: set when a policy is given and when a scheduled backup has been started. */
   scheduledUntil: timeMs,
-  /** The backup that holds the item: sets of snapshots of one item never overlap. */
+  /** The backup that holds the item and transfers. */
   activeJob: job.optional(),
+  /** Scheduled backups that came meanwhile, in the order of their points: their transfers wait. Absent: none. */
+  waiting: z.array(z.object({ jobId: job, point })).optional(),
   /** The merge or compaction that holds the item: one at a time. */
   mergeJob: job.optional(),
   /** The verification that is running. */
@@ -185,6 +187,8 @@ export const jobRow = z.object({
   point: point.optional(),
   dueAt: timeMs.optional(),
   retainUntil: timeMs.optional(),
+  /** The backup that was transferring when this one came. */
+  waitsFor: job.optional(),
   set: snapshotSet.optional(),
   /** The one current plan. */
   attempt: attempt.optional(),

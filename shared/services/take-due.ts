@@ -8,7 +8,8 @@ import type { Ports } from './ports.ts';
 /**
  * Starts a backup of every item for which one is due: the latest scheduled time up to now has not been served yet. What is due is
  * compared with what was done, so a missed tick, a restart or a step of the clock neither skips nor doubles a backup, and after
- * a long pause one is taken, not one for each that was missed. An item whose last backup still runs is left for a later tick.
+ * a long pause one is taken, not one for each that was missed. Where an earlier backup still transfers the new one waits for it; where
+ * one is taking its snapshots the item is left for a later tick.
  */
 export async function takeDue(ports: Ports): Promise<number> {
   const now = ports.clock.now();

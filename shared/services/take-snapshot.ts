@@ -5,12 +5,14 @@ import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type DiskId, type JobId, type PointId, attemptId, diskId } from '../domain/ids.ts';
 import { assignDisks } from '../domain/lineage.ts';
 import { TAKE_SNAPSHOT, TRANSFER } from './backup.ts';
+import { holdsItem } from './holders.ts';
 import { changeItem } from './items.ts';
 import { type JobAddress, changeJob, readJob, withTask } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
 import { type SnapshotTags, aboutTag } from './snapshot-tags.ts';
 import { openVault, readItem } from './vault-of.ts';
+import { standInFor } from './wait-turn.ts';
 
 /** All snapshots of a set are taken within this by the storage's clock, or the set is not one moment. */
 export const SET_MS = 60_000;
@@ -29,6 +31,7 @@ export async function takeSnapshot(ports: Ports, step: { vault: string; jobId: s
   const set = job.set ?? (await takeSet(ports, address, job, job.point));
   if (set === undefined) return;
   await insertPoint(ports, address, job, job.point, set);
+  await standInFor(ports, address, job);
   await ports.queue.send({ step: 'plan-transfer', v: 1, vault: step.vault, jobId: address.jobId });
 }
 
@@ -39,7 +42,7 @@ async function takeSet(
   point: PointId,
 ): Promise<SnapshotSet | undefined> {
   const { row: item } = await readItem(ports, address.vault, job.itemKey);
-  if (item.activeJob !== address.jobId) {
+  if (!holdsItem(item, address.jobId)) {
     throw new BackupError('BMSUserErrorObjectLocked', `another backup of ${item.vmName} was first`);
   }
   const { row: vault } = await openVault(ports, address.vault);
@@ -169,16 +172,18 @@ async function record(
   disks: readonly DescribedDisk[],
 ): Promise<SnapshotSet | undefined> {
   const now = ports.clock.now();
+  const begins = { status: 'InProgress', startedAt: now } as const;
   const recorded = await changeJob(ports, address, (job) =>
     job.status !== 'InProgress' || job.set !== undefined
       ? undefined
       : {
           ...job,
           set,
-          tasks: withTask(withTask(job.tasks, TAKE_SNAPSHOT, { status: 'Completed', endedAt: now }), TRANSFER, {
-            status: 'InProgress',
-            startedAt: now,
-          }),
+          tasks: withTask(
+            withTask(job.tasks, TAKE_SNAPSHOT, { status: 'Completed', endedAt: now }),
+            TRANSFER,
+            job.waitsFor === undefined ? begins : {},
+          ),
         },
   );
   const standing = recorded ?? (await readJob(ports, address));

@@ -32,6 +32,7 @@ export const ACTIONS: readonly Action[] = [
   { name: 'back up', weight: 12, act: backUp },
   { name: 'restore', weight: 5, act: restore },
   { name: 'let time pass', weight: 10, act: letTimePass },
+  { name: 'tick during a transfer', weight: 4, act: tickDuringTransfer },
   { name: 'sweep', weight: 2, act: ({ ports }, workers) => workers.request('sweep', () => sweep(ports)) },
   { name: 'watch', weight: 2, act: ({ ports }, workers) => workers.request('watch', () => watchJobs(ports)) },
   { name: 'verify', weight: 4, act: verify },
@@ -77,6 +78,17 @@ async function letTimePass({ random, world, ports }: Scene, workers: Workers): P
   world.clock.advance(random.chance(0.1) ? 400 * DAY_MS : random.between(1, 3 * DAY_MS));
   if (random.chance(0.5)) await workers.request('take-due', () => takeDue(ports));
   if (random.chance(0.7)) await workers.request('clean-up', () => cleanUp(ports));
+}
+
+/** A day passes while a backup transfers, or waits to. */
+async function tickDuringTransfer(scene: Scene, workers: Workers, vm: Machine): Promise<void> {
+  const { world, ports, count } = scene;
+  const { activeJob } = await itemOf(scene, vm);
+  const job = activeJob && (await world.ports.catalog.jobs.get(VAULT, activeJob))?.row;
+  if (job?.status !== 'InProgress' || job.set === undefined) return;
+  world.clock.advance(DAY_MS);
+  await workers.request('take-due', () => takeDue(ports));
+  if ((await isKnown(scene, vm)) && (await itemOf(scene, vm)).waiting !== undefined) count('backups wait');
 }
 
 async function restore({ random, world, ports, count }: Scene, workers: Workers, vm: Machine): Promise<void> {

@@ -66,6 +66,7 @@ export async function checkEnd(scene: Scene): Promise<void> {
     }
     const held = [
       item.activeJob,
+      ...(item.waiting ?? []).map(({ jobId }) => jobId),
       item.mergeJob,
       item.verifyJob,
       item.leaving,
