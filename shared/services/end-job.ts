@@ -92,7 +92,7 @@ async function release(ports: Ports, address: JobAddress, row: JobRow): Promise<
       ...(verify ? { verifyJob: undefined } : {}),
     };
   });
-  if (next !== undefined) await goOn(ports, address.vault, next);
+  if (next !== undefined) await goOn(ports, { vault: address.vault, jobId: next });
   await ports.catalog.openJobs.remove(address.vault, row.jobId);
 }
 
@@ -121,12 +121,16 @@ export async function releaseEnded(ports: Ports, vault: string, key: string): Pr
       ...(has(now.verifyJob) ? { verifyJob: undefined } : {}),
     };
   });
-  if (next !== undefined) await goOn(ports, vault, next);
+  if (next !== undefined) await goOn(ports, { vault, jobId: next });
 }
 
-/** A backup that waited with its transfer holds the item now. A message that is lost here the watch makes up for. */
-function goOn(ports: Ports, vault: string, jobId: JobRow['jobId']): Promise<void> {
-  return ports.queue.send({ step: 'plan-transfer', v: 1, vault, jobId });
+/**
+ * A backup that waited holds the item now. It goes on from its snapshots, by way of what follows them: the point's row has to be there
+ * before a record names the point. Where it has no set yet its own message is under way. What is lost here the watch makes up for.
+ */
+async function goOn(ports: Ports, address: JobAddress): Promise<void> {
+  const job = await readJob(ports, address);
+  if (job?.set !== undefined) await ports.queue.send({ step: 'take-snapshot', v: 1, ...address });
 }
 
 function hasChainPlan(row: JobRow): boolean {

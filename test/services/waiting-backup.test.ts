@@ -215,6 +215,26 @@ describe('the item is handed on', () => {
     expect(calls).toBeGreaterThan(10);
   });
 
+  it('to one whose handler sleeps, whose point has its row all the same before a record names it', async () => {
+    const calls = await atEachCall(async (n) => {
+      const told = await transferring();
+      const { world } = told;
+      world.clock.advance(DAY_MS);
+      await takeDue(world.ports);
+      const take = await until(world, 'take-snapshot');
+      const sleeper = await fallAsleep(world.ports, (ports) => runStep(ports, take.step), callNumber(n));
+      await letGo(told);
+      const rows = (await world.points('vm')).map(({ point }): string => point);
+      expect(rows).toEqual(expect.arrayContaining(live(world)));
+      await sleeper.wake().catch((error: unknown) => expect(isBackupError(error)).toBe(true));
+      await world.drain();
+      await world.settle();
+      expect(live(world)).toHaveLength(2);
+      return sleeper.asleep;
+    });
+    expect(calls).toBeGreaterThan(10);
+  });
+
   it('whoever sleeps as he takes its snapshots, and wakes up when all is over', async () => {
     const calls = await atEachCall(async (n) => {
       const told = await transferring();
