@@ -80,6 +80,8 @@ export const itemRow = z.object({
   /** The verification that is running. */
   verifyJob: job.optional(),
   lastPoint: point.optional(),
+  /** Which data disks are backed up; absent: all. LUNs ascend. */
+  diskSelection: z.object({ luns: z.array(z.number()), isInclusion: z.boolean() }).optional(),
   disks: z.array(knownDisk),
   /** URLs of the disks that last went from `disks`: a dead run may have left snapshots there, and the sweep looks. */
   formerUrls: z.array(z.string()).optional(),

@@ -38,6 +38,8 @@ const about = z.object({
   takenAt: z.number(),
   dueAt: z.number().optional(),
   retainUntil: z.number().optional(),
+  /** LUNs of the VM's disks that the set leaves out. */
+  lacks: z.array(z.int()).optional(),
   vm: z.object({
     id: z.string(),
     vmId: z.string(),

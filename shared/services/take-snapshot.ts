@@ -2,6 +2,7 @@ import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import type { DiskSnapshot, SourceDisk } from '../disk/disk-snapshots.ts';
 import type { AttachedDisk, VirtualMachine } from '../compute/compute.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
+import { selectDisks } from '../domain/disk-selection.ts';
 import { type DiskId, type JobId, type PointId, attemptId, diskId } from '../domain/ids.ts';
 import { assignDisks } from '../domain/lineage.ts';
 import { TAKE_SNAPSHOT, TRANSFER } from './backup.ts';
@@ -50,8 +51,10 @@ async function takeSet(
   if (vm === undefined) {
     throw new BackupError('VMNotFoundV2', `the VM ${item.vmResourceId} does not exist`, { target: item.vmResourceId });
   }
-  const disks = await describeDisks(ports, vm);
-  const ids = await identify(ports, address.vault, job.itemKey, disks);
+  const { selected, excluded } = selectDisks(vm.disks, item.diskSelection);
+  const disks = await describeDisks(ports, { ...vm, disks: selected });
+  const ids = await identify(ports, address.vault, job.itemKey, disks, excluded);
+  const lacking = excluded.map(({ lun, name }) => ({ lun, name }));
   const attempt = attemptId(ports.ids.hex(16));
   const startedAt = ports.clock.now();
   const vmAsItIs = {
@@ -78,6 +81,7 @@ async function takeSet(
       takenAt: startedAt,
       dueAt: job.dueAt,
       retainUntil: job.retainUntil,
+      ...(lacking.length > 0 && { lacks: lacking.map((disk) => disk.lun) }),
       vm: vmAsItIs,
     }),
   });
@@ -99,7 +103,7 @@ async function takeSet(
     attempt,
     takenAt: startedAt,
     disks: whole.map(({ disk }) => disk),
-    lacking: [],
+    lacking,
     vm: vmAsItIs,
   };
   return record(ports, address, set, disks);
@@ -142,16 +146,23 @@ async function describeDisks(ports: Ports, vm: VirtualMachine): Promise<Describe
 }
 
 /** Gives each disk its id and keeps the item's list of known disks. */
-async function identify(ports: Ports, vault: string, key: string, disks: readonly DescribedDisk[]): Promise<DiskId[]> {
+async function identify(
+  ports: Ports,
+  vault: string,
+  key: string,
+  disks: readonly DescribedDisk[],
+  excluded: readonly AttachedDisk[],
+): Promise<DiskId[]> {
   const present = disks.map(({ attached: { lun, name }, source: { url, createdAt } }) => ({
     lun,
     name,
     url,
     createdAt,
   }));
+  const elsewhere = new Set(excluded.flatMap(({ vhdUrl }) => vhdUrl ?? []));
   let assigned: DiskId[] = [];
   await changeItem(ports, vault, key, (item) => {
-    const answer = assignDisks(item.disks, present, () => diskId(ports.ids.hex(8)));
+    const answer = assignDisks(item.disks, present, () => diskId(ports.ids.hex(8)), elsewhere);
     assigned = answer.disks;
     if (JSON.stringify(answer.known) === JSON.stringify(item.disks)) return undefined;
     const gone = item.disks.map(({ url }) => url).filter((url) => !answer.known.some((known) => known.url === url));
@@ -162,6 +173,12 @@ async function identify(ports: Ports, vault: string, key: string, disks: readonl
     };
   });
   return assigned;
+}
+
+/** Under the service's names, only where a disk is left out. */
+function disksInBag({ disks, lacking }: SnapshotSet): Record<string, string> {
+  const names = (of: readonly { name: string }[]): string => of.map(({ name }) => name).join('; ');
+  return lacking.length === 0 ? {} : { 'Backed-up disk(s)': names(disks), 'Excluded disk(s)': names(lacking) };
 }
 
 /** Records the set on the job's row, if none stands there. Then what other runs of the job have taken goes. */
@@ -179,6 +196,7 @@ async function record(
       : {
           ...job,
           set,
+          bag: { ...job.bag, ...disksInBag(set) },
           tasks: withTask(
             withTask(job.tasks, TAKE_SNAPSHOT, { status: 'Completed', endedAt: now }),
             TRANSFER,

@@ -2,7 +2,7 @@ import type { Mutation } from './mutation.ts';
 
 const TESTS = ['services/waiting-backup.test.ts'];
 
-/** Backups of one item that come while another transfers. */
+/** Backups of one item that come while another transfers, and disks that are left out. */
 export const TURNS: readonly Mutation[] = [
   {
     name: 'turns: a backup begins to wait behind one that takes its snapshots',
@@ -39,6 +39,33 @@ export const TURNS: readonly Mutation[] = [
     tests: TESTS,
     only: 'keeps its snapshots past their time',
     why: 'after a long first backup the point that was to follow is gone',
+  },
+  {
+    name: 'disks: the OS disk may be left out',
+    file: 'shared/domain/disk-selection.ts',
+    find: 'lun === OS_LUN || ',
+    replace: '',
+    tests: ['services/excluded-disks.test.ts'],
+    only: 'with the OS disk',
+    why: 'the machine that is restored does not start',
+  },
+  {
+    name: 'disks: one that is left out counts as gone',
+    file: 'shared/domain/lineage.ts',
+    find: ' && !elsewhere.has(old.url)',
+    replace: '',
+    tests: ['services/excluded-disks.test.ts'],
+    only: 'is not taken for gone',
+    why: 'the disk in its old LUN continues its chain, and all of it is stored again when it comes back',
+  },
+  {
+    name: 'disks: a policy change takes all disks in again',
+    file: 'shared/services/protection.ts',
+    find: 'selection === undefined ? item.diskSelection :',
+    replace: 'selection === undefined ? undefined :',
+    tests: ['services/excluded-disks.test.ts'],
+    only: 'stays as it is when the policy changes',
+    why: 'disks that nobody wants to pay for are backed up unasked',
   },
   {
     name: 'turns: older backups wait beside a newer one',

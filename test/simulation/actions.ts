@@ -40,6 +40,7 @@ export const ACTIONS: readonly Action[] = [
   { name: 'compact', weight: 3, act: compact },
   { name: 'rebuild', weight: 1, act: rebuild },
   { name: 'cancel', weight: 2, act: cancel },
+  { name: 'choose disks', weight: 3, act: chooseDisks },
   { name: 'stop or go on', weight: 2, act: stopOrGoOn },
 ];
 
@@ -126,6 +127,18 @@ async function cancel(scene: Scene, workers: Workers): Promise<void> {
     await cancelJob(ports, { vault: VAULT, jobId });
     count('jobs cancelled');
   });
+}
+
+/** From the next backup on some data disks are left out, or all are in again. */
+async function chooseDisks(scene: Scene, workers: Workers, vm: Machine): Promise<void> {
+  const { random, ports } = scene;
+  const { protectionState, vmResourceId: resourceId } = await itemOf(scene, vm);
+  if (protectionState === 'ProtectionStopped') return;
+  const luns = [0, 1, 2, 3, 4].filter(() => random.chance(0.4));
+  const selection = random.chance(0.3) ? 'all' : { luns, isInclusion: random.chance(0.4) };
+  await workers.request('choose disks', () =>
+    protect(ports, VAULT, { resourceId, resourceGroup: 'app', vmName: vm.name }, 'nightly', selection),
+  );
 }
 
 async function stopOrGoOn(scene: Scene, workers: Workers, vm: Machine): Promise<void> {
