@@ -1,3 +1,4 @@
+import type { PolicyRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { lastDue } from '../domain/policy.ts';
 import { startBackup } from './backup.ts';
@@ -16,10 +17,15 @@ export async function takeDue(ports: Ports): Promise<number> {
   let started = 0;
   for await (const { row: vaultRow } of ports.catalog.vaults.listAll()) {
     const vault = vaultKey({ ...vaultRow, vault: vaultRow.name });
+    // One look at each policy, not one for each of its items.
+    const policies = new Map<string, Promise<PolicyRow>>();
     for await (const { key, row: item } of ports.catalog.items.list(vault)) {
       if (item.protectionState === 'ProtectionStopped' || item.policyName === '') continue;
       try {
-        const policy = await readPolicy(ports, vault, item.policyName);
+        const name = item.policyName.toLowerCase();
+        const known = policies.get(name) ?? readPolicy(ports, vault, name);
+        policies.set(name, known);
+        const policy = await known;
         const dueAt = lastDue(policy.rules, now);
         if (dueAt <= Math.max(item.scheduledUntil, policy.scheduleFrom)) continue;
         await startBackup(ports, vault, key, { kind: 'scheduled', dueAt });
