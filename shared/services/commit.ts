@@ -5,7 +5,7 @@ import { type ChainRecord, type Manifest, type TransferPlan, transferPlan } from
 import { checkpointName, planName } from '../format/names.ts';
 import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
-import { backOffSeconds } from './back-off.ts';
+import { backOffSeconds, waitedSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
 import { changeJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
@@ -19,8 +19,8 @@ import { transferObject } from './transfer-unit.ts';
 import { finishedObjects, layersIn, objectName } from './unit-objects.ts';
 import { openVault } from './vault-of.ts';
 
-/** After so many looks, about ten minutes, without one more layer, units get their messages again. */
-const LOOKS_WITHOUT_PROGRESS = 40;
+/** After so long without one more layer units get their messages again. */
+const STALLED_SECONDS = 600;
 const MOST_RESENT = 64;
 
 /**
@@ -71,7 +71,7 @@ export async function commitTransfer(
     if (missing.length > 0) {
       const done = plan.units.length - missing.length;
       let stalled = done === step.done ? (step.stalled ?? 0) + 1 : 0;
-      if (stalled === LOOKS_WITHOUT_PROGRESS) {
+      if (waitedSeconds(step.round, stalled) >= STALLED_SECONDS) {
         await resend(ports, step, plan, missing);
         stalled = 0;
       }
