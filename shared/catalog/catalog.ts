@@ -241,7 +241,11 @@ export const jobRow = z.object({
 export type JobRow = z.infer<typeof jobRow>;
 
 /** Marks a job that has not ended. Partition: vault key. Key: job id. */
-export const openJobRow = z.object({ startedAt: timeMs });
+export const openJobRow = z.object({
+  startedAt: timeMs,
+  /** Whose it is, so that who looks for an item's jobs need not read those of others; absent: nobody has noted it. */
+  itemId: item.optional(),
+});
 export type OpenJobRow = z.infer<typeof openJobRow>;
 
 /** Marks a finished unit of a restore or verification. Partition: attempt. Key: unit number, padded. */
