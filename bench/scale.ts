@@ -61,7 +61,8 @@ function lineOf({ inFlight, backup: saved, restore: restored, rows }: Found, fir
       cost.seconds.toFixed(1),
       ((REGIONS * MIB_EACH) / cost.seconds).toFixed(0),
       (alone / cost.seconds).toFixed(1),
-      `${(cost.cpuSeconds / cost.seconds).toFixed(2)} + ${(storage / cost.seconds).toFixed(2)}`,
+      `${cost.cpuSeconds.toFixed(1)} + ${storage.toFixed(1)}`,
+      ((cost.cpuSeconds + storage) / cost.seconds).toFixed(2),
     ];
   });
   const { conflicts, mostRead, mostWritten } = rows;
@@ -87,9 +88,9 @@ async function main(): Promise<void> {
     `${REGIONS} units of ${MIB_EACH} MiB, ${delayMs} ms more for each request, ${availableParallelism()} cores, load before ${loadavg()[0]!.toFixed(1)}`,
   );
   console.log(
-    '| in flight | backup s | MiB/s | times one | cores: Strata + storage | restore s | MiB/s | times one | cores | conflicts | most read row | most written |',
+    '| in flight | backup s | MiB/s | times one | CPU s: Strata + storage | cores | restore s | MiB/s | times one | CPU s | cores | conflicts | most read row | most written |',
   );
-  console.log(`|${' --- |'.repeat(12)}`);
+  console.log(`|${' --- |'.repeat(14)}`);
   let first: Found | undefined;
   for (const inFlight of numbers) {
     const found = await measure(inFlight, delayMs);
