@@ -11,6 +11,7 @@ import { PRODUCTION_GEOMETRY } from '../shared/domain/units.ts';
 import type { Ports } from '../shared/services/ports.ts';
 import type { VaultContainer } from '../shared/vault/vault-container.ts';
 import { BusyMeter } from './busy.ts';
+import { delayed } from './delayed.ts';
 import { type InProcessQueue, inProcessQueue } from './in-process-queue.ts';
 
 const SUBSCRIPTION = '11111111-2222-3333-4444-555555555555';
@@ -37,10 +38,13 @@ export const BENCH_VM = { subscriptionId: SUBSCRIPTION, resourceGroup: 'bench', 
 export const DISK_PATH = 'vhds/disk.vhd';
 export const RESTORE_ACCOUNT = `/subscriptions/${SUBSCRIPTION}/resourceGroups/bench/providers/Microsoft.Storage/storageAccounts/${DISKS}`;
 
-export async function startLab(inFlight: number): Promise<Lab> {
+/** `delayMs`: how much later each request reaches the storage. */
+export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
   const dataDir = await mkdtemp(join(tmpdir(), 'strata-bench-'));
   const accounts = await loadAccounts(dataDir);
-  const server = await startStorage({ dataDir, ports: { blob: 0, queue: 0, table: 0 }, accounts, mode: 'completed' });
+  const storage = await startStorage({ dataDir, ports: { blob: 0, queue: 0, table: 0 }, accounts, mode: 'completed' });
+  const before = delayMs === 0 ? undefined : await delayed(storage, delayMs);
+  const server: StorageServer = { ...storage, ...before?.ports };
   const connection = (name: string): string =>
     connectionString(
       accounts.find(({ account }) => account === name)!,
@@ -97,7 +101,8 @@ export async function startLab(inFlight: number): Promise<Lab> {
     vault: (name) => BlobServiceClient.fromConnectionString(app).getContainerClient(name),
     advanceClock: (ms) => (aheadMs += ms),
     async stop() {
-      await server.stop();
+      await before?.stop();
+      await storage.stop();
       await rm(dataDir, { recursive: true, force: true });
     },
   };

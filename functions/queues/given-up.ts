@@ -1,12 +1,12 @@
 import { app } from '@azure/functions';
 import { theApp } from '../../shared/app/services.ts';
 import { settle } from '../../shared/app/settle.ts';
-import { parseStep, QUEUE_OF } from '../../shared/queue/steps.ts';
+import { parseStep, QUEUES } from '../../shared/queue/steps.ts';
 import { giveUp } from '../../shared/services/run-step.ts';
 
 /** A message that has failed every time → its job ends with the reason. */
-for (const [name, queueName] of Object.entries(QUEUE_OF)) {
-  app.storageQueue(`${name}-given-up`, {
+for (const queueName of QUEUES) {
+  app.storageQueue(`${queueName.replace('strata-', '')}-given-up`, {
     connection: 'AzureWebJobsStorage',
     queueName: `${queueName}-poison`,
     handler: (entry, context) => settle(context.error.bind(context), () => giveUp(theApp().ports, parseStep(entry))),

@@ -1,14 +1,19 @@
 import { app } from '@azure/functions';
 import { theApp } from '../../shared/app/services.ts';
 import { settle } from '../../shared/app/settle.ts';
-import { parseStep, QUEUE_OF } from '../../shared/queue/steps.ts';
+import { parseStep, QUEUES } from '../../shared/queue/steps.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 
-/** One message on a step's queue → one more piece of a job, or a failed job that says why. Each step is a function of its own. */
-for (const [name, queueName] of Object.entries(QUEUE_OF)) {
-  app.storageQueue(name, {
+/** One message on a queue of steps → one more piece of a job, or a failed job that says why. The log tells which step it is. */
+for (const queueName of QUEUES) {
+  app.storageQueue(queueName.replace('strata-', ''), {
     connection: 'AzureWebJobsStorage',
     queueName,
-    handler: (entry, context) => settle(context.error.bind(context), () => runStep(theApp().ports, parseStep(entry))),
+    handler: (entry, context) =>
+      settle(context.error.bind(context), () => {
+        const step = parseStep(entry);
+        context.log(`step ${step.step} (${context.invocationId})`);
+        return runStep(theApp().ports, step);
+      }),
   });
 }

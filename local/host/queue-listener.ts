@@ -181,7 +181,7 @@ function hasPoisonQueue(queueName: string): boolean {
 }
 
 /** RandomizedExponentialBackoffStrategy of the WebJobs SDK: the growing part doubles each time, 20 % up or down. */
-function pollingDelayMs(misses: number, maxMs: number): number {
+export function pollingDelayMs(misses: number, maxMs: number): number {
   return Math.min(maxMs, MIN_POLLING_MS + MIN_POLLING_MS * (0.8 + Math.random() * 0.4) * 2 ** (misses - 1));
 }
 

@@ -142,6 +142,23 @@ export const policyBody = z.object({ properties: policyProperties });
 
 const VM = 'Microsoft.Compute/virtualMachines';
 
+const DATA_LUN = 'expected LUNs of data disks: whole numbers from 0 to 63';
+
+/** By LUN: these data disks alone, or all but these. The OS disk, by whatever sign, is always in. */
+const diskExclusion = z
+  .object({
+    diskLunList: z.array(z.int(DATA_LUN).min(-1, DATA_LUN).max(63, DATA_LUN), DATA_LUN).max(65),
+    isInclusionList: optional(z.boolean()),
+  })
+  .refine(({ diskLunList, isInclusionList }) => isInclusionList === true || !diskLunList.includes(-1), {
+    path: ['diskLunList'],
+    error: `has -1, the OS disk, which is always backed up: ${DATA_LUN}`,
+  })
+  .transform(({ diskLunList, isInclusionList }) => ({
+    luns: [...new Set(diskLunList)].filter((lun) => lun >= 0).sort((a, b) => a - b),
+    isInclusion: isInclusionList ?? false,
+  }));
+
 export const protectedItemBody = z.object({
   properties: z.object({
     protectedItemType: z
@@ -165,7 +182,7 @@ export const protectedItemBody = z.object({
     ),
     isRehydrate: optional(z.boolean()),
     createMode: optional(oneOf('Invalid', 'Default', 'Recover')),
-    extendedProperties: optional(z.object({ diskExclusionProperties: optional(z.looseObject({})) })),
+    extendedProperties: optional(z.object({ diskExclusionProperties: optional(diskExclusion) })),
   }),
 });
 export type ProtectedItemBody = z.infer<typeof protectedItemBody>;

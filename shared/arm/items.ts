@@ -1,5 +1,6 @@
 import type { ItemRow, PointRow } from '../catalog/catalog.ts';
 import { parseVirtualMachineId } from '../compute/vm-id.ts';
+import type { DiskSelection } from '../domain/disk-selection.ts';
 import { BackupError } from '../domain/errors.ts';
 import { pointsPartition, type VaultAddress } from '../services/keys.ts';
 import { readPoints } from '../services/projection.ts';
@@ -89,10 +90,16 @@ export function itemView(vault: VaultAddress, row: ItemRow, points?: readonly Po
       lastBackupTime: row.lastBackupAt === undefined ? NEVER : iso(row.lastBackupAt),
       protectedItemDataId: `${Number.parseInt(row.itemId.slice(-8), 16)}`,
       isScheduledForDeferredDelete: false,
+      ...(row.diskSelection && { extendedProperties: { diskExclusionProperties: exclusionOf(row.diskSelection) } }),
       ...(points === undefined ? {} : whatToRestore(points)),
     },
   };
 }
+
+const exclusionOf = ({ luns, isInclusion }: DiskSelection): Record<string, unknown> => ({
+  diskLunList: luns,
+  isInclusionList: isInclusion,
+});
 
 function whatToRestore(rows: readonly PointRow[]): Record<string, unknown> {
   const points = rows.filter(isVisible);
@@ -191,7 +198,9 @@ export async function putItem(call: ItemCall): Promise<ArmAnswer> {
     );
   }
   const policy = policyNameOf(properties.policyId ?? '', vault.address);
-  const jobId = await protect(call.ports, vault.key, { resourceId, ...names }, policy);
+  // Extended properties that do not speak of disks take a selection back; clients that say nothing leave it as it is.
+  const selection = properties.extendedProperties && (properties.extendedProperties.diskExclusionProperties ?? 'all');
+  const jobId = await protect(call.ports, vault.key, { resourceId, ...names }, policy, selection);
   return accepted(call, vault, protectedItemPath(names), jobId);
 }
 
@@ -203,9 +212,6 @@ function refuseUnsupported(properties: ProtectedItemBody['properties']): void {
   if (properties.createMode === 'Recover') refuse('createMode', 'Recover', 'Default');
   if (properties.protectionState === 'BackupsSuspended') {
     refuse('protectionState', 'BackupsSuspended', 'ProtectionStopped, which keeps all points');
-  }
-  if (properties.extendedProperties?.diskExclusionProperties !== undefined) {
-    refuse('extendedProperties.diskExclusionProperties', 'given', 'none (all disks are backed up)');
   }
 }
 

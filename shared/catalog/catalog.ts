@@ -66,13 +66,17 @@ export const itemRow = z.object({
   protectedAt: timeMs,
   /** Nothing scheduled before this is due: set when a policy is given and when a scheduled backup has been started. */
   scheduledUntil: timeMs,
-  /** The backup that holds the item: sets of snapshots of one item never overlap. */
+  /** The backup that holds the item and transfers. */
   activeJob: job.optional(),
+  /** Scheduled backups that came meanwhile, in the order of their points: their transfers wait. Absent: none. */
+  waiting: z.array(z.object({ jobId: job, point })).optional(),
   /** The merge or compaction that holds the item: one at a time. */
   mergeJob: job.optional(),
   /** The verification that is running. */
   verifyJob: job.optional(),
   lastPoint: point.optional(),
+  /** Which data disks are backed up; absent: all. LUNs ascend. */
+  diskSelection: z.object({ luns: z.array(z.number()), isInclusion: z.boolean() }).optional(),
   disks: z.array(knownDisk),
   /** URLs of the disks that last went from `disks`: a dead run may have left snapshots there, and the sweep looks. */
   formerUrls: z.array(z.string()).optional(),
@@ -173,6 +177,8 @@ export const jobRow = z.object({
   point: point.optional(),
   dueAt: timeMs.optional(),
   retainUntil: timeMs.optional(),
+  /** The backup that was transferring when this one came. */
+  waitsFor: job.optional(),
   set: snapshotSet.optional(),
   /** The one current plan. */
   attempt: attempt.optional(),
@@ -225,7 +231,11 @@ export const jobRow = z.object({
 export type JobRow = z.infer<typeof jobRow>;
 
 /** Marks a job that has not ended. Partition: vault key. Key: job id. */
-export const openJobRow = z.object({ startedAt: timeMs });
+export const openJobRow = z.object({
+  startedAt: timeMs,
+  /** Whose it is, so that who looks for an item's jobs need not read those of others; absent: nobody has noted it. */
+  itemId: item.optional(),
+});
 export type OpenJobRow = z.infer<typeof openJobRow>;
 
 /** Marks a finished unit of a restore or verification. Partition: attempt. Key: unit number, padded. */

@@ -31,6 +31,7 @@ export const ERROR_TABLE = {
   BlobAlreadyExists: { http: 409, retry: false },
   EtagMismatch: { http: 412, retry: false },
   BMSUserErrorObjectLocked: { http: 409, retry: false },
+  UserErrorBackupOperationInProgress: { http: 409, retry: false },
   BMSUserErrorPolicyInUse: { http: 409, retry: false },
   ServiceResourceNotEmptyWithBackendMessage: { http: 409, retry: false },
   UserErrorProtectionStopped: { http: 409, retry: false },

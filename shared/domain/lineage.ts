@@ -19,7 +19,8 @@ export const MOST_KNOWN = 80;
 
 /**
  * Gives each present disk its id. The same lineage keeps its id; else a disk in the LUN (or the OS role) of a known disk that
- * is gone continues that one, by hashes; else it is new and takes the next of `fresh`.
+ * is gone continues that one, by hashes; else it is new and takes the next of `fresh`. `elsewhere` has the URLs of disks that the VM has
+ * but that are not backed up: they are not gone.
  * `known` in the answer is what the item has had after this: continued disks with their newest lineage, others unchanged. Of those
  * that are gone the ones seen last are kept; one that was forgotten is new when it comes back.
  */
@@ -27,6 +28,7 @@ export function assignDisks(
   known: readonly KnownLineage[],
   present: readonly PresentDisk[],
   fresh: () => DiskId,
+  elsewhere: ReadonlySet<string> = new Set(),
 ): { disks: DiskId[]; known: KnownLineage[] } {
   const sameLineage = (a: PresentDisk, b: PresentDisk): boolean => a.url === b.url && a.createdAt === b.createdAt;
   const byLineage = present.map((disk) => known.find((old) => sameLineage(old, disk))?.disk);
@@ -34,7 +36,7 @@ export function assignDisks(
   const disks = present.map((disk, i) => {
     const found = byLineage[i];
     if (found !== undefined) return found;
-    const replaced = known.findLast((old) => old.lun === disk.lun && !taken.has(old.disk));
+    const replaced = known.findLast((old) => old.lun === disk.lun && !taken.has(old.disk) && !elsewhere.has(old.url));
     const id = replaced?.disk ?? fresh();
     taken.add(id);
     return id;

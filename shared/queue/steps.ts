@@ -84,29 +84,45 @@ const step = z.discriminatedUnion('step', [
 export type Step = z.infer<typeof step>;
 export type StepName = Step['step'];
 
-/** The queue of each step. Steps that read and write disks have queues of their own, so that small steps never wait behind them. */
-export const QUEUE_OF: Readonly<Record<StepName, string>> = {
-  'take-snapshot': 'strata-take-snapshot',
-  'plan-transfer': 'strata-plan-transfer',
-  'transfer-unit': 'strata-transfer-unit',
-  'plan-merge': 'strata-plan-merge',
-  'merge-unit': 'strata-merge-unit',
-  'plan-compaction': 'strata-plan-compaction',
-  'compact-unit': 'strata-compact-unit',
-  commit: 'strata-commit',
-  reclaim: 'strata-reclaim',
-  'plan-restore': 'strata-plan-restore',
+/**
+ * The queues. Each is asked again and again by each worker, whether there is work or not, so there are few: what is asked for on a schedule, by
+ * people, or for the vault's own sake is kept apart, so that a restore does not stand in line behind a thousand backups, and units,
+ * which read and write disks, are kept apart from the steps that plan and commit. Snapshots wait for nobody.
+ */
+export const QUEUES = [
+  'strata-snapshot',
+  'strata-backup',
+  'strata-backup-unit',
+  'strata-restore',
+  'strata-restore-unit',
+  'strata-care',
+  'strata-care-unit',
+] as const;
+export type QueueName = (typeof QUEUES)[number];
+
+/** The queue of each step. */
+export const QUEUE_OF: Readonly<Record<StepName, QueueName>> = {
+  'take-snapshot': 'strata-snapshot',
+  'plan-transfer': 'strata-backup',
+  commit: 'strata-backup',
+  'transfer-unit': 'strata-backup-unit',
+  'plan-restore': 'strata-restore',
+  'finish-restore': 'strata-restore',
+  'rebuild-vault': 'strata-restore',
+  'rebuild-item': 'strata-restore',
   'restore-unit': 'strata-restore-unit',
-  'finish-restore': 'strata-finish-restore',
-  'plan-verify': 'strata-plan-verify',
-  'verify-unit': 'strata-verify-unit',
-  'finish-verify': 'strata-finish-verify',
-  'verify-item': 'strata-verify-item',
-  'clean-vault': 'strata-clean-vault',
-  'clean-item': 'strata-clean-item',
-  'sweep-item': 'strata-sweep-item',
-  'rebuild-vault': 'strata-rebuild-vault',
-  'rebuild-item': 'strata-rebuild-item',
+  'plan-merge': 'strata-care',
+  'plan-compaction': 'strata-care',
+  reclaim: 'strata-care',
+  'plan-verify': 'strata-care',
+  'finish-verify': 'strata-care',
+  'verify-item': 'strata-care',
+  'clean-vault': 'strata-care',
+  'clean-item': 'strata-care',
+  'sweep-item': 'strata-care',
+  'merge-unit': 'strata-care-unit',
+  'compact-unit': 'strata-care-unit',
+  'verify-unit': 'strata-care-unit',
 };
 
 /** Reads a message as it came off a queue: JSON text, or the object that the Functions runtime already made of it. */

@@ -13,7 +13,10 @@ const ADVICE: Partial<Record<ErrorCode, readonly string[]>> = {
   UserErrorInstantRpNotFound: ['Choose a recovery point that has reached the vault, or take a new backup.'],
   UserErrorRestoreTargetExists: ['Restore to another container, or delete or rename the blob that is in the way.'],
   SnapshotSetIncomplete: ['Start the backup again; the snapshots of one point must be taken within a minute.'],
-  RecoveryPointOvertaken: ['Nothing needs to be done: a later point is in the vault.'],
+  UserErrorBackupOperationInProgress: [
+    'Nothing needs to be done: the transfer begins when the earlier backup has ended. If that takes days each time, the disks change faster than their accounts can be read.',
+  ],
+  RecoveryPointOvertaken: ['Nothing needs to be done: a later point goes into the vault instead.'],
   ResourceIsLeased: ['Start the restore again to a new target.'],
   StorageUnavailable: ['Look at the health of the storage account and its firewall, then start the job again.'],
   ComputeUnavailable: ['Look at the permissions of the function app on the VM, then start the job again.'],

@@ -1,7 +1,8 @@
 import type { ItemRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, nextPointId } from '../domain/ids.ts';
-import { insertJob, isRunning, newJob, withdrawJob } from './jobs.ts';
+import { inTheWay, waitsFor } from './holders.ts';
+import { insertJob, newJob, withdrawJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
 import { readItem } from './vault-of.ts';
 
@@ -19,9 +20,10 @@ export type BackupTrigger =
   | { readonly kind: 'scheduled'; readonly dueAt: number };
 
 /**
- * Starts a backup of an item: the job exists when this resolves, the rest goes by queue.
+ * Starts a backup of an item: the job exists when this resolves, the rest goes by queue. A scheduled one that comes while another
+ * transfers takes its snapshots, and its transfer waits.
  * @throws BackupError ResourceNotFound, UserErrorProtectionStopped, UserErrorInvalidRecoveryPointExpiry,
- * BMSUserErrorObjectLocked while another backup of the item runs
+ * BMSUserErrorObjectLocked while another backup of the item runs, for a scheduled one only while that takes its snapshots
  */
 export async function startBackup(ports: Ports, vault: string, key: string, trigger: BackupTrigger): Promise<JobId> {
   const now = ports.clock.now();
@@ -33,7 +35,9 @@ export async function startBackup(ports: Ports, vault: string, key: string, trig
     );
   }
   const retainUntil = trigger.kind === 'onDemand' ? onDemandExpiry(trigger.retainUntil, now) : undefined;
-  if (await isRunning(ports, vault, item.activeJob)) throw locked(item);
+  const others = await inTheWay(ports, vault, item);
+  const waits = others === 'transfer' && trigger.kind === 'scheduled' ? item.activeJob : undefined;
+  if (others !== 'nobody' && waits === undefined) throw locked(item);
 
   const point = nextPointId(now, item.lastPoint);
   const job = newJob(ports, item, key, {
@@ -42,13 +46,20 @@ export async function startBackup(ports: Ports, vault: string, key: string, trig
     point,
     dueAt: trigger.kind === 'scheduled' ? trigger.dueAt : undefined,
     retainUntil,
+    ...(waits && { waitsFor: waits, errors: [waitsFor(waits)], bag: { 'Waited For Backup Job': waits } }),
     tasks: [
       { taskId: TAKE_SNAPSHOT, status: 'InProgress', startedAt: now },
       { taskId: TRANSFER, status: 'NotStarted' },
     ],
   });
   const id = job.jobId;
-  const held: ItemRow = { ...item, activeJob: id, lastPoint: point };
+  const held: ItemRow = {
+    ...item,
+    ...(waits === undefined
+      ? { activeJob: id, waiting: undefined }
+      : { waiting: [...(item.waiting ?? []), { jobId: id, point }] }),
+    lastPoint: point,
+  };
   if (trigger.kind === 'scheduled') held.scheduledUntil = trigger.dueAt;
   await insertJob(ports, vault, job);
   try {

@@ -4,6 +4,7 @@ import type { BackupPolicy } from '../domain/policy.ts';
 import type { PointId } from '../domain/ids.ts';
 import { instantExpiry } from '../domain/retention.ts';
 import type { OpenReport } from './clean-up-report.ts';
+import { holdsItem } from './holders.ts';
 import { isPinned, isRunning } from './jobs.ts';
 import type { Ports } from './ports.ts';
 import { changePoint, readPoint, readPoints } from './projection.ts';
@@ -67,8 +68,8 @@ async function mayEnd(ports: Ports, { vault, item, policy, anchor }: InstantTier
   const hasAny = row.instant === 'Valid' || (row.instant === 'Lost' && row.vault === 'None');
   if (!hasAny || ends === undefined || ends > ports.clock.now()) return false;
   if (row.point === anchor || (await isPinned(ports, vault, item, row.point))) return false;
-  // Its transfer still reads them.
-  return !(row.vault === 'None' && item.activeJob === row.jobId && (await isRunning(ports, vault, row.jobId)));
+  // Its transfer still reads them, or is going to.
+  return !(row.vault === 'None' && holdsItem(item, row.jobId) && (await isRunning(ports, vault, row.jobId)));
 }
 
 /** True when the point's snapshots are gone, now or by an earlier run of this. */

@@ -12,7 +12,7 @@ import {
 import { checkpointName } from '../format/names.ts';
 import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
-import { backOffSeconds } from './back-off.ts';
+import { backOffSeconds, waitedSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
 import { changeJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
@@ -27,8 +27,8 @@ import { transferObject } from './transfer-unit.ts';
 import { type UnitObject, finishedObjects, layersIn, objectName } from './unit-objects.ts';
 import { openVault } from './vault-of.ts';
 
-/** After so many looks, about ten minutes, without one more layer, units get their messages again. */
-const LOOKS_WITHOUT_PROGRESS = 40;
+/** After so long without one more layer units get their messages again. */
+const STALLED_SECONDS = 600;
 const MOST_RESENT = 64;
 
 /**
@@ -76,7 +76,7 @@ export async function commitTransfer(
     await report(ports, address, plan, doneBytes);
     if (missing.length > 0) {
       let stalled = done === step.done ? (step.stalled ?? 0) + 1 : 0;
-      if (stalled === LOOKS_WITHOUT_PROGRESS) {
+      if (waitedSeconds(step.round, stalled) >= STALLED_SECONDS) {
         await resend(ports, step, missing);
         stalled = 0;
       }

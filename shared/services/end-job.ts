@@ -2,6 +2,7 @@ import type { JobError, JobRow } from '../catalog/catalog.ts';
 import { attemptId } from '../domain/ids.ts';
 import type { ChainRecord } from '../format/documents.ts';
 import { Chain } from './chain.ts';
+import { holdsItem, withoutEnded } from './holders.ts';
 import { changeItem } from './items.ts';
 import { ENDED, type JobAddress, changeJob, isRunning, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
@@ -69,22 +70,29 @@ function endOfTask(status: Outcome): 'Completed' | 'Failed' | 'Cancelled' {
   return status === 'Cancelled' ? 'Cancelled' : 'Failed';
 }
 
-/** Frees what the job held of its item, and takes it off the list of open jobs. */
+/** Frees what the job held of its item, hands that on to a backup that waits, and takes the job off the list of open ones. */
 async function release(ports: Ports, address: JobAddress, row: JobRow): Promise<void> {
+  let next: JobRow['jobId'] | undefined;
   await changeItem(ports, address.vault, row.itemKey, (item) => {
-    const backup = item.activeJob === row.jobId;
+    next = undefined;
+    const backup = holdsItem(item, row.jobId);
     const merge = item.mergeJob === row.jobId;
     const verify = item.verifyJob === row.jobId;
     const pins = item.pins.filter(({ jobId }) => jobId !== row.jobId);
     if (!backup && !merge && !verify && pins.length === item.pins.length) return undefined;
+    const holds = withoutEnded(item, (id) => id === row.jobId);
+    if (holds.activeJob !== item.activeJob) next = holds.activeJob;
+    const isLast = backup && row.startedAt >= (item.lastBackupAt ?? 0);
     return {
       ...item,
       pins,
-      ...(backup ? { activeJob: undefined, lastBackupStatus: row.status, lastBackupAt: row.startedAt } : {}),
+      ...(backup ? holds : {}),
+      ...(isLast ? { lastBackupStatus: row.status, lastBackupAt: row.startedAt } : {}),
       ...(merge ? { mergeJob: undefined, leaving: undefined } : {}),
       ...(verify ? { verifyJob: undefined } : {}),
     };
   });
+  if (next !== undefined) await goOn(ports, { vault: address.vault, jobId: next });
   await ports.catalog.openJobs.remove(address.vault, row.jobId);
 }
 
@@ -95,18 +103,34 @@ async function release(ports: Ports, address: JobAddress, row: JobRow): Promise<
 export async function releaseEnded(ports: Ports, vault: string, key: string): Promise<void> {
   const item = (await ports.catalog.items.get(vault, key))?.row;
   if (item === undefined) return;
-  const holders = new Set([item.activeJob, item.mergeJob, item.verifyJob, ...item.pins.map(({ jobId }) => jobId)]);
+  const others = [...item.pins, ...(item.waiting ?? [])].map(({ jobId }) => jobId);
+  const holders = new Set([item.activeJob, item.mergeJob, item.verifyJob, ...others]);
   const ended = new Set<JobRow['jobId']>();
   for (const holder of holders) if (holder !== undefined && !(await isRunning(ports, vault, holder))) ended.add(holder);
   const has = (holder: JobRow['jobId'] | undefined): boolean => holder !== undefined && ended.has(holder);
   if (ended.size === 0) return;
-  await changeItem(ports, vault, key, (now) => ({
-    ...now,
-    pins: now.pins.filter(({ jobId }) => !has(jobId)),
-    ...(has(now.activeJob) ? { activeJob: undefined } : {}),
-    ...(has(now.mergeJob) ? { mergeJob: undefined, leaving: undefined } : {}),
-    ...(has(now.verifyJob) ? { verifyJob: undefined } : {}),
-  }));
+  let next: JobRow['jobId'] | undefined;
+  await changeItem(ports, vault, key, (now) => {
+    const holds = withoutEnded(now, has);
+    next = holds.activeJob === now.activeJob ? undefined : holds.activeJob;
+    return {
+      ...now,
+      ...holds,
+      pins: now.pins.filter(({ jobId }) => !has(jobId)),
+      ...(has(now.mergeJob) ? { mergeJob: undefined, leaving: undefined } : {}),
+      ...(has(now.verifyJob) ? { verifyJob: undefined } : {}),
+    };
+  });
+  if (next !== undefined) await goOn(ports, { vault, jobId: next });
+}
+
+/**
+ * A backup that waited holds the item now. It goes on from its snapshots, by way of what follows them: the point's row has to be there
+ * before a record names the point. Where it has no set yet its own message is under way. What is lost here the watch makes up for.
+ */
+async function goOn(ports: Ports, address: JobAddress): Promise<void> {
+  const job = await readJob(ports, address);
+  if (job?.set !== undefined) await ports.queue.send({ step: 'take-snapshot', v: 1, ...address });
 }
 
 function hasChainPlan(row: JobRow): boolean {

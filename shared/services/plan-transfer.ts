@@ -23,6 +23,7 @@ import { changePoint } from './projection.ts';
 import { type Span, spansOf, within } from './spans.ts';
 import { transferUnit } from './transfer-unit.ts';
 import { openVault } from './vault-of.ts';
+import { takeTurn } from './wait-turn.ts';
 
 /** Plans of more units than this are never done by the handler that makes them. */
 const MOST_ON_THE_SPOT = 16;
@@ -51,6 +52,7 @@ export async function planTransfer(
   const address = { vault: step.vault, jobId: step.jobId as JobId };
   const job = await readJob(ports, address);
   if (job?.status !== 'InProgress' || job.set === undefined || job.point === undefined) return;
+  if (!(await takeTurn(ports, address, job))) return;
   const { container, row: vault } = await openVault(ports, step.vault);
   if (job.attempt !== undefined && job.attempt !== step.instead) {
     if (step.instead !== undefined) return; // another has planned again already, and sends its own messages

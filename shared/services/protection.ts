@@ -1,4 +1,5 @@
 import type { ItemRow, JobRow } from '../catalog/catalog.ts';
+import { type DiskSelection, isSameSelection } from '../domain/disk-selection.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type ItemId, type JobId, attemptId, itemId } from '../domain/ids.ts';
 import { lastDue } from '../domain/policy.ts';
@@ -23,10 +24,17 @@ export interface VmAddress {
 
 /**
  * Protects a VM with a policy, gives a protected one another policy, or resumes one that was stopped: the same request twice is the
- * same state. Resolves the job that says so.
+ * same state. Resolves the job that says so. `selection` says from the next backup on which data disks are backed up; without one that
+ * stays as it is.
  * @throws BackupError ResourceNotFound (vault, policy), VMNotFoundV2, BMSUserErrorInvalidConfigureProtectionRequest
  */
-export async function protect(ports: Ports, vault: string, vm: VmAddress, policyName: string): Promise<JobId> {
+export async function protect(
+  ports: Ports,
+  vault: string,
+  vm: VmAddress,
+  policyName: string,
+  selection?: DiskSelection | 'all',
+): Promise<JobId> {
   const { row: vaultRow, container } = await openVault(ports, vault);
   const policy = await readPolicy(ports, vault, policyName);
   const key = itemKey(vm.resourceGroup, vm.vmName);
@@ -47,7 +55,7 @@ export async function protect(ports: Ports, vault: string, vm: VmAddress, policy
       );
     }
     await refuseElsewhere(ports, vault, found.id);
-    const item = newItem(ports, found, policy.name, scheduledUntil);
+    const item = newItem(ports, found, policy.name, scheduledUntil, selection === 'all' ? undefined : selection);
     await startChain(ports, container, item);
     try {
       await ports.catalog.items.insert(vault, key, item);
@@ -56,16 +64,18 @@ export async function protect(ports: Ports, vault: string, vm: VmAddress, policy
     }
   } else {
     await setState(ports, container, existing.row.itemId, 'protected');
-    await changeItem(ports, vault, key, (item) =>
-      item.policyName === policy.name && item.protectionState !== 'ProtectionStopped'
-        ? undefined
-        : {
-            ...item,
-            policyName: policy.name,
-            scheduledUntil: Math.max(item.scheduledUntil, scheduledUntil),
-            protectionState: item.protectionState === 'ProtectionStopped' ? 'Protected' : item.protectionState,
-          },
-    );
+    await changeItem(ports, vault, key, (item) => {
+      const diskSelection = selection === undefined ? item.diskSelection : selection === 'all' ? undefined : selection;
+      const hasPolicy = item.policyName === policy.name && item.protectionState !== 'ProtectionStopped';
+      if (hasPolicy && isSameSelection(item.diskSelection, diskSelection)) return undefined;
+      return {
+        ...item,
+        diskSelection: diskSelection && { ...diskSelection, luns: [...diskSelection.luns] },
+        policyName: policy.name,
+        scheduledUntil: hasPolicy ? item.scheduledUntil : Math.max(item.scheduledUntil, scheduledUntil),
+        protectionState: item.protectionState === 'ProtectionStopped' ? 'Protected' : item.protectionState,
+      };
+    });
   }
   return recordChange(ports, vault, key, 'ConfigureBackup', { 'Policy Name': policy.name });
 }
@@ -112,6 +122,7 @@ function newItem(
   vm: { id: string; name: string; resourceGroup: string },
   policyName: string,
   scheduledUntil: number,
+  selection: DiskSelection | undefined,
 ): ItemRow {
   const readable = vm.name
     .toLowerCase()
@@ -126,6 +137,7 @@ function newItem(
     protectionState: 'IRPending',
     protectedAt: ports.clock.now(),
     scheduledUntil,
+    diskSelection: selection && { ...selection, luns: [...selection.luns] },
     disks: [],
     pins: [],
     lastBackupStatus: '',

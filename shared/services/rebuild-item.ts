@@ -5,7 +5,8 @@ import { type ItemId, type JobId, type PointId, attemptId, itemId } from '../dom
 import type { ChainRecord, Manifest, RecordPoint } from '../format/documents.ts';
 import { Chain } from './chain.ts';
 import { releaseEnded } from './end-job.ts';
-import { type JobAddress, describeError, readJob, isRunning } from './jobs.ts';
+import { inTheWay } from './holders.ts';
+import { type JobAddress, describeError, readJob } from './jobs.ts';
 import { itemKey, pointsPartition } from './keys.ts';
 import { inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
@@ -228,7 +229,7 @@ async function putItem(
  * met. It gives its place to the one that has.
  */
 async function hasNothing(ports: Ports, vault: string, containerName: string, other: ItemRow): Promise<boolean> {
-  if (await isRunning(ports, vault, other.activeJob)) return false;
+  if ((await inTheWay(ports, vault, other)) !== 'nobody') return false;
   if ((await readPoints(ports, pointsPartition(containerName, other.itemId))).length > 0) return false;
   const chain = new Chain(await ports.vaults.open(containerName), other.itemId);
   return (await chain.newest()).points.length === 0;

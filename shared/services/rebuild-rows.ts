@@ -81,7 +81,14 @@ export function snapshotPointRow(item: ItemId, set: readonly PointSnapshot[], si
     trigger: about.dueAt === undefined ? 'onDemand' : 'scheduled',
     dueAt: about.dueAt,
     retainUntil: about.retainUntil,
-    set: { attempt, takenAt: about.takenAt, disks, lacking: [], vm: about.vm },
+    // Their names are not in the tags: those of 64 disks would have no room there.
+    set: {
+      attempt,
+      takenAt: about.takenAt,
+      disks,
+      lacking: (about.lacks ?? []).map((lun) => ({ lun, name: '' })),
+      vm: about.vm,
+    },
     instant: 'Valid',
     vault: 'None',
     note: LOST_TRANSFER,
@@ -112,12 +119,19 @@ export function itemRowOf(
     protectedAt: points[0]?.time ?? now,
     scheduledUntil: now,
     lastPoint,
+    diskSelection: selectionOf(newest),
     disks: known,
     formerUrls,
     pins: [],
     lastBackupAt: newest?.time,
     lastBackupStatus: newest === undefined ? '' : 'Completed',
   };
+}
+
+/** What the newest point left out is left out again when protection is resumed: which kind of list said so nobody knows any more. */
+function selectionOf(newest: PointRow | undefined): ItemRow['diskSelection'] {
+  const luns = (newest?.set.lacking ?? []).map(({ lun }) => lun).sort((a, b) => a - b);
+  return luns.length === 0 ? undefined : { luns, isInclusion: false };
 }
 
 function disksOf(points: readonly PointRow[]): { known: ItemRow['disks']; formerUrls: string[] } {

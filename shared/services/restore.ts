@@ -140,6 +140,15 @@ export function isWanted(lun: number, luns: readonly number[] | undefined): bool
 function refuseUnknownLuns(row: PointRow, luns: readonly number[] | undefined): void {
   const unknown = luns?.filter((lun) => !row.set.disks.some((disk) => disk.lun === lun)) ?? [];
   if (unknown.length === 0) return;
+  const excluded = row.set.lacking.find(({ lun }) => unknown.includes(lun));
+  if (excluded !== undefined) {
+    const disk = excluded.name === '' ? 'a disk' : `disk ${excluded.name}`;
+    throw new BackupError(
+      'UserErrorInvalidRestoreRequest',
+      `recovery point ${row.point} does not have ${disk} (LUN ${excluded.lun}): it was excluded from backup when the point was taken. Choose a point that includes it`,
+      { target: 'properties.restoreDiskLunList' },
+    );
+  }
   const present = row.set.disks.map(({ lun }) => lun).join(', ');
   throw new BackupError(
     'UserErrorInvalidRestoreRequest',

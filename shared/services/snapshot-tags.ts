@@ -40,6 +40,8 @@ const about = z.object({
   takenAt: z.number(),
   dueAt: z.number().optional(),
   retainUntil: z.number().optional(),
+  /** LUNs of the VM's disks that the set leaves out. */
+  lacks: z.array(z.int()).optional(),
   vm: pointVm,
 });
 export type About = z.infer<typeof about>;

@@ -149,7 +149,8 @@ async function hasLostRows(chain: Chain, rows: readonly PointRow[]): Promise<boo
 
 async function openJobs(ports: Ports, vault: string, item: ItemRow): Promise<JobRow[]> {
   const open: JobRow[] = [];
-  for await (const { key } of ports.catalog.openJobs.list(vault)) {
+  for await (const { key, row } of ports.catalog.openJobs.list(vault)) {
+    if (row.itemId !== undefined && row.itemId !== item.itemId) continue;
     const job = await readJob(ports, { vault, jobId: key as JobRow['jobId'] });
     if (job?.itemId === item.itemId && !ENDED.has(job.status)) open.push(job);
   }

@@ -2,16 +2,19 @@ import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import type { DiskSnapshot, SourceDisk } from '../disk/disk-snapshots.ts';
 import { type AttachedDisk, placeOf, type VirtualMachine } from '../compute/compute.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
+import { selectDisks } from '../domain/disk-selection.ts';
 import { type DiskId, type JobId, type PointId, attemptId, diskId } from '../domain/ids.ts';
 import { assignDisks } from '../domain/lineage.ts';
 import { snapshotTime, spreadMs } from '../disk/snapshot-time.ts';
 import { TAKE_SNAPSHOT, TRANSFER } from './backup.ts';
+import { holdsItem } from './holders.ts';
 import { changeItem } from './items.ts';
 import { type JobAddress, changeJob, readJob, withTask } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
 import { type SnapshotTags, aboutTag } from './snapshot-tags.ts';
 import { openVault, readItem } from './vault-of.ts';
+import { standInFor } from './wait-turn.ts';
 
 /** All snapshots of a set are taken within this by the storage's clock, or the set is not one moment. */
 export const SET_MS = 60_000;
@@ -30,6 +33,7 @@ export async function takeSnapshot(ports: Ports, step: { vault: string; jobId: s
   const set = job.set ?? (await takeSet(ports, address, job, job.point));
   if (set === undefined) return;
   await insertPoint(ports, address, job, job.point, set);
+  await standInFor(ports, address, job);
   await ports.queue.send({ step: 'plan-transfer', v: 1, vault: step.vault, jobId: address.jobId });
 }
 
@@ -40,7 +44,7 @@ async function takeSet(
   point: PointId,
 ): Promise<SnapshotSet | undefined> {
   const { row: item } = await readItem(ports, address.vault, job.itemKey);
-  if (item.activeJob !== address.jobId) {
+  if (!holdsItem(item, address.jobId)) {
     throw new BackupError('BMSUserErrorObjectLocked', `another backup of ${item.vmName} was first`);
   }
   const { row: vault } = await openVault(ports, address.vault);
@@ -48,8 +52,10 @@ async function takeSet(
   if (vm === undefined) {
     throw new BackupError('VMNotFoundV2', `the VM ${item.vmResourceId} does not exist`, { target: item.vmResourceId });
   }
-  const disks = await describeDisks(ports, vm);
-  const ids = await identify(ports, address.vault, job.itemKey, disks);
+  const { selected, excluded } = selectDisks(vm.disks, item.diskSelection);
+  const disks = await describeDisks(ports, { ...vm, disks: selected });
+  const ids = await identify(ports, address.vault, job.itemKey, disks, excluded);
+  const lacking = excluded.map(({ lun, name }) => ({ lun, name }));
   const attempt = attemptId(ports.ids.hex(16));
   const startedAt = ports.clock.now();
   const vmAsItIs = {
@@ -80,6 +86,7 @@ async function takeSet(
       takenAt: startedAt,
       dueAt: job.dueAt,
       retainUntil: job.retainUntil,
+      ...(lacking.length > 0 && { lacks: lacking.map((disk) => disk.lun) }),
       vm: vmAsItIs,
     }),
   });
@@ -107,7 +114,7 @@ async function takeSet(
     attempt,
     takenAt: startedAt,
     disks: whole.map(({ disk }) => disk),
-    lacking: [],
+    lacking,
     vm: vmAsItIs,
   };
   return record(ports, address, set, disks);
@@ -152,16 +159,23 @@ async function describeDisks(ports: Ports, vm: VirtualMachine): Promise<Describe
 }
 
 /** Gives each disk its id and keeps the item's list of known disks. */
-async function identify(ports: Ports, vault: string, key: string, disks: readonly DescribedDisk[]): Promise<DiskId[]> {
+async function identify(
+  ports: Ports,
+  vault: string,
+  key: string,
+  disks: readonly DescribedDisk[],
+  excluded: readonly AttachedDisk[],
+): Promise<DiskId[]> {
   const present = disks.map(({ attached: { lun, name }, source: { url, createdAt } }) => ({
     lun,
     name,
     url,
     createdAt,
   }));
+  const elsewhere = new Set(excluded.flatMap(({ vhdUrl }) => vhdUrl ?? []));
   let assigned: DiskId[] = [];
   await changeItem(ports, vault, key, (item) => {
-    const answer = assignDisks(item.disks, present, () => diskId(ports.ids.hex(8)));
+    const answer = assignDisks(item.disks, present, () => diskId(ports.ids.hex(8)), elsewhere);
     assigned = answer.disks;
     if (JSON.stringify(answer.known) === JSON.stringify(item.disks)) return undefined;
     const gone = item.disks.map(({ url }) => url).filter((url) => !answer.known.some((known) => known.url === url));
@@ -174,6 +188,12 @@ async function identify(ports: Ports, vault: string, key: string, disks: readonl
   return assigned;
 }
 
+/** Under the service's names, only where a disk is left out. */
+function disksInBag({ disks, lacking }: SnapshotSet): Record<string, string> {
+  const names = (of: readonly { name: string }[]): string => of.map(({ name }) => name).join('; ');
+  return lacking.length === 0 ? {} : { 'Backed-up disk(s)': names(disks), 'Excluded disk(s)': names(lacking) };
+}
+
 /** Records the set on the job's row, if none stands there. Then what other runs of the job have taken goes. */
 async function record(
   ports: Ports,
@@ -182,16 +202,19 @@ async function record(
   disks: readonly DescribedDisk[],
 ): Promise<SnapshotSet | undefined> {
   const now = ports.clock.now();
+  const begins = { status: 'InProgress', startedAt: now } as const;
   const recorded = await changeJob(ports, address, (job) =>
     job.status !== 'InProgress' || job.set !== undefined
       ? undefined
       : {
           ...job,
           set,
-          tasks: withTask(withTask(job.tasks, TAKE_SNAPSHOT, { status: 'Completed', endedAt: now }), TRANSFER, {
-            status: 'InProgress',
-            startedAt: now,
-          }),
+          bag: { ...job.bag, ...disksInBag(set) },
+          tasks: withTask(
+            withTask(job.tasks, TAKE_SNAPSHOT, { status: 'Completed', endedAt: now }),
+            TRANSFER,
+            job.waitsFor === undefined ? begins : {},
+          ),
         },
   );
   const standing = recorded ?? (await readJob(ports, address));

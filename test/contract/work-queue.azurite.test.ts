@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QueueServiceClient } from '@azure/storage-queue';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { QUEUE_OF } from '../../shared/queue/steps.ts';
+import { QUEUES } from '../../shared/queue/steps.ts';
 import { storageQueue } from '../../shared/queue/storage-queue.ts';
 import { type ContractStorage, contractStorage } from '../support/contract-storage.ts';
 import { type TakenMessage, workQueueContract } from './work-queue.contract.ts';
@@ -14,7 +14,7 @@ afterAll(() => storage?.stop());
 
 workQueueContract('Azure Queue Storage', async () => {
   const service = QueueServiceClient.fromConnectionString(storage.connectionString);
-  for (const name of Object.values(QUEUE_OF)) {
+  for (const name of QUEUES) {
     const client = service.getQueueClient(name);
     if (await client.exists()) await client.clearMessages();
   }

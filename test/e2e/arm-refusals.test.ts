@@ -361,17 +361,28 @@ describe('what cannot be done is refused with its reason', () => {
       /properties\.policyId: .*expected string/,
     ],
     [
-      'leaving out disks',
+      'leaving out the OS disk',
       () => [
         'PUT',
         `${itemPath()}?${API}`,
         protection(vmId, 'nightly', {
-          extendedProperties: { diskExclusionProperties: { diskLunList: [0], isInclusionList: false } },
+          extendedProperties: { diskExclusionProperties: { diskLunList: [-1, 0], isInclusionList: false } },
         }),
       ],
       400,
       'BMSUserErrorInvalidConfigureProtectionRequest',
-      /does not support/,
+      /diskLunList: .*OS disk.*always backed up/,
+    ],
+    [
+      'leaving out disks by name',
+      () => [
+        'PUT',
+        `${itemPath()}?${API}`,
+        protection(vmId, 'nightly', { extendedProperties: { diskExclusionProperties: { diskLunList: ['data'] } } }),
+      ],
+      400,
+      'BMSUserErrorInvalidConfigureProtectionRequest',
+      /diskLunList\.0: .*expected LUNs of data disks/,
     ],
     [
       'deleting backup data',

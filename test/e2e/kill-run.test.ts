@@ -4,7 +4,7 @@ import type { PageBlobClient } from '@azure/storage-blob';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { JobRow, PointRow } from '../../shared/catalog/catalog.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
-import { QUEUE_OF } from '../../shared/queue/steps.ts';
+import { QUEUES } from '../../shared/queue/steps.ts';
 import { ENDED } from '../../shared/services/jobs.ts';
 import { pointsPartition } from '../../shared/services/keys.ts';
 import type { Ports } from '../../shared/services/ports.ts';
@@ -164,7 +164,7 @@ describe('hosts that are killed in the middle of everything', () => {
 
   async function visibleMessages(): Promise<number> {
     const peeked = await Promise.all(
-      Object.values(QUEUE_OF).map((name) =>
+      QUEUES.map((name) =>
         queues
           .getQueueClient(name)
           .peekMessages()

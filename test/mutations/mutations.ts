@@ -1,4 +1,5 @@
 import { CLEAN_UP } from './clean-up.ts';
+import { TURNS } from './turns.ts';
 import { COMPACTION } from './compaction.ts';
 import { COSTS } from './costs.ts';
 import { LAYOUT } from './layout.ts';
@@ -24,6 +25,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...RULES_1_TO_6,
   ...RULES_7_TO_13,
   ...CLEAN_UP,
+  ...TURNS,
   ...COMPACTION,
   ...COSTS,
   ...REBUILD,

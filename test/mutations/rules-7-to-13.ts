@@ -191,8 +191,8 @@ export const RULES_7_TO_13: readonly Mutation[] = [
     {
       off: 'a job takes snapshots that does not hold its item',
       file: 'shared/services/take-snapshot.ts',
-      find: 'if (item.activeJob !== address.jobId) {',
-      replace: "if (item.activeJob === ('' as string)) {",
+      find: 'if (!holdsItem(item, address.jobId)) {',
+      replace: "if (!holdsItem(item, address.jobId) && item.activeJob === ('' as string)) {",
       only: 'a job that never got hold of the item',
       why: 'two sets of one item overlap',
     },

@@ -32,6 +32,7 @@ export const ACTIONS: readonly Action[] = [
   { name: 'back up', weight: 12, act: backUp },
   { name: 'restore', weight: 5, act: restore },
   { name: 'let time pass', weight: 10, act: letTimePass },
+  { name: 'tick during a transfer', weight: 4, act: tickDuringTransfer },
   { name: 'sweep', weight: 2, act: ({ ports }, workers) => workers.request('sweep', () => sweep(ports)) },
   { name: 'watch', weight: 2, act: ({ ports }, workers) => workers.request('watch', () => watchJobs(ports)) },
   { name: 'verify', weight: 4, act: verify },
@@ -39,6 +40,7 @@ export const ACTIONS: readonly Action[] = [
   { name: 'compact', weight: 3, act: compact },
   { name: 'rebuild', weight: 1, act: rebuild },
   { name: 'cancel', weight: 2, act: cancel },
+  { name: 'choose disks', weight: 3, act: chooseDisks },
   { name: 'stop or go on', weight: 2, act: stopOrGoOn },
 ];
 
@@ -79,6 +81,17 @@ async function letTimePass({ random, world, ports }: Scene, workers: Workers): P
   if (random.chance(0.7)) await workers.request('clean-up', () => cleanUp(ports));
 }
 
+/** A day passes while a backup transfers, or waits to. */
+async function tickDuringTransfer(scene: Scene, workers: Workers, vm: Machine): Promise<void> {
+  const { world, ports, count } = scene;
+  const { activeJob } = await itemOf(scene, vm);
+  const job = activeJob && (await world.ports.catalog.jobs.get(VAULT, activeJob))?.row;
+  if (job?.status !== 'InProgress' || job.set === undefined) return;
+  world.clock.advance(DAY_MS);
+  await workers.request('take-due', () => takeDue(ports));
+  if ((await isKnown(scene, vm)) && (await itemOf(scene, vm)).waiting !== undefined) count('backups wait');
+}
+
 async function restore({ random, world, ports, count }: Scene, workers: Workers, vm: Machine): Promise<void> {
   const points = await world.points(vm.name);
   if (points.length === 0) return;
@@ -116,6 +129,18 @@ async function cancel(scene: Scene, workers: Workers): Promise<void> {
     await cancelJob(ports, { vault: VAULT, jobId });
     count('jobs cancelled');
   });
+}
+
+/** From the next backup on some data disks are left out, or all are in again. */
+async function chooseDisks(scene: Scene, workers: Workers, vm: Machine): Promise<void> {
+  const { random, ports } = scene;
+  const { protectionState, vmResourceId: resourceId } = await itemOf(scene, vm);
+  if (protectionState === 'ProtectionStopped') return;
+  const luns = [0, 1, 2, 3, 4].filter(() => random.chance(0.4));
+  const selection = random.chance(0.3) ? 'all' : { luns, isInclusion: random.chance(0.4) };
+  await workers.request('choose disks', () =>
+    protect(ports, VAULT, { resourceId, resourceGroup: 'app', vmName: vm.name }, 'nightly', selection),
+  );
 }
 
 async function stopOrGoOn(scene: Scene, workers: Workers, vm: Machine): Promise<void> {

@@ -3,6 +3,7 @@ import { placeOf } from '../../shared/compute/compute.ts';
 import { isManagedDisk } from '../../shared/disk/managed-ids.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
 import { FOOTER_BYTES, isFooter } from '../../shared/domain/vhd-footer.ts';
+import { ITEMS_PREFIX } from '../../shared/format/names.ts';
 import { ENDED } from '../../shared/services/jobs.ts';
 import { assertBilled } from '../support/assert-billed.ts';
 import type { StoredBlob } from '../support/memory-vault.ts';
@@ -69,6 +70,7 @@ export async function checkEnd(scene: Scene): Promise<void> {
     }
     const held = [
       item.activeJob,
+      ...(item.waiting ?? []).map(({ jobId }) => jobId),
       item.mergeJob,
       item.verifyJob,
       item.leaving,
@@ -86,8 +88,11 @@ export async function checkEnd(scene: Scene): Promise<void> {
     checkBill(scene, itemId, sets);
     await checkPoints(scene, vm, sets);
   }
-  // The sweep goes by the rows of items: what work that was under way has left in the folder of one that has none stays, unexplained.
-  if (!isAnyReplaced) await assertBilled(scene.world);
+  // The sweep goes by the rows of items: what work that was under way has left in the folder of one that has none stays, unexplained. That
+  // may be one that was protected between a loss and its rebuild, and has given its place back.
+  const own = new Set(scene.machines.map(({ itemId }): string | undefined => itemId));
+  const isOfOthers = (name: string): boolean => name.startsWith(ITEMS_PREFIX) && !own.has(name.split('/')[2]);
+  if (!isAnyReplaced && ![...blobsOf(scene).keys()].some(isOfOthers)) await assertBilled(scene.world);
 }
 
 /** Every point that the newest record names can be seen and is said to be in the vault, whatever tables were lost. */

@@ -1,12 +1,13 @@
 /** A run of a function that a host has begun. */
 export interface Invocation {
+  /** The function, or, once it has said so, the step that it does. */
   readonly fn: string;
   readonly pid: number;
   readonly id: string;
 }
 
 const EVENT =
-  /^\[(?<fn>[^\]]+)\] (?:error: )?(?<what>executing|succeeded in \d+ ms|failed after \d+ ms) \((?<id>[0-9a-f-]{36})\)/;
+  /^\[(?<fn>[^\]]+)\] (?:error: )?(?<what>executing|step [a-z-]+|succeeded in \d+ ms|failed after \d+ ms) \((?<id>[0-9a-f-]{36})\)/;
 
 /**
  * What Functions hosts run at this moment, by what they print at the log level `information`. A host prints a line before it goes
@@ -27,8 +28,9 @@ export class HostLog {
     const { fn, what, id } = EVENT.exec(line)?.groups ?? {};
     if (fn === undefined || what === undefined || id === undefined) return;
     this.events++;
-    if (what !== 'executing') return void this.#running.delete(id);
-    const invocation = { fn, pid, id };
+    const step = /^step (.+)$/.exec(what)?.[1];
+    if (what !== 'executing' && step === undefined) return void this.#running.delete(id);
+    const invocation = { fn: step ?? fn, pid, id };
     this.#running.set(id, invocation);
     this.#onBegin(invocation);
   };
