@@ -76,6 +76,15 @@ export type CountedLayer = z.infer<typeof countedLayer>;
 const checkpointRef = z.object({ attempt, depth: count, stack: z.string() });
 export type CheckpointRef = z.infer<typeof checkpointRef>;
 
+/** How far the disk's source of changes is trusted (domain/trust). A cache of what was learned: without it all is learned again. */
+const trust = z.object({
+  auditedTo: count,
+  lapBlocks: count,
+  allocatedBlocks: count,
+  misses: count,
+  byHashes: count,
+});
+
 const manifestDisk = z.object({
   disk,
   lun: z.int(),
@@ -87,6 +96,7 @@ const manifestDisk = z.object({
   begins: point.optional(),
   /** The snapshot that this point was read from: only this one may start a diff. */
   snapshot: z.object({ id: z.string(), attempt }),
+  trust: trust.optional(),
   /** Own layers by ascending region; within a region the oldest first. */
   regions: z.array(z.object({ region: count, layers: z.array(countedLayer), checkpoint: checkpointRef.optional() })),
 });
@@ -135,6 +145,10 @@ const planDisk = z.object({
   /** The snapshot that the diff starts at. */
   since: z.string().nullable(),
   reason: z.string(),
+  /** As the base has it. */
+  trust: trust.optional(),
+  /** Where the audit goes on afterwards, in blocks of the disk, and how many allocated blocks it will have passed. */
+  audit: z.object({ next: count, allocated: count }).optional(),
 });
 export type PlanDisk = z.infer<typeof planDisk>;
 
@@ -172,6 +186,8 @@ export const transferPlan = z.object({
           writeCheckpoint: z.boolean(),
           /** Blocks that verify has found damaged: written again even if the source calls them unchanged. `all`: the view is lost. */
           heal: z.union([z.literal('all'), blockRuns]).optional(),
+          /** Blocks in which what the source calls unchanged is read too, and compared. */
+          audit: z.object({ start: count, count, blocks: count }).optional(),
         }),
       ),
     }),

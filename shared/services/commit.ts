@@ -1,4 +1,5 @@
 import type { JobRow, SnapshotSet } from '../catalog/catalog.ts';
+import type { Churn } from '../domain/churn.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import { type ChainRecord, type Manifest, type TransferPlan, transferPlan } from '../format/documents.ts';
@@ -6,6 +7,7 @@ import { checkpointName, planName } from '../format/names.ts';
 import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { backOffSeconds } from './back-off.ts';
+import { churnOf, churnRows, trustOf } from './churn-report.ts';
 import { finishJob } from './end-job.ts';
 import { changeJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
@@ -67,7 +69,8 @@ export async function commitTransfer(
       plan.units.map((unit) => transferObject(plan, unit)),
     );
     const missing = plan.units.filter((unit) => objectOf(plan, unit, objects) === undefined);
-    await report(ports, address, plan, missing);
+    const churn = churnOf(plan, objects);
+    await report(ports, address, plan, missing, churn);
     if (missing.length > 0) {
       const done = plan.units.length - missing.length;
       let stalled = done === step.done ? (step.stalled ?? 0) + 1 : 0;
@@ -79,7 +82,7 @@ export async function commitTransfer(
       return ports.queue.send(next, backOffSeconds(step.round));
     }
     const { regions, empty } = await transferred(container, plan, objects);
-    const entry = await chain.putManifest(manifestOf(plan, job, job.set, regions));
+    const entry = await chain.putManifest(manifestOf(plan, job, job.set, regions, churn));
     const { won, record } = await chain.append(newest, {
       kind: 'backup',
       attempt: plan.attempt,
@@ -182,17 +185,25 @@ async function report(
   address: { vault: string; jobId: JobId },
   plan: TransferPlan,
   missing: readonly TransferPlan['units'][number][],
+  churn: readonly Churn[],
 ): Promise<void> {
+  const told = missing.length === 0 ? { churn: churnRows(ports, plan, churn) } : {};
   const left = new Set(missing);
   const doneBytes = plan.units
     .filter((unit) => !left.has(unit))
     .reduce((sum, { regions }) => regions.reduce((own, { bytes }) => own + bytes, sum), 0);
   await changeJob(ports, address, (row) =>
-    row.attempt === plan.attempt && row.status === 'InProgress' ? { ...row, doneBytes } : undefined,
+    row.attempt === plan.attempt && row.status === 'InProgress' ? { ...row, doneBytes, ...told } : undefined,
   );
 }
 
-function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet, regions: readonly Regions[]): Manifest {
+function manifestOf(
+  plan: TransferPlan,
+  job: JobRow,
+  set: SnapshotSet,
+  regions: readonly Regions[],
+  churn: readonly Churn[],
+): Manifest {
   const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
   return {
     format: 2,
@@ -206,16 +217,20 @@ function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet, regions: 
     consistency: 'CrashConsistent',
     vm: set.vm,
     lacking: set.lacking,
-    disks: plan.disks.map(({ disk, lun, name, url, createdAt, sizeBytes, begins, snapshot }, index) => ({
-      disk,
-      lun,
-      name,
-      url,
-      createdAt,
-      sizeBytes,
-      ...(begins && { begins }),
-      snapshot: { id: snapshot, attempt: plan.set },
-      regions: regions[index]!,
-    })),
+    disks: plan.disks.map((own, index) => {
+      const { disk, lun, name, url, createdAt, sizeBytes, begins, snapshot } = own;
+      return {
+        disk,
+        lun,
+        name,
+        url,
+        createdAt,
+        sizeBytes,
+        ...(begins && { begins }),
+        snapshot: { id: snapshot, attempt: plan.set },
+        trust: trustOf(own, churn[index]!),
+        regions: regions[index]!,
+      };
+    }),
   };
 }

@@ -16,6 +16,7 @@ import { type RegionDamage, damageOf } from './findings.ts';
 import { changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { forEachAtOnce } from './pipeline.ts';
+import { planAudit } from './plan-audit.ts';
 import { readPlan, storePlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { changePoint } from './projection.ts';
@@ -63,6 +64,7 @@ export async function planTransfer(
       ? {
           ...row,
           totalBytes: bytesOf(plan),
+          churn: undefined,
           sources: plan.disks.map(({ lun, name, source, reason }) => ({ lun, name, source, reason })),
         }
       : undefined,
@@ -78,7 +80,9 @@ export async function planTransfer(
 
 /** Whether the plan is done faster than its messages travel: a night in which little has changed. */
 function isSmall(plan: TransferPlan, mostBytes: number): boolean {
-  return mostBytes > 0 && plan.units.length <= MOST_ON_THE_SPOT && bytesOf(plan) <= mostBytes;
+  const audited = plan.units.flatMap(({ regions }) => regions).reduce((sum, { audit }) => sum + (audit?.blocks ?? 0), 0);
+  const bytes = bytesOf(plan) + audited * BLOCK_BYTES;
+  return mostBytes > 0 && plan.units.length <= MOST_ON_THE_SPOT && bytes <= mostBytes;
 }
 
 /** What the sources say has to be looked at. */
@@ -156,7 +160,10 @@ async function makePlan(
     const anew = lost.some(({ point: gone }) => gone >= (newest?.disk.begins ?? ''));
     const base = anew ? undefined : newest;
     const stacks = base === undefined ? new Map<number, never>() : stacksOf(own.disk, live);
-    const { plan, changed } = await lookForChanges(ports, await chooseSource(ports, own, point, base, anew), stacks);
+    const looked = await lookForChanges(ports, await chooseSource(ports, own, point, base, anew), stacks);
+    const { changed } = looked;
+    const audit = await planAudit(ports, looked.plan, stacks.keys());
+    for (const region of audit.regions.keys()) changed.set(region, changed.get(region) ?? 0);
     const damage = await damageOf(ports, partition, own.disk);
     for (const [region, { runs }] of damage)
       changed.set(region, (changed.get(region) ?? 0) + blockCount(runs) * BLOCK_BYTES);
@@ -166,6 +173,7 @@ async function makePlan(
         region,
         bytes,
         ...planned(ports.settings.layout, stacks.get(region), damage.get(region)),
+        ...(audit.regions.has(region) && { audit: audit.regions.get(region)! }),
       }));
     for (const group of groupThin(regions, ports.settings.layout)) {
       const own = group.thin
@@ -173,7 +181,7 @@ async function makePlan(
         : group.regions;
       units.push({ disk: disks.length, slab: group.thin ? units.length : null, regions: [...own] });
     }
-    disks.push(plan);
+    disks.push(audit.disk);
   }
   return {
     format: 1,
@@ -240,7 +248,14 @@ async function chooseSource(
     return { ...found, base: null, baseSizeBytes: null, begins: point, source: 'full', since: null, reason };
   }
   const { begins } = base.disk;
-  const based = { ...found, base: base.point, ...(begins && { begins }), baseSizeBytes: base.disk.sizeBytes };
+  const { trust } = base.disk;
+  const based = {
+    ...found,
+    base: base.point,
+    ...(begins && { begins }),
+    ...(trust && { trust }),
+    baseSizeBytes: base.disk.sizeBytes,
+  };
   const refusal = await whyNotDiff(ports, own, base.disk);
   return refusal === undefined
     ? { ...based, source: 'diff', since: base.disk.snapshot.id, reason: 'page ranges changed since the base snapshot' }
@@ -249,6 +264,11 @@ async function chooseSource(
 
 async function whyNotDiff(ports: Ports, own: SetDisk, base: Manifest['disks'][number]): Promise<string | undefined> {
   if (base.url !== own.url || base.createdAt !== own.createdAt) return 'the disk was replaced since the base snapshot';
+  const { byHashes = 0 } = base.trust ?? {};
+  if (byHashes > 0) {
+    const further = byHashes === 1 ? '' : `, as will the next ${byHashes - 1}`;
+    return `an earlier diff had left changes out; this backup goes by hashes${further}`;
+  }
   if (base.snapshot.id >= own.snapshot) return 'the base snapshot is not older than this one';
   const since = { url: own.url, id: base.snapshot.id };
   if ((await ports.snapshots.sizeOf(since)) === undefined) return 'the base snapshot is gone';

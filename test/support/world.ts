@@ -15,6 +15,7 @@ import { checkRow, findingRow } from '../../shared/catalog/finding-row.ts';
 import { operationRow } from '../../shared/catalog/operation-row.ts';
 import { reportRow } from '../../shared/catalog/report-row.ts';
 import { type Layout, PRODUCTION_LAYOUT } from '../../shared/domain/layout.ts';
+import { DEFAULT_RATES } from '../../shared/domain/source-rates.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { DAY_MS, type Life, ManualClock, type Onlooker, VAULT, createLife } from './life.ts';
@@ -89,12 +90,13 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     catalog,
     queue,
     compute,
-    accounts: { blobEndpoint: (name) => `https://${name}.example` },
+    accounts: { blobEndpoint: (name) => `https://${name}.example`, kindOf: () => 'standard' },
     clock,
     ids: { hex, guid: () => hex(32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') },
     settings: {
       geometry: { regionBytes },
       layout: { ...PRODUCTION_LAYOUT, thinBytes: BLOCK_BYTES, checkpointDepth: 3, ...layout },
+      sourceRates: DEFAULT_RATES,
       deleteGraceSeconds: 60,
       sweepGraceSeconds: 3600,
       onTheSpotBytes,
