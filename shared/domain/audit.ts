@@ -88,8 +88,7 @@ export class AuditWalk {
 
   /** What it has chosen, when there is no more to tell or it had enough. */
   finish(): AuditWindows {
-    const last = this.#known.at(-1);
-    if (this.#stoppedAt === undefined && last !== undefined) this.#reach(last);
+    if (this.#stoppedAt === undefined) this.#passKnown(Infinity);
     const end = this.#stoppedAt ?? this.#diskBlocks;
     const windows = new Map<number, AuditRun>();
     for (const { region, blocks } of this.#touched) {
@@ -104,10 +103,14 @@ export class AuditWalk {
 
   /** Comes to `region`, past the known ones before it. */
   #reach(region: number): boolean {
-    for (; this.#nextKnown < this.#known.length && this.#known[this.#nextKnown]! <= region; this.#nextKnown++) {
+    return this.#passKnown(region) && this.#touch(region);
+  }
+
+  #passKnown(upTo: number): boolean {
+    for (; this.#nextKnown < this.#known.length && this.#known[this.#nextKnown]! <= upTo; this.#nextKnown++) {
       if (!this.#touch(this.#known[this.#nextKnown]!)) return false;
     }
-    return this.#touch(region);
+    return true;
   }
 
   #touch(region: number): boolean {

@@ -20,7 +20,7 @@ export interface ChangedBlocks {
   readonly read: readonly BlockRun[];
   /** What the source calls changed, cleared blocks included. Where the source is no diff, everything that it was asked about. */
   readonly reported: readonly BlockRun[];
-  /** Known to be zero without reading. */
+  /** Known to be zero without reading, among them what the source has not told and the audit has found. */
   readonly cleared: readonly BlockRun[];
   /** Requests that the listings have cost, and requests for bytes that are saved by reading across gaps. */
   readonly requests: number;
@@ -54,37 +54,39 @@ export async function changedBlocks(
   const isGone = window.start === window.end;
   const found = isGone ? { read: [], cleared: [], ranges: 0 } : await ask(snapshots, disk, window, stored);
   const changed = normalise([...found.read, ...cutBlock(disk, window)]);
-  const audited =
-    audit === undefined || isGone || disk.source !== 'diff'
-      ? []
-      : await auditedBlocks(snapshots, disk, window, audit, stored);
-  const read = normalise([...changed, ...audited]);
-  const cleared = normalise([...without(found.cleared, read), ...pastEnd]);
+  const isAudited = audit !== undefined && !isGone && disk.source === 'diff';
+  const audited = isAudited ? await lookInto(snapshots, disk, window, audit, stored) : { read: [], cleared: [] };
+  const read = normalise([...changed, ...audited.read]);
+  const cleared = normalise([...without(normalise([...found.cleared, ...audited.cleared]), read), ...pastEnd]);
   const joined = acrossGaps(read, cleared, requestBlocks);
   return {
     window,
     read: joined,
     reported: normalise([...changed, ...found.cleared, ...pastEnd]),
     cleared,
-    requests: (isGone ? 0 : 1 + Math.floor(found.ranges / RANGES_PER_PAGE)) + (audited.length > 0 ? 1 : 0),
+    requests: (isGone ? 0 : 1 + Math.floor(found.ranges / RANGES_PER_PAGE)) + (isAudited ? 1 : 0),
     savedRequests: read.length - joined.length,
   };
 }
 
-/** What of the blocks of `audit` the disk has allocated or the base has stored, with the small gaps between: the plan has counted so. */
-async function auditedBlocks(
+/**
+ * The audit: what of the blocks of `audit` the disk has allocated is to be read, with the small gaps between, as the plan has counted it;
+ * and what the base has stored there and the disk has not allocated is zero.
+ */
+async function lookInto(
   snapshots: DiskSnapshots,
   disk: PlanDisk,
   window: ByteRange,
   audit: BlockRun,
   stored: readonly BlockRun[],
-): Promise<BlockRun[]> {
+): Promise<{ read: BlockRun[]; cleared: BlockRun[] }> {
   const range = bytesOf(audit, window);
   const allocated: ByteRange[] = [];
   for await (const each of snapshots.allocated({ url: disk.url, id: disk.snapshot }, range)) allocated.push(each);
-  const runs = normalise([...touchedBlocks(allocated, window), ...intersection(stored, audit)]);
+  const runs = touchedBlocks(allocated, window);
   const gaps = runs.slice(1).map((run, i) => gapBetween(runs[i]!, run));
-  return normalise([...runs, ...gaps.filter(({ count }) => count <= AUDIT_GAP_BLOCKS)]);
+  const read = normalise([...runs, ...gaps.filter(({ count }) => count <= AUDIT_GAP_BLOCKS)]);
+  return { read, cleared: without(intersection(stored, audit), read) };
 }
 
 /** The parts of `runs` that lie in `one`. */

@@ -80,7 +80,9 @@ export async function planTransfer(
 
 /** Whether the plan is done faster than its messages travel: a night in which little has changed. */
 function isSmall(plan: TransferPlan, mostBytes: number): boolean {
-  const audited = plan.units.flatMap(({ regions }) => regions).reduce((sum, { audit }) => sum + (audit?.blocks ?? 0), 0);
+  const audited = plan.units
+    .flatMap(({ regions }) => regions)
+    .reduce((sum, { audit }) => sum + (audit?.blocks ?? 0), 0);
   const bytes = bytesOf(plan) + audited * BLOCK_BYTES;
   return mostBytes > 0 && plan.units.length <= MOST_ON_THE_SPOT && bytes <= mostBytes;
 }

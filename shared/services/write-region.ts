@@ -53,6 +53,7 @@ export async function writeRegion(
   const clear = (block: number): void => {
     writer.cleared(block, 1);
     if (hasData(block)) churn.removedBlocks += 1;
+    if (!isReported(block)) churn.missedBlocks += 1;
   };
   const pieces = readPieces(read, window, READ_BYTES);
   churn.extents += reported.length;
@@ -72,9 +73,7 @@ export async function writeRegion(
       if (!isTold) churn.auditedBlocks += 1;
       clearUpTo(block);
       if (ZERO_BLOCK.equals(bytes)) {
-        if (!hasData(block) && !wounded(block)) continue;
-        clear(block);
-        if (!isTold) churn.missedBlocks += 1;
+        if (hasData(block) || wounded(block)) clear(block);
         continue;
       }
       const hash = hashBlock(bytes);
