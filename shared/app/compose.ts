@@ -20,8 +20,11 @@ import { checkRow, findingRow } from '../catalog/finding-row.ts';
 import { operationRow } from '../catalog/operation-row.ts';
 import { reportRow } from '../catalog/report-row.ts';
 import { azureCompute } from '../compute/azure-compute.ts';
+import { pacedSnapshots } from '../disk/paced-snapshots.ts';
+import { accountEndpoint } from '../disk/page-blob-clients.ts';
 import { pageBlobSnapshots } from '../disk/page-blob-snapshots.ts';
 import { pageBlobTargets } from '../disk/page-blob-targets.ts';
+import { SourcePace } from '../disk/source-pace.ts';
 import { BackupError } from '../domain/errors.ts';
 import { storageQueue } from '../queue/storage-queue.ts';
 import type { Ports } from '../services/ports.ts';
@@ -29,16 +32,17 @@ import { azureVaultContainers } from '../vault/azure-blobs.ts';
 import type { VaultContainers } from '../vault/vault-container.ts';
 import { fileClock, systemClock } from './clock.ts';
 import type { Config, StorageSetting } from './config.ts';
-import { azureCredential, storageAccounts } from './credentials.ts';
+import { type StorageAccounts, azureCredential, storageAccounts } from './credentials.ts';
 
 /** Builds everything that the services need from the settings: the one place where real adapters are made. */
 export function compose(config: Config, log: (line: string) => void): Ports {
   const credential = azureCredential();
   const accounts = storageAccounts(config.accounts, credential);
   const credentialFor = (url: string) => accounts.credentialFor(url);
+  const pace = sourcePace(config, accounts);
   return {
     vaults: vaultContainers(config.vaultStorage, credential),
-    snapshots: pageBlobSnapshots({ credentialFor }),
+    snapshots: pacedSnapshots(pageBlobSnapshots({ credentialFor, tries: pace }), pace),
     targets: pageBlobTargets({ credentialFor }),
     catalog: catalog(config.appStorage, credential),
     queue: storageQueue({ connection: connectionTo(config.appStorage, 'queue', credential) }),
@@ -55,6 +59,19 @@ export function compose(config: Config, log: (line: string) => void): Ports {
     settings: config,
     log,
   };
+}
+
+/** What reads of source disks wait for. Without pacing they wait for nothing until a storage refuses. */
+function sourcePace({ sourcePacing, sourceRates }: Config, accounts: StorageAccounts): SourcePace {
+  const { isOn, accountRequestsPerSecond, accountBytesPerSecond } = sourcePacing;
+  const accountRates = { requestsPerSecond: accountRequestsPerSecond, bytesPerSecond: accountBytesPerSecond };
+  return new SourcePace({
+    ratesOf: (url) => (isOn ? sourceRates[accounts.kindOf(url)] : undefined),
+    accountRates: isOn ? accountRates : undefined,
+    accountOf: (url) => (URL.canParse(url) ? accountEndpoint(url) : ''),
+    now: () => performance.now(),
+    after: (ms, then) => void setTimeout(then, ms),
+  });
 }
 
 function connectionTo(
