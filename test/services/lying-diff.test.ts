@@ -1,5 +1,5 @@
 import { createWorld } from '../support/world.ts';
-import { lyingDiffContract } from './lying-diff.contract.ts';
+import { lyingDiffContract } from '../contract/lying-diff.contract.ts';
 
 lyingDiffContract('in memory', async ({ wrapHandlers }) => {
   const sourceRates = { requestsPerSecond: 1e9, bytesPerSecond: 1 };
