@@ -6,6 +6,7 @@ import { blobEndpoint, connectionString, loadAccounts } from '../local/storage/a
 import { type StorageServer, startStorage } from '../local/storage/server.ts';
 import { compose } from '../shared/app/compose.ts';
 import type { VirtualMachine } from '../shared/compute/compute.ts';
+import { DEFAULT_RATES } from '../shared/domain/source-rates.ts';
 import { PRODUCTION_LAYOUT } from '../shared/domain/layout.ts';
 import { PRODUCTION_GEOMETRY } from '../shared/domain/units.ts';
 import type { Ports } from '../shared/services/ports.ts';
@@ -66,6 +67,8 @@ export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
       cleanUpBytes: 2 ** 38,
       onTheSpotBytes: 64 * 1024 * 1024,
       layout: PRODUCTION_LAYOUT,
+      sourceRates: DEFAULT_RATES,
+      sourcePacing: { isOn: false, accountRequestsPerSecond: 20_000, accountBytesPerSecond: 2 ** 32 },
       deleteGraceSeconds: 60,
       appStorage: { connection: app },
       vaultStorage: { connection: app },

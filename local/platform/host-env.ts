@@ -12,6 +12,8 @@ const DEFAULTS = {
   STRATA_DELETE_GRACE_SECONDS: '5',
   STRATA_LOCATION: DEFAULT_LOCATION,
   STRATA_SNAPSHOT_GROUP: 'strata-snapshots',
+  // Its disks give what the machine gives.
+  STRATA_SOURCE_PACING: 'off',
   // Idle polling costs nothing here, and a person is waiting.
   AzureFunctionsJobHost__extensions__queues__maxPollingInterval: '00:00:00.250',
 };

@@ -23,8 +23,11 @@ import { azureCompute } from '../compute/azure-compute.ts';
 import { snapshotsByKind, targetsByKind } from '../disk/disks-by-kind.ts';
 import { managedSnapshots } from '../disk/managed-snapshots.ts';
 import { managedTargets } from '../disk/managed-targets.ts';
+import { pacedSnapshots } from '../disk/paced-snapshots.ts';
+import { accountEndpoint } from '../disk/page-blob-clients.ts';
 import { pageBlobSnapshots } from '../disk/page-blob-snapshots.ts';
 import { pageBlobTargets } from '../disk/page-blob-targets.ts';
+import { SourcePace } from '../disk/source-pace.ts';
 import { BackupError } from '../domain/errors.ts';
 import { storageQueue } from '../queue/storage-queue.ts';
 import type { Ports } from '../services/ports.ts';
@@ -32,7 +35,7 @@ import { azureVaultContainers } from '../vault/azure-blobs.ts';
 import type { VaultContainers } from '../vault/vault-container.ts';
 import { fileClock, systemClock } from './clock.ts';
 import type { Config, StorageSetting } from './config.ts';
-import { azureCredential, storageAccounts } from './credentials.ts';
+import { type StorageAccounts, azureCredential, storageAccounts } from './credentials.ts';
 
 /** Builds everything that the services need from the settings: the one place where real adapters are made. */
 export function compose(config: Config, log: (line: string) => void): Ports {
@@ -40,11 +43,15 @@ export function compose(config: Config, log: (line: string) => void): Ports {
   const accounts = storageAccounts(config.accounts, credential);
   const arm = { endpoint: config.armEndpoint, credential };
   const credentialFor = (url: string) => accounts.credentialFor(url);
+  const pace = sourcePace(config, accounts);
   return {
     vaults: vaultContainers(config.vaultStorage, credential),
-    snapshots: snapshotsByKind(
-      pageBlobSnapshots({ credentialFor }),
-      managedSnapshots({ ...arm, resourceGroup: config.snapshotGroup }),
+    snapshots: pacedSnapshots(
+      snapshotsByKind(
+        pageBlobSnapshots({ credentialFor, tries: pace }),
+        managedSnapshots({ ...arm, resourceGroup: config.snapshotGroup }),
+      ),
+      pace,
     ),
     targets: targetsByKind(pageBlobTargets({ credentialFor }), managedTargets(arm)),
     catalog: catalog(config.appStorage, credential),
@@ -62,6 +69,19 @@ export function compose(config: Config, log: (line: string) => void): Ports {
     settings: config,
     log,
   };
+}
+
+/** What reads of source disks wait for. Without pacing they wait for nothing until a storage refuses. */
+function sourcePace({ sourcePacing, sourceRates }: Config, accounts: StorageAccounts): SourcePace {
+  const { isOn, accountRequestsPerSecond, accountBytesPerSecond } = sourcePacing;
+  const accountRates = { requestsPerSecond: accountRequestsPerSecond, bytesPerSecond: accountBytesPerSecond };
+  return new SourcePace({
+    ratesOf: (url) => (isOn ? sourceRates[accounts.kindOf(url)] : undefined),
+    accountRates: isOn ? accountRates : undefined,
+    accountOf: (url) => (URL.canParse(url) ? accountEndpoint(url) : ''),
+    now: () => performance.now(),
+    after: (ms, then) => void setTimeout(then, ms),
+  });
 }
 
 function connectionTo(

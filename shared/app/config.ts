@@ -1,5 +1,6 @@
 import { BackupError } from '../domain/errors.ts';
 import { PRODUCTION_LAYOUT } from '../domain/layout.ts';
+import { type AccountKind, DEFAULT_RATES, type RatesByKind, type SourceRates } from '../domain/source-rates.ts';
 import { PRODUCTION_GEOMETRY } from '../domain/units.ts';
 import type { Settings } from '../services/ports.ts';
 import { parseStorageAccounts, type StorageAccount } from './credentials.ts';
@@ -22,6 +23,8 @@ export interface Config extends Settings {
   /** The vaults' containers. */
   readonly vaultStorage: StorageSetting;
   readonly accounts: readonly StorageAccount[];
+  /** Whether reads of source disks are held to `sourceRates`, and one account's to what it is allowed by this process. */
+  readonly sourcePacing: SourcePacing;
   readonly subscriptionId: string;
   readonly armEndpoint: string;
   /** The resource group of managed disks' snapshots, in the disk's subscription; undefined: the disk's own. */
@@ -32,6 +35,17 @@ export interface Config extends Settings {
   /** Only the local platform has one: a file that says how far its clock is ahead. */
   readonly clockFile: string | undefined;
 }
+
+/** How this process keeps to what source disks and their accounts give. */
+export interface SourcePacing {
+  /** Off on the local platform: nothing is waited for until a storage refuses. */
+  readonly isOn: boolean;
+  /** Of one storage account, all its disks together: https://learn.microsoft.com/azure/storage/common/scalability-targets-standard-account */
+  readonly accountRequestsPerSecond: number;
+  readonly accountBytesPerSecond: number;
+}
+
+const MIB = 1_048_576;
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -61,6 +75,32 @@ function wholeNumber(env: Env, name: string, fallback: number, least: number, mo
   );
 }
 
+/** What source disks give in a second, by the kind of their account. */
+function sourceRates(env: Env): RatesByKind {
+  const ratesOf = (kind: AccountKind): SourceRates => {
+    const prefix = `STRATA_${kind.toUpperCase()}_DISK`;
+    const { requestsPerSecond, bytesPerSecond } = DEFAULT_RATES[kind];
+    return {
+      requestsPerSecond: wholeNumber(env, `${prefix}_REQUESTS`, requestsPerSecond, 1, 1_000_000),
+      bytesPerSecond: wholeNumber(env, `${prefix}_MIB`, bytesPerSecond / MIB, 1, 100_000) * MIB,
+    };
+  };
+  return { standard: ratesOf('standard'), premium: ratesOf('premium') };
+}
+
+function sourcePacing(env: Env): SourcePacing {
+  const value = env['STRATA_SOURCE_PACING'] || 'on';
+  if (value !== 'on' && value !== 'off') {
+    const message = `setting STRATA_SOURCE_PACING is ${JSON.stringify(value)}: expected on or off`;
+    throw new BackupError('SettingInvalid', message, { target: 'STRATA_SOURCE_PACING' });
+  }
+  return {
+    isOn: value === 'on',
+    accountRequestsPerSecond: wholeNumber(env, 'STRATA_ACCOUNT_REQUESTS', 20_000, 1, 10_000_000),
+    accountBytesPerSecond: wholeNumber(env, 'STRATA_ACCOUNT_MIB', 5_960, 1, 1_000_000) * MIB,
+  };
+}
+
 /** By default the app's own account. */
 function drillAccount(env: Env): string | undefined {
   const own =
@@ -75,6 +115,8 @@ export function parseConfig(env: Env): Config {
   return {
     geometry: PRODUCTION_GEOMETRY,
     layout: PRODUCTION_LAYOUT,
+    sourceRates: sourceRates(env),
+    sourcePacing: sourcePacing(env),
     deleteGraceSeconds: wholeNumber(env, 'STRATA_DELETE_GRACE_SECONDS', 3600, 0, 604_800),
     onTheSpotBytes: wholeNumber(env, 'STRATA_ON_THE_SPOT_MIB', 64, 0, 1024) * 1_048_576,
     sweepGraceSeconds: wholeNumber(env, 'STRATA_SWEEP_GRACE_SECONDS', 86_400, 0, 2_592_000),

@@ -2,9 +2,7 @@ import { DefaultAzureCredential, type TokenCredential } from '@azure/identity';
 import { StorageSharedKeyCredential } from '@azure/storage-blob';
 import { z } from 'zod';
 import { BackupError } from '../domain/errors.ts';
-
-/** What a page blob can bear depends on the kind of its account: standard ones answer 500 requests and 60 MiB a second. */
-export type AccountKind = 'standard' | 'premium';
+import type { AccountKind } from '../domain/source-rates.ts';
 
 const accountName = z.string().regex(/^[a-z0-9]{3,24}$/, 'expected 3 to 24 lower-case letters and digits');
 
@@ -57,7 +55,7 @@ export interface StorageAccounts {
    * neither in an account of the settings nor at Azure: no token ever goes to a host that is not Azure's by name.
    */
   credentialFor(url: string): StorageSharedKeyCredential | TokenCredential | undefined;
-  /** `standard` unless the settings say otherwise: its lower rates do no harm to a premium account. */
+  /** `standard` unless the settings say otherwise, and for what is no URL: its lower rates do no harm to a premium account. */
   kindOf(url: string): AccountKind;
   /** @throws BackupError InvalidRequest when the URL does not tell: a custom domain has to be named in the settings */
   accountNameOf(url: string): string;
@@ -115,7 +113,7 @@ export function storageAccounts(
       if (account !== undefined) return account.credential;
       return closed || azureAccount(url) === undefined ? undefined : tokenCredential;
     },
-    kindOf: (url) => find(url)?.kind ?? 'standard',
+    kindOf: (url) => (URL.canParse(url) ? find(url)?.kind : undefined) ?? 'standard',
     accountNameOf(url) {
       const account = find(url)?.account ?? azureAccount(url);
       if (account !== undefined) return account;

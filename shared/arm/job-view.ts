@@ -1,5 +1,5 @@
 import { Duration } from 'luxon';
-import type { JobRow, JobTask } from '../catalog/catalog.ts';
+import type { JobChurn, JobRow, JobTask } from '../catalog/catalog.ts';
 import type { VaultAddress } from '../services/keys.ts';
 import { jobResourceId, VAULT_TYPE } from './ids.ts';
 import { VM_MANAGEMENT } from './kinds.ts';
@@ -89,6 +89,7 @@ function extendedInfo(row: JobRow, nowMs: number): Record<string, unknown> {
     tasksList: row.tasks.map((task) => taskView(task, progress, nowMs)),
     propertyBag: propertyBag(row),
     internalPropertyBag: row.operation === 'Backup' ? { IsInstantRpJob: 'True' } : {},
+    ...(row.churn === undefined ? {} : { churn: row.churn }),
     ...(progress === undefined ? {} : { progressPercentage: progress }),
     ...(remaining === undefined ? {} : { estimatedRemainingDuration: isoDuration(remaining) }),
     ...(error === undefined ? {} : { dynamicErrorMessage: error.message }),
@@ -141,9 +142,32 @@ function propertyBag(row: JobRow): Record<string, string> {
   if (transfers && row.point !== undefined) bag['Recovery Point'] = row.point;
   const label = row.operation === 'Restore' ? 'Restored From' : 'Changed Block Source';
   for (const { lun, source, reason } of row.sources) {
-    bag[`${label} (${lun === -1 ? 'OS disk' : `LUN ${lun}`})`] = reason === '' ? source : `${source}: ${reason}`;
+    bag[`${label} (${diskLabel(lun)})`] = reason === '' ? source : `${source}: ${reason}`;
   }
+  for (const churn of row.churn ?? []) bag[`Churn (${diskLabel(churn.lun)})`] = churnText(churn);
   return { ...bag, ...row.bag };
+}
+
+const diskLabel = (lun: number): string => (lun === -1 ? 'OS disk' : `LUN ${lun}`);
+
+const BOUND_TEXTS: Readonly<Record<JobChurn['boundBy'], string>> = {
+  sourceRequests: 'the requests of the source disk',
+  sourceBytes: 'the bytes of the source disk',
+  vault: 'the vault',
+  processor: 'the processor',
+  nothing: 'nothing',
+};
+
+/** What a backup has met on one disk, in one line; `extendedInfo.churn` has the numbers. */
+function churnText(churn: JobChurn): string {
+  const kib = (bytes: number): string => `${Math.ceil(bytes / 1024)} KiB`;
+  const { extents, requests, savedRequests } = churn;
+  return [
+    `${kib(churn.changedBytes)} changed in ${extents} ranges, ${kib(churn.equalBytes)} of it as before`,
+    `${kib(churn.readBytes)} read by ${requests} requests, ${savedRequests} saved by reading across gaps`,
+    `${kib(churn.auditedBytes)} audited, ${kib(churn.missedBytes)} of it missed by the source`,
+    `bound by ${BOUND_TEXTS[churn.boundBy]}`,
+  ].join('; ');
 }
 
 /** As the service writes times in property bags: `6/12/2022 12:00:00 AM`, in UTC. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { BOUNDS } from '../domain/churn.ts';
 import { managedTraits } from '../format/documents.ts';
 import { attempt, disk, item, job, point } from '../format/ids.ts';
 import { pointVm } from '../format/vm.ts';
@@ -157,6 +158,27 @@ export type JobTask = z.infer<typeof jobTask>;
 export const jobError = z.object({ code: z.string(), message: z.string(), recommendations: z.array(z.string()) });
 export type JobError = z.infer<typeof jobError>;
 
+/** What a backup has met and done on one disk. The times are sums over its units, which run side by side. */
+const jobChurn = z.object({
+  lun: z.number(),
+  /** Ranges that the source has called changed, and their bytes in whole blocks; `equalBytes` of them were as before. */
+  extents: z.number(),
+  changedBytes: z.number(),
+  equalBytes: z.number(),
+  /** What was read of the source, by how many requests, listings included; and how many were saved by reading across gaps. */
+  readBytes: z.number(),
+  requests: z.number(),
+  savedRequests: z.number(),
+  /** What was read of what the source has called unchanged, and how much of that differed. */
+  auditedBytes: z.number(),
+  missedBytes: z.number(),
+  elapsedMs: z.number(),
+  sourceMs: z.number(),
+  vaultMs: z.number(),
+  boundBy: z.enum(BOUNDS),
+});
+export type JobChurn = z.infer<typeof jobChurn>;
+
 /** A job. Partition: vault key. Key: job id. */
 export const jobRow = z.object({
   jobId: job,
@@ -191,6 +213,8 @@ export const jobRow = z.object({
   totalBytes: z.number(),
   /** Per disk, which source of changed blocks was used and why. */
   sources: z.array(z.object({ lun: z.number(), name: z.string(), source: z.string(), reason: z.string() })),
+  /** Per disk of a backup, once all is read. */
+  churn: z.array(jobChurn).optional(),
   errors: z.array(jobError),
   /** Shown to people and clients under the service's field names. */
   bag: z.record(z.string(), z.string()),

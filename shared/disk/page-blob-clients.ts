@@ -9,6 +9,7 @@ import {
   type StorageSharedKeyCredential,
 } from '@azure/storage-blob';
 import { BackupError } from '../domain/errors.ts';
+import { InjectorPolicyFactory, type TryWatch } from './observed-tries.ts';
 
 export type PageBlobCredential = StorageSharedKeyCredential | TokenCredential;
 
@@ -20,6 +21,8 @@ export interface PageBlobAccess {
   readonly retryOptions?: StorageRetryOptions;
   /** A request with all its tries is given up after this. Default 60,000 ms. */
   readonly deadlineMs?: number;
+  /** Is told of each try of each request, and may hold reads back. */
+  readonly tries?: TryWatch;
 }
 
 /** SDK clients by URL. They are cheap; the pipelines below them, one for each credential, are kept. */
@@ -51,6 +54,7 @@ export function pageBlobClients(access: PageBlobAccess): PageBlobClients {
     let pipeline = pipelines.get(credential);
     if (pipeline === undefined) {
       pipeline = newPipeline(credential, { retryOptions: access.retryOptions ?? RETRIES });
+      if (access.tries !== undefined) pipeline.factories.push(new InjectorPolicyFactory(access.tries));
       pipelines.set(credential, pipeline);
     }
     return pipeline;

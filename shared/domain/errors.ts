@@ -64,6 +64,7 @@ export const ERROR_TABLE = {
   RestoreVerificationFailed: { http: 500, retry: false },
   VaultDamaged: { http: 500, retry: false },
   ViewDiffers: { http: 500, retry: false },
+  ChangedBlocksMissed: { http: 500, retry: false },
   DrillFailed: { http: 500, retry: false },
   // Settings.
   SettingInvalid: { http: 500, retry: false },

@@ -1,9 +1,12 @@
 import type { Layout } from './layout.ts';
+import { BLOCK_BYTES } from './units.ts';
 
 /** A region that a plan has to write, with the most that its new blocks can take, unpacked. */
 interface RegionWork {
   readonly region: number;
   readonly bytes: number;
+  /** What is looked at besides: in the worst case all of it has changed. */
+  readonly audit?: { readonly blocks: number } | undefined;
 }
 
 /** Most unpacked bytes of the regions that share a slab: packed it is no larger. */
@@ -25,13 +28,14 @@ export function groupThin<Work extends RegionWork>(
   const groups: { thin: boolean; regions: Work[]; bytes: number }[] = [];
   let open: (typeof groups)[number] | undefined;
   for (const work of regions) {
-    const thin = work.bytes <= thinBytes;
-    if (thin && open !== undefined && open.regions.length < SLAB_REGIONS && open.bytes + work.bytes <= SLAB_BYTES) {
+    const bytes = work.bytes + (work.audit?.blocks ?? 0) * BLOCK_BYTES;
+    const thin = bytes <= thinBytes;
+    if (thin && open !== undefined && open.regions.length < SLAB_REGIONS && open.bytes + bytes <= SLAB_BYTES) {
       open.regions.push(work);
-      open.bytes += work.bytes;
+      open.bytes += bytes;
       continue;
     }
-    const group = { thin, regions: [work], bytes: work.bytes };
+    const group = { thin, regions: [work], bytes };
     groups.push(group);
     if (thin) open = group;
   }

@@ -103,6 +103,14 @@ export const manifestPart = z.object({
 export type ManifestPart = z.infer<typeof manifestPart>;
 /** What a managed disk is besides its bytes; absent for page blobs. */
 export const managedTraits = z.object({ sku: z.string(), hyperVGeneration: z.enum(['V1', 'V2']).optional() });
+/** How far the disk's source of changes is trusted (domain/trust). A cache of what was learned: without it all is learned again. */
+const trust = z.object({
+  auditedTo: count,
+  lapBlocks: count,
+  allocatedBlocks: count,
+  misses: count,
+  byHashes: count,
+});
 
 const manifestDisk = z.object({
   disk,
@@ -116,6 +124,7 @@ const manifestDisk = z.object({
   /** The snapshot that this point was read from: only this one may start a diff. */
   snapshot: z.object({ id: z.string(), attempt }),
   managed: managedTraits.optional(),
+  trust: trust.optional(),
   /** By ascending region. None where there are parts. */
   regions: z.array(manifestRegion),
   /** By ascending region, where the manifest has too many to be one document. */
@@ -159,6 +168,10 @@ const planDisk = z.object({
   /** The snapshot that the diff starts at. */
   since: z.string().nullable(),
   reason: z.string(),
+  /** As the base has it. */
+  trust: trust.optional(),
+  /** Where the audit goes on afterwards, in blocks of the disk, and how many allocated blocks it will have passed. */
+  audit: z.object({ next: count, allocated: count }).optional(),
 });
 export type PlanDisk = z.infer<typeof planDisk>;
 
@@ -204,6 +217,8 @@ export const transferPlan = z.object({
           writeCheckpoint: z.boolean(),
           /** Blocks that verify has found damaged: written again even if the source calls them unchanged. `all`: the view is lost. */
           heal: z.union([z.literal('all'), blockRuns]).optional(),
+          /** Blocks in which what the source calls unchanged is read too, and compared. */
+          audit: z.object({ start: count, count, blocks: count }).optional(),
         }),
       ),
     }),

@@ -27,6 +27,9 @@ const ADVICE: Partial<Record<ErrorCode, readonly string[]>> = {
   RebuildIncomplete: ['Read the report of the job; what it names as damaged is still in the container.'],
   JobEndedByRebuild: ['Resume protection of the item with a policy, then start the job again.'],
   VaultDamaged: ['Look at the findings (strata vault verify); the next backup writes again what the source still has.'],
+  ChangedBlocksMissed: [
+    'Verify the item: it compares the newest recovery point with its snapshot. Earlier points may lack the same changes.',
+  ],
   DrillFailed: ["Look at the errors of the drill's restore job."],
   RestoreVerificationFailed: ['Start the restore again; if it fails the same way, look at the target storage account.'],
   JobTimedOut: ['Start the job again.'],

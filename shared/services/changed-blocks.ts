@@ -1,3 +1,4 @@
+import { AUDIT_GAP_BLOCKS } from '../domain/audit.ts';
 import { bytesOf, storedRuns, touchedBlocks, without } from '../domain/changes.ts';
 import { type BlockRun, blockCount, normalise } from '../domain/extent.ts';
 import type { KnownBlocks } from '../domain/known-blocks.ts';
@@ -5,20 +6,34 @@ import { BLOCK_BYTES, type ByteRange, type Geometry, blocksIn, regionRange } fro
 import type { DiskSnapshots } from '../disk/disk-snapshots.ts';
 import type { PlanDisk } from '../format/documents.ts';
 
-/**
- * What a request costs in blocks: a standard page blob gives 60 MiB and 500 requests a second.
- * https://learn.microsoft.com/azure/storage/blobs/scalability-targets
- */
-const REQUEST_BLOCKS = (60 * 1024 * 1024) / 500 / BLOCK_BYTES;
+/** Most ranges in one page of a listing: https://learn.microsoft.com/rest/api/storageservices/get-page-ranges */
+const RANGES_PER_PAGE = 10_000;
 
 /** Which blocks of a region a transfer has to look at. */
 export interface ChangedBlocks {
   /** The region's bytes on the disk as it is now; block numbers count from its start. */
   readonly window: ByteRange;
-  /** To be read: they may turn out to be equal to what the base has, or to be zero. Gaps that are cheaper read than asked around are in them. */
+  /**
+   * To be read: they may turn out to be equal to what the base has, or to be zero. What is audited is in them, and gaps that are cheaper
+   * read than asked around.
+   */
   readonly read: readonly BlockRun[];
-  /** Known to be zero without reading. */
+  /** What the source calls changed, cleared blocks included. Where the source is no diff, everything that it was asked about. */
+  readonly reported: readonly BlockRun[];
+  /** Known to be zero without reading, among them what the source has not told and the audit has found. */
   readonly cleared: readonly BlockRun[];
+  /** Requests that the listings have cost, and requests for bytes that are saved by reading across gaps. */
+  readonly requests: number;
+  readonly savedRequests: number;
+}
+
+/** How a region is asked about. */
+export interface Asking {
+  readonly geometry: Geometry;
+  /** What a request costs in blocks that could have been read instead. */
+  readonly requestBlocks: number;
+  /** Blocks of the region in which what the source calls unchanged is read too. */
+  readonly audit?: BlockRun | undefined;
 }
 
 /**
@@ -30,16 +45,53 @@ export async function changedBlocks(
   disk: PlanDisk,
   region: number,
   base: KnownBlocks,
-  geometry: Geometry,
+  { geometry, requestBlocks, audit }: Asking,
 ): Promise<ChangedBlocks> {
   const window = regionRange(region, disk.sizeBytes, geometry);
   const blocks = blocksIn(window.end - window.start);
   const stored = storedRuns(base.extents);
   const pastEnd = without(stored, [{ start: 0, count: blocks }]);
-  const found = window.start === window.end ? { read: [], cleared: [] } : await ask(snapshots, disk, window, stored);
-  const read = normalise([...found.read, ...cutBlock(disk, window)]);
-  const cleared = normalise([...without(found.cleared, read), ...pastEnd]);
-  return { window, read: acrossGaps(read, cleared), cleared };
+  const isGone = window.start === window.end;
+  const found = isGone ? { read: [], cleared: [], ranges: 0 } : await ask(snapshots, disk, window, stored);
+  const changed = normalise([...found.read, ...cutBlock(disk, window)]);
+  const isAudited = audit !== undefined && !isGone && disk.source === 'diff';
+  const audited = isAudited ? await lookInto(snapshots, disk, window, audit, stored) : { read: [], cleared: [] };
+  const read = normalise([...changed, ...audited.read]);
+  const cleared = normalise([...without(normalise([...found.cleared, ...audited.cleared]), read), ...pastEnd]);
+  const joined = acrossGaps(read, cleared, requestBlocks);
+  return {
+    window,
+    read: joined,
+    reported: normalise([...changed, ...found.cleared, ...pastEnd]),
+    cleared,
+    requests: (isGone ? 0 : 1 + Math.floor(found.ranges / RANGES_PER_PAGE)) + (isAudited ? 1 : 0),
+    savedRequests: read.length - joined.length,
+  };
+}
+
+/**
+ * The audit: what of the blocks of `audit` the disk has allocated is to be read, with the small gaps between, as the plan has counted it;
+ * and what the base has stored there and the disk has not allocated is zero.
+ */
+async function lookInto(
+  snapshots: DiskSnapshots,
+  disk: PlanDisk,
+  window: ByteRange,
+  audit: BlockRun,
+  stored: readonly BlockRun[],
+): Promise<{ read: BlockRun[]; cleared: BlockRun[] }> {
+  const range = bytesOf(audit, window);
+  const allocated: ByteRange[] = [];
+  for await (const each of snapshots.allocated({ url: disk.url, id: disk.snapshot }, range)) allocated.push(each);
+  const runs = touchedBlocks(allocated, window);
+  const gaps = runs.slice(1).map((run, i) => gapBetween(runs[i]!, run));
+  const read = normalise([...runs, ...gaps.filter(({ count }) => count <= AUDIT_GAP_BLOCKS)]);
+  return { read, cleared: without(intersection(stored, audit), read) };
+}
+
+/** The parts of `runs` that lie in `one`. */
+function intersection(runs: readonly BlockRun[], one: BlockRun): BlockRun[] {
+  return without(runs, without(runs, [one]));
 }
 
 /**
@@ -47,7 +99,7 @@ export async function changedBlocks(
  * bytes. What is read in a gap turns out to be what the base has, and is dropped by its hash; where blocks are known to be
  * cleared nothing is joined.
  */
-function acrossGaps(runs: readonly BlockRun[], cleared: readonly BlockRun[]): BlockRun[] {
+function acrossGaps(runs: readonly BlockRun[], cleared: readonly BlockRun[], requestBlocks: number): BlockRun[] {
   const gaps = runs.slice(1).map((run, i) => gapBetween(runs[i]!, run));
   const clear = without(gaps, cleared);
   // A gap with something cleared in it is not among what is left, or only in part.
@@ -57,7 +109,7 @@ function acrossGaps(runs: readonly BlockRun[], cleared: readonly BlockRun[]): Bl
   let requests = runs.length;
   let blocks = blockCount(runs);
   for (const { start, count } of open) {
-    if (requests * REQUEST_BLOCKS < blocks + count) break;
+    if (requests * requestBlocks < blocks + count) break;
     joined.add(start);
     requests -= 1;
     blocks += count;
@@ -75,13 +127,13 @@ async function ask(
   disk: PlanDisk,
   window: ByteRange,
   stored: readonly BlockRun[],
-): Promise<{ read: BlockRun[]; cleared: BlockRun[] }> {
+): Promise<{ read: BlockRun[]; cleared: BlockRun[]; ranges: number }> {
   const snapshot = { url: disk.url, id: disk.snapshot };
   if (disk.source !== 'diff' || disk.since === null) {
     const allocated: ByteRange[] = [];
     for await (const range of snapshots.allocated(snapshot, window)) allocated.push(range);
     const read = touchedBlocks(allocated, window);
-    return { read, cleared: disk.source === 'full' ? [] : without(stored, read) };
+    return { read, cleared: disk.source === 'full' ? [] : without(stored, read), ranges: allocated.length };
   }
   const data: ByteRange[] = [];
   const cleared: ByteRange[] = [];
@@ -91,7 +143,7 @@ async function ask(
   const written = touchedBlocks(data, window);
   const whole = without(coveredBlocks(cleared, window), written);
   const partly = without(touchedBlocks(cleared, window), whole);
-  return { read: normalise([...written, ...partly]), cleared: whole };
+  return { read: normalise([...written, ...partly]), cleared: whole, ranges: data.length + cleared.length };
 }
 
 /** The blocks that lie in `ranges` with all their bytes on the disk. */

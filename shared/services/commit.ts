@@ -1,4 +1,5 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
+import { type Churn, addChurn, noChurn } from '../domain/churn.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import type { Layout } from '../domain/layout.ts';
@@ -13,6 +14,7 @@ import { checkpointName } from '../format/names.ts';
 import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { backOffSeconds, waitedSeconds } from './back-off.ts';
+import { churnOf, churnRows, trustOf } from './churn-report.ts';
 import { finishJob } from './end-job.ts';
 import { changeJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
@@ -73,7 +75,7 @@ export async function commitTransfer(
     if (plan === undefined || !standsOn(plan, newest)) return planTransfer(ports, { ...step, instead: step.attempt });
     if ((await runningJob(ports, address, step.attempt)) === undefined) return;
     const { missing, done, doneBytes, part } = await progress(container, plan, step.part ?? 0);
-    await report(ports, address, plan, doneBytes);
+    await report(ports, address, plan, { doneBytes });
     if (missing.length > 0) {
       let stalled = done === step.done ? (step.stalled ?? 0) + 1 : 0;
       if (waitedSeconds(step.round, stalled) >= STALLED_SECONDS) {
@@ -83,7 +85,10 @@ export async function commitTransfer(
       const next = { ...step, step: 'commit', v: 1, round: step.round + 1, done, stalled, part } as const;
       return ports.queue.send(next, backOffSeconds(step.round));
     }
-    const found = await writeManifest(container, chain, plan, manifestOf(plan, job, job.set), ports.settings.layout);
+    const { set } = job;
+    const found = await writeManifest(container, chain, plan, ports.settings.layout, (churn) =>
+      manifestOf(plan, job, set, churn),
+    );
     if (found === undefined) {
       // What was there has gone: its unit is waited for again.
       return ports.queue.send(
@@ -91,7 +96,8 @@ export async function commitTransfer(
         backOffSeconds(step.round),
       );
     }
-    const { entry, empty } = found;
+    const { entry, empty, churn } = found;
+    await report(ports, address, plan, { churn: churnRows(ports, plan, churn) });
     const { won, record } = await chain.append(newest, {
       kind: 'backup',
       attempt: plan.attempt,
@@ -174,20 +180,22 @@ function standsOn(plan: TransferPlan, record: ChainRecord): boolean {
 const READS_IN_FLIGHT = 8;
 
 /**
- * Writes the manifest of what the units have found, span by span. `empty` are the objects in which there is nothing. Undefined when an
- * object is missing.
+ * Writes the manifest of what the units have found, span by span. `empty` are the objects in which there is nothing, `churn` is what was
+ * met on each disk. Undefined when an object is missing.
  */
 async function writeManifest(
   container: VaultContainer,
   chain: Chain,
   plan: TransferPlan,
-  head: ManifestHead,
   layout: Layout,
-): Promise<{ entry: RecordPoint; empty: string[] } | undefined> {
-  const writer = new ManifestWriter(chain, head, layout);
+  headOf: (churn: readonly Churn[]) => ManifestHead,
+): Promise<{ entry: RecordPoint; empty: string[]; churn: readonly Churn[] } | undefined> {
+  const writer = new ManifestWriter(chain, plan, layout);
   const empty: string[] = [];
+  const churn = plan.disks.map(() => noChurn());
   for await (const { part } of partsOf(container, plan, transferPlan)) {
     const objects = await finishedObjects(container, objectsOf(part));
+    for (const [index, own] of churnOf(part, objects).entries()) addChurn(churn[index]!, own);
     const regions: Regions[] = part.disks.map(() => []);
     for await (const { item: unit, result } of inOrder(part.units, READS_IN_FLIGHT, (each) =>
       transferred(container, part, each, objects.get(objectName(transferObject(part, each)))),
@@ -203,7 +211,7 @@ async function writeManifest(
       for (const span of bySpan.values()) await writer.add(disk, span);
     }
   }
-  return { entry: await writer.finish(), empty };
+  return { entry: await writer.finish(headOf(churn)), empty, churn };
 }
 
 type Regions = ManifestRegion[];
@@ -242,14 +250,14 @@ async function report(
   ports: Ports,
   address: { vault: string; jobId: JobId },
   { attempt }: TransferPlan,
-  doneBytes: number,
+  told: Partial<Pick<JobRow, 'doneBytes' | 'churn'>>,
 ): Promise<void> {
   await changeJob(ports, address, (row) =>
-    row.attempt === attempt && row.status === 'InProgress' ? { ...row, doneBytes } : undefined,
+    row.attempt === attempt && row.status === 'InProgress' ? { ...row, ...told } : undefined,
   );
 }
 
-function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet): ManifestHead {
+function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet, churn: readonly Churn[]): ManifestHead {
   const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
   return {
     item: plan.item,
@@ -262,17 +270,21 @@ function manifestOf(plan: TransferPlan, job: JobRow, set: SnapshotSet): Manifest
     consistency: 'CrashConsistent',
     vm: set.vm,
     lacking: set.lacking,
-    disks: plan.disks.map(({ disk, lun, name, url, createdAt, sizeBytes, begins, snapshot }) => ({
-      disk,
-      lun,
-      name,
-      url,
-      createdAt,
-      sizeBytes,
-      ...(begins && { begins }),
-      snapshot: { id: snapshot, attempt: plan.set },
-      ...managedOf(set, disk),
-    })),
+    disks: plan.disks.map((own, index) => {
+      const { disk, lun, name, url, createdAt, sizeBytes, begins, snapshot } = own;
+      return {
+        disk,
+        lun,
+        name,
+        url,
+        createdAt,
+        sizeBytes,
+        ...(begins && { begins }),
+        snapshot: { id: snapshot, attempt: plan.set },
+        ...managedOf(set, disk),
+        trust: trustOf(own, churn[index]!),
+      };
+    }),
   };
 }
 

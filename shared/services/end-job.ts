@@ -2,6 +2,7 @@ import type { JobError, JobRow } from '../catalog/catalog.ts';
 import { attemptId } from '../domain/ids.ts';
 import type { ChainRecord } from '../format/documents.ts';
 import { Chain } from './chain.ts';
+import { churnWarnings } from './churn-report.ts';
 import { holdsItem, withoutEnded } from './holders.ts';
 import { changeItem } from './items.ts';
 import { ENDED, type JobAddress, changeJob, isRunning, readJob } from './jobs.ts';
@@ -42,25 +43,28 @@ export async function endJob(ports: Ports, address: JobAddress, outcome: Outcome
   await finishJob(ports, address, committed ? 'Completed' : (row.outcome ?? 'Failed'));
 }
 
-/** Sets a job's final status, then frees what it held. Repeats safely; the first final status stands. */
+/**
+ * Sets a job's final status, then frees what it held. Repeats safely; the first final status stands. A backup that has met what its
+ * source had left out completes with a warning.
+ */
 export async function finishJob(ports: Ports, address: JobAddress, status: Outcome): Promise<void> {
   const now = ports.clock.now();
-  await changeJob(ports, address, (job) =>
-    ENDED.has(job.status)
-      ? undefined
-      : {
-          ...job,
-          status,
-          endedAt: now,
-          errors: status === 'Completed' ? [] : job.errors,
-          doneBytes: status === 'Completed' ? job.totalBytes : job.doneBytes,
-          tasks: job.tasks.map((task) =>
-            task.status === 'InProgress' || (task.status === 'NotStarted' && status === 'Completed')
-              ? { ...task, status: endOfTask(status), startedAt: task.startedAt ?? now, endedAt: now }
-              : task,
-          ),
-        },
-  );
+  await changeJob(ports, address, (job) => {
+    if (ENDED.has(job.status)) return undefined;
+    const warnings = status === 'Completed' ? churnWarnings(job) : [];
+    return {
+      ...job,
+      status: warnings.length > 0 ? 'CompletedWithWarnings' : status,
+      endedAt: now,
+      errors: status === 'Completed' ? warnings : job.errors,
+      doneBytes: status === 'Completed' ? job.totalBytes : job.doneBytes,
+      tasks: job.tasks.map((task) =>
+        task.status === 'InProgress' || (task.status === 'NotStarted' && status === 'Completed')
+          ? { ...task, status: endOfTask(status), startedAt: task.startedAt ?? now, endedAt: now }
+          : task,
+      ),
+    };
+  });
   const row = await readJob(ports, address);
   if (row !== undefined) await release(ports, address, row);
 }

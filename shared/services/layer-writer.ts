@@ -44,11 +44,19 @@ function measure(layer: Layer, fileBytes: number): LayerCounts {
   };
 }
 
-/** Stores a layer as the one object of its unit. A twin may have been first: then its layer stands, and this run's packs are leftovers. */
-export async function storeLayer(container: VaultContainer, key: LayerKey, layer: Layer): Promise<void> {
+/**
+ * Stores a layer as the one object of its unit, `told` beside it. A twin may have been first: then its layer stands, and this run's
+ * packs are leftovers.
+ */
+export async function storeLayer(
+  container: VaultContainer,
+  key: LayerKey,
+  layer: Layer,
+  told: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const name = layerName(key);
   const bytes = encodeLayer(name, layer);
-  await putOnce(container, name, bytes, summaryOf(measure(layer, bytes.length)));
+  await putOnce(container, name, bytes, { ...told, ...summaryOf(measure(layer, bytes.length)) });
 }
 
 /** Where the frames of a region go. */
@@ -117,13 +125,21 @@ export class PackSink implements FrameSink {
   readonly #key: LayerKey;
   readonly #run: RunId;
   readonly #packs: PackUse[] = [];
+  readonly #waiting: <T>(upload: Promise<T>) => Promise<T>;
   #pack = new PackBuilder();
   #upload: Promise<void> = Promise.resolve();
 
-  constructor(container: VaultContainer, key: LayerKey, run: RunId) {
+  /** @param waiting stands around each wait for an upload, so that it can be timed */
+  constructor(
+    container: VaultContainer,
+    key: LayerKey,
+    run: RunId,
+    waiting: <T>(upload: Promise<T>) => Promise<T> = (upload) => upload,
+  ) {
     this.#container = container;
     this.#key = key;
     this.#run = run;
+    this.#waiting = waiting;
   }
 
   async add(frame: StoredFrame, blocks: readonly number[]): Promise<{ pack: number; offset: number }> {
@@ -136,7 +152,7 @@ export class PackSink implements FrameSink {
   /** Stores what is left; answers all packs once they are there. */
   async close(): Promise<readonly PackUse[]> {
     await this.#closePack();
-    await this.#upload;
+    await this.#waiting(this.#upload);
     return this.#packs;
   }
 
@@ -146,7 +162,7 @@ export class PackSink implements FrameSink {
     const body = this.#pack.finish(name);
     this.#packs.push({ name, totalBytes: body.length });
     this.#pack = new PackBuilder();
-    await this.#upload;
+    await this.#waiting(this.#upload);
     // Its name holds this run's nonce: where it exists already, a retry inside the client has stored it.
     this.#upload = putOnce(this.#container, name, body);
     this.#upload.catch(() => undefined); // awaited by the next pack or by close
@@ -173,8 +189,8 @@ export class SlabWriter {
     if (columns.extents.length > 0) this.#regions.push({ key, columns });
   }
 
-  /** Stores the slab as the one object of its unit: the first one stands. */
-  async store(container: VaultContainer): Promise<void> {
+  /** Stores the slab as the one object of its unit, `told` beside it: the first one stands. */
+  async store(container: VaultContainer, told: Readonly<Record<string, string>> = {}): Promise<void> {
     const pack: PackUse = { name: this.#name, totalBytes: this.#builder.framesEnd };
     const layers = this.#regions.map(({ key, columns }) => {
       const layer: Layer = { ...columns, packs: columns.frames.length === 0 ? [] : [pack] };
@@ -187,7 +203,8 @@ export class SlabWriter {
         file: encodeLayer(layerName(key), layer),
       };
     });
-    await putOnce(container, this.#name, this.#builder.finish(this.#name, layers), { regions: `${layers.length}` });
+    const summary = { ...told, regions: `${layers.length}` };
+    await putOnce(container, this.#name, this.#builder.finish(this.#name, layers), summary);
   }
 }
 

@@ -15,15 +15,19 @@ export type ManifestHead = Omit<Manifest, 'format' | 'disks'> & {
  */
 export class ManifestWriter {
   readonly #chain: Chain;
-  readonly #head: ManifestHead;
+  readonly #of: Pick<ManifestHead, 'point' | 'attempt'>;
   readonly #inlineRegions: number;
   readonly #parts = new Map<DiskId, PartRef[]>();
   #inline: { disk: DiskId; regions: readonly ManifestRegion[] }[] = [];
   #count = 0;
 
-  constructor(chain: Chain, head: ManifestHead, { inlineRegions }: Pick<Layout, 'inlineRegions'>) {
+  constructor(
+    chain: Chain,
+    of: Pick<ManifestHead, 'point' | 'attempt'>,
+    { inlineRegions }: Pick<Layout, 'inlineRegions'>,
+  ) {
     this.#chain = chain;
-    this.#head = { ...head, disks: head.disks.map((own) => ({ ...own, regions: [], parts: undefined })) };
+    this.#of = of;
     this.#inlineRegions = inlineRegions;
   }
 
@@ -42,15 +46,16 @@ export class ManifestWriter {
   }
 
   /** Stores the manifest, behind its parts. */
-  finish(): Promise<RecordPoint> {
+  finish(head: ManifestHead): Promise<RecordPoint> {
     const isWhole = this.#parts.size === 0;
     return this.#chain.putManifest({
-      ...this.#head,
+      ...head,
+      ...this.#of,
       format: isWhole ? 2 : 3,
-      disks: this.#head.disks.map((own) => {
+      disks: head.disks.map((own) => {
         const regions = this.#inline.filter(({ disk }) => disk === own.disk).flatMap((each) => each.regions);
         const parts = this.#parts.get(own.disk);
-        return { ...own, regions, ...(parts && { parts }) };
+        return { ...own, regions, parts };
       }),
     });
   }
@@ -58,7 +63,7 @@ export class ManifestWriter {
   async #flush(): Promise<void> {
     const waiting = this.#inline;
     this.#inline = [];
-    const { point, attempt } = this.#head;
+    const { point, attempt } = this.#of;
     for (const { disk, regions } of waiting)
       this.#list(disk).push(await this.#chain.putPart(attempt, { point, disk }, [...regions]));
   }
@@ -82,7 +87,7 @@ export async function rewriteManifest(
   layout: Pick<Layout, 'inlineRegions' | 'spanRegions'>,
   change: (disk: ManifestDisk, span: Span) => Promise<ManifestRegion[] | undefined>,
 ): Promise<RecordPoint> {
-  const writer = new ManifestWriter(chain, { ...old, attempt }, layout);
+  const writer = new ManifestWriter(chain, { point: old.point, attempt }, layout);
   for (const own of old.disks) {
     for (const span of spansOf(own.disk, [old, ...others], layout)) {
       const changed = await change(own, span);
@@ -92,5 +97,5 @@ export async function rewriteManifest(
       else for (const part of parts) await writer.keep(own.disk, part);
     }
   }
-  return writer.finish();
+  return writer.finish(old);
 }

@@ -1,6 +1,7 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type DiskId, type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import { AUDIT_REQUESTS, type AuditRun } from '../domain/audit.ts';
 import { addByRegion } from '../domain/changes.ts';
 import { blockCount } from '../domain/extent.ts';
 import type { Layout } from '../domain/layout.ts';
@@ -16,6 +17,7 @@ import { type RegionDamage, damageOf } from './findings.ts';
 import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { forEachAtOnce, inOrder } from './pipeline.ts';
+import { planAudit } from './plan-audit.ts';
 import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
 import { type PartedPlan, readPlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
@@ -76,6 +78,7 @@ export async function planTransfer(
       ? {
           ...row,
           totalBytes,
+          churn: undefined,
           sources: plan.disks.map(({ lun, name, source, reason }) => ({ lun, name, source, reason })),
         }
       : undefined,
@@ -91,7 +94,11 @@ export async function planTransfer(
 
 /** Whether the plan is done faster than its messages travel: a night in which little has changed. */
 function isSmall(plan: TransferPlan, mostBytes: number): boolean {
-  return mostBytes > 0 && unitCount(plan) <= MOST_ON_THE_SPOT && bytesOf(plan) <= mostBytes;
+  if (mostBytes === 0 || plan.parts !== undefined || plan.units.length > MOST_ON_THE_SPOT) return false;
+  const audited = plan.units
+    .flatMap(({ regions }) => regions)
+    .reduce((sum, { audit }) => sum + (audit?.blocks ?? 0), 0);
+  return bytesOf(plan) + audited * BLOCK_BYTES <= mostBytes;
 }
 
 /** What the sources say has to be looked at. */
@@ -182,24 +189,28 @@ async function makePlan(
   const incomparable = new Map<DiskId, string>();
   const lost = new Set<DiskId>();
   for (;;) {
-    const bases = set.disks.map((own) => baseOf(own, live, lost.has(own.disk)));
-    const disks: PlanDisk[] = [];
-    for (const [i, own] of set.disks.entries())
-      disks.push(await chooseSource(ports, own, point, bases[i]!, incomparable.get(own.disk)));
-    const plan: TransferPlan = {
-      format: 1,
-      kind: 'transfer',
-      item: job.itemId,
-      attempt: attemptId(ports.ids.hex(16)),
-      job: job.jobId,
-      point,
-      seq: record.seq,
-      base: record.points.at(-1)?.point ?? null,
-      set: set.attempt,
-      disks,
-      units: [],
-    };
     try {
+      const bases: Base[] = [];
+      for (const own of set.disks) {
+        const base = baseOf(own, live, lost.has(own.disk));
+        const disk = await chooseSource(ports, own, point, base, incomparable.get(own.disk));
+        const known = orUnusable(disk, knownFrom(ports, chain, base.manifests, disk));
+        const { disk: audited, regions } = await orUnusable(disk, planAudit(ports, disk, await known));
+        bases.push({ ...base, disk: audited, audit: regions });
+      }
+      const plan: TransferPlan = {
+        format: 1,
+        kind: 'transfer',
+        item: job.itemId,
+        attempt: attemptId(ports.ids.hex(16)),
+        job: job.jobId,
+        point,
+        seq: record.seq,
+        base: record.points.at(-1)?.point ?? null,
+        set: set.attempt,
+        disks: bases.map(({ disk }) => disk),
+        units: [],
+      };
       return await writePlan(ports, address, planning, plan, bases, noted);
     } catch (error) {
       if (!(error instanceof UnusableDisk)) throw error;
@@ -229,10 +240,27 @@ class UnusableDisk extends Error {
   }
 }
 
+/** What goes wrong with the source or the base of a disk, said of the disk. */
+async function orUnusable<T>({ disk }: Pick<PlanDisk, 'disk'>, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const isKnown = isBackupError(error, 'ChangeTrackingUnusable', 'VaultObjectMissing', 'DocumentCorrupt');
+    throw isKnown ? new UnusableDisk(disk, error) : error;
+  }
+}
+
 type Live = Awaited<ReturnType<Chain['readable']>>;
 
+/** A disk, and what its plan is made on. */
+interface Base extends Chained {
+  readonly disk: PlanDisk;
+  /** What is read although the source calls it unchanged, by region. */
+  readonly audit: ReadonlyMap<number, AuditRun>;
+}
+
 /** The manifests of a disk's chain, oldest first: none where it begins with this point. */
-interface Base {
+interface Chained {
   readonly manifests: readonly Manifest[];
   readonly newest: { readonly point: PointId; readonly disk: Manifest['disks'][number] } | undefined;
   /** An earlier manifest is lost. */
@@ -240,10 +268,28 @@ interface Base {
 }
 
 /** Where a manifest that may include the disk is lost nobody knows its view any more: its chain begins anew. */
-function baseOf({ disk }: SetDisk, { manifests, lost }: Live, isPartLost: boolean): Base {
+function baseOf({ disk }: SetDisk, { manifests, lost }: Live, isPartLost: boolean): Chained {
   const newest = chainOf(disk, manifests).at(-1);
   const anew = isPartLost || lost.some(({ point: gone }) => gone >= (newest?.disk.begins ?? ''));
   return anew ? { manifests: [], newest: undefined, anew } : { manifests, newest, anew };
+}
+
+/** As many regions that the base has layers of as an audit may come to, from where it goes on. */
+async function knownFrom(
+  ports: Ports,
+  chain: Chain,
+  manifests: readonly Manifest[],
+  { disk, source, trust }: PlanDisk,
+): Promise<number[]> {
+  const { geometry, layout } = ports.settings;
+  const first = Math.floor(((trust?.auditedTo ?? 0) * BLOCK_BYTES) / geometry.regionBytes);
+  const known: number[] = [];
+  for (const span of source === 'diff' ? spansOf(disk, manifests, layout) : []) {
+    if (span.to <= first || known.length >= AUDIT_REQUESTS) continue;
+    const stacks = stacksOf(disk, await within(chain, manifests, disk, span));
+    known.push(...[...stacks.keys()].filter((region) => region >= first));
+  }
+  return known;
 }
 
 /** Writes a plan span by span. */
@@ -262,16 +308,13 @@ async function writePlan(
     return true;
   });
   for (const [index, own] of plan.disks.entries()) {
-    const { manifests, anew } = bases[index]!;
+    const { manifests, anew, audit } = bases[index]!;
     const damage = anew ? new Map<number, RegionDamage>() : await damageOf(ports, partition, own.disk);
     const span = (each: Span): Promise<TransferPlan['units']> =>
-      planSpan(ports, chain, index, own, manifests, damage, each).catch((error: unknown) => {
-        const isKnown = isBackupError(error, 'ChangeTrackingUnusable', 'VaultObjectMissing', 'DocumentCorrupt');
-        throw isKnown ? new UnusableDisk(own.disk, error) : error;
-      });
+      orUnusable(own, planSpan(ports, chain, index, bases[index]!, damage, each));
     const count = Math.ceil(regionsIn(own.sizeBytes, ports.settings.geometry) / layout.spanRegions);
     const ofDisk = Array.from({ length: count }, (_, i) => i * layout.spanRegions);
-    const spans = spansOf(own.disk, manifests, layout, [...ofDisk, ...damage.keys()]);
+    const spans = spansOf(own.disk, manifests, layout, [...ofDisk, ...damage.keys(), ...audit.keys()]);
     for await (const { result: units } of inOrder(spans, SPANS_IN_FLIGHT, span))
       if (units.length > 0 && !(await writer.add({ ...plan, units }))) return undefined;
   }
@@ -283,20 +326,25 @@ async function planSpan(
   ports: Ports,
   chain: Chain,
   index: number,
-  disk: PlanDisk,
-  manifests: readonly Manifest[],
+  { disk, manifests, audit }: Base,
   damage: ReadonlyMap<number, RegionDamage>,
   span: Span,
 ): Promise<TransferPlan['units']> {
   const { layout } = ports.settings;
   const stacks = stacksOf(disk.disk, await within(chain, manifests, disk.disk, span));
   const changed = await changedRegions(ports, disk, stacks, span);
+  const isHere = (region: number): boolean => region >= span.from && region < span.to;
+  for (const region of audit.keys()) if (isHere(region)) changed.set(region, changed.get(region) ?? 0);
   for (const [region, { runs }] of damage)
-    if (region >= span.from && region < span.to)
-      changed.set(region, (changed.get(region) ?? 0) + blockCount(runs) * BLOCK_BYTES);
+    if (isHere(region)) changed.set(region, (changed.get(region) ?? 0) + blockCount(runs) * BLOCK_BYTES);
   const regions = [...changed]
     .sort(([a], [b]) => a - b)
-    .map(([region, bytes]) => ({ region, bytes, ...planned(layout, stacks.get(region), damage.get(region)) }));
+    .map(([region, bytes]) => ({
+      region,
+      bytes,
+      ...planned(layout, stacks.get(region), damage.get(region)),
+      ...(audit.has(region) && { audit: audit.get(region)! }),
+    }));
   return groupThin(regions, layout).map((group) => ({
     disk: index,
     slab: group.thin ? group.regions[0]!.region : null,
@@ -344,7 +392,7 @@ async function chooseSource(
   ports: Ports,
   own: SetDisk,
   point: PointId,
-  { newest: base, anew }: Base,
+  { newest: base, anew }: Chained,
   refusal: string | undefined,
 ): Promise<PlanDisk> {
   const { disk, lun, name, url, createdAt, sizeBytes, snapshot } = own;
@@ -353,8 +401,14 @@ async function chooseSource(
     const reason = anew ? 'the manifest of an earlier point is lost' : 'the first recovery point of this disk';
     return { ...found, base: null, baseSizeBytes: null, begins: point, source: 'full', since: null, reason };
   }
-  const { begins } = base.disk;
-  const based = { ...found, base: base.point, ...(begins && { begins }), baseSizeBytes: base.disk.sizeBytes };
+  const { begins, trust } = base.disk;
+  const based = {
+    ...found,
+    base: base.point,
+    ...(begins && { begins }),
+    ...(trust && { trust }),
+    baseSizeBytes: base.disk.sizeBytes,
+  };
   const why = refusal ?? (await whyNotDiff(ports, own, base.disk));
   return why === undefined
     ? { ...based, source: 'diff', since: base.disk.snapshot.id, reason: 'page ranges changed since the base snapshot' }
@@ -363,6 +417,11 @@ async function chooseSource(
 
 async function whyNotDiff(ports: Ports, own: SetDisk, base: Manifest['disks'][number]): Promise<string | undefined> {
   if (base.url !== own.url || base.createdAt !== own.createdAt) return 'the disk was replaced since the base snapshot';
+  const { byHashes = 0 } = base.trust ?? {};
+  if (byHashes > 0) {
+    const further = byHashes === 1 ? '' : `, as will the next ${byHashes - 1}`;
+    return `an earlier diff had left changes out; this backup goes by hashes${further}`;
+  }
   if (base.snapshot.id >= own.snapshot) return 'the base snapshot is not older than this one';
   const since = { url: own.url, id: base.snapshot.id };
   if ((await ports.snapshots.sizeOf(since)) === undefined) return 'the base snapshot is gone';

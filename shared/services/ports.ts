@@ -5,20 +5,25 @@ import type { RestoreTargets } from '../disk/restore-targets.ts';
 import type { Clock, Ids } from '../domain/clock.ts';
 import type { CompactionRules } from '../domain/compaction.ts';
 import type { Layout } from '../domain/layout.ts';
+import type { AccountKind, RatesByKind } from '../domain/source-rates.ts';
 import type { Geometry } from '../domain/units.ts';
 import type { WorkQueue } from '../queue/work-queue.ts';
 import type { VaultContainers } from '../vault/vault-container.ts';
 
-/** The storage accounts that restores can write to. */
+/** What is known of storage accounts. */
 export interface StorageAccounts {
   /** The blob endpoint of the account of that name, without a slash at its end; undefined when no such account is known. */
   blobEndpoint(accountName: string): string | undefined;
+  /** Of which kind the account is that a disk lies in: what it can be asked for in a second hangs on it. */
+  kindOf(diskUrl: string): AccountKind;
 }
 
 /** What a deployment can set. */
 export interface Settings {
   readonly geometry: Geometry;
   readonly layout: Layout;
+  /** What source disks give in a second: reads are cut by it. */
+  readonly sourceRates: RatesByKind;
   /** Seconds between a commit and the deletes that it allows: longer than any message may run. */
   readonly deleteGraceSeconds: number;
   /** Transfers of up to this many bytes, in few regions, are done by the handler that plans them; 0: none. */

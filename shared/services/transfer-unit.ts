@@ -1,3 +1,4 @@
+import { type ChurnCount, churnText, noChurn } from '../domain/churn.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type RunId, runId } from '../domain/ids.ts';
 import { stackDigest } from '../domain/point-stack.ts';
@@ -102,19 +103,35 @@ async function writeUnit(
   });
   const wanted = unit.regions.flatMap((region) => region.stack.map((layer) => ({ at: keyOf(region), layer })));
   const slabs = withSlabRanges(container, wanted, { frames: false });
+  const churn = noChurn();
+  const from = ports.clock.now();
+  const waiting = async <T>(work: Promise<T>): Promise<T> => {
+    const since = ports.clock.now();
+    try {
+      return await work;
+    } finally {
+      churn.vaultMs += ports.clock.now() - since;
+    }
+  };
+  // It stands beside the unit's object, so the time of storing that is not in it.
+  const told = (): Record<string, string> => {
+    churn.elapsedMs = ports.clock.now() - from;
+    return { churn: churnText(churn) };
+  };
   const fill = (region: Region, writer: RegionWriter): Promise<void> =>
-    fillRegion(ports, slabs, plan.disks[unit.disk]!, keyOf(region), region, writer);
+    fillRegion(ports, slabs, plan.disks[unit.disk]!, keyOf(region), region, writer, { churn, waiting });
   if (unit.slab === null) {
     const only = unit.regions[0]!;
-    const sink = new PackSink(container, keyOf(only), run);
+    const sink = new PackSink(container, keyOf(only), run, waiting);
     const writer = new RegionWriter(sink);
     await fill(only, writer);
     const columns = await writer.finish();
-    await storeLayer(container, keyOf(only), { ...columns, packs: await sink.close() });
+    const packs = await sink.close();
+    await storeLayer(container, keyOf(only), { ...columns, packs }, told());
   } else {
     const slab = new SlabWriter(objectName(transferObject(plan, unit)));
     for (const region of unit.regions) await slab.region(keyOf(region), (writer) => fill(region, writer));
-    await slab.store(container);
+    await slab.store(container, told());
   }
 }
 
@@ -124,14 +141,16 @@ async function fillRegion(
   container: VaultContainer,
   disk: TransferPlan['disks'][number],
   key: LayerKey,
-  { stack, checkpoint, heal, writeCheckpoint }: Region,
+  work: Region,
   writer: RegionWriter,
+  { churn, waiting }: { churn: ChurnCount; waiting: <T>(work: Promise<T>) => Promise<T> },
 ): Promise<void> {
+  const { stack, checkpoint, heal, writeCheckpoint } = work;
   const blocks = ports.settings.geometry.regionBytes / BLOCK_BYTES;
-  const base = await inRegion(key, () =>
-    readKnown(container, { ...key, blocks }, heal === 'all' ? [] : stack, checkpoint),
+  const base = await waiting(
+    inRegion(key, () => readKnown(container, { ...key, blocks }, heal === 'all' ? [] : stack, checkpoint)),
   );
-  await writeRegion(ports, disk, key.region, base, heal, writer);
+  await writeRegion(ports, disk, work, base, writer, churn);
   if (!writeCheckpoint || writer.isEmpty) return;
   const name = checkpointName(key.item, key.disk, key.region, key.attempt);
   const bytes = encodeCheckpoint(name, checkpointOf(stack, base));

@@ -1,6 +1,8 @@
 import { storedRuns, without } from '../domain/changes.ts';
-import { type BlockRun, normalise } from '../domain/extent.ts';
+import type { ChurnCount } from '../domain/churn.ts';
+import { type BlockRun, blockCount, normalise } from '../domain/extent.ts';
 import type { KnownBlocks } from '../domain/known-blocks.ts';
+import { requestBlocks } from '../domain/source-rates.ts';
 import { BLOCK_BYTES, blocksIn } from '../domain/units.ts';
 import type { PlanDisk, TransferPlan } from '../format/documents.ts';
 import { type ChangedBlocks, changedBlocks, readPieces } from './changed-blocks.ts';
@@ -16,72 +18,104 @@ const READS_IN_FLIGHT = 4;
 
 const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 
-type Heal = TransferPlan['units'][number]['regions'][number]['heal'];
+/** What region writing needs of the ports. */
+type SourcePorts = Pick<Ports, 'snapshots' | 'settings' | 'accounts' | 'clock'>;
+/** A region as the plan has it. */
+type Work = Pick<TransferPlan['units'][number]['regions'][number], 'region' | 'heal' | 'audit'>;
 
 /**
  * Gives `writer` what a disk's snapshot has changed in one region since `base`: blocks with other bytes, and those that are zero
- * now. Blocks to be healed are written whatever the source and the base say of them.
+ * now. Blocks to be healed are written whatever the source and the base say of them; so is what was called unchanged and has been read
+ * all the same, where it differs. What was met is added to `churn`.
  */
 export async function writeRegion(
-  ports: Pick<Ports, 'snapshots' | 'settings'>,
+  ports: SourcePorts,
   disk: PlanDisk,
-  region: number,
+  work: Work,
   base: KnownBlocks,
-  heal: Heal,
   writer: RegionWriter,
+  churn: ChurnCount,
 ): Promise<void> {
-  const { window, read, cleared } = await blocksToWrite(ports, disk, region, base, heal);
+  const { heal } = work;
+  let since = ports.clock.now();
+  const { window, read, reported, cleared, requests, savedRequests } = await blocksToWrite(ports, disk, work, base);
   const hasData = membership(storedRuns(base.extents));
   const wounded = membership(heal === 'all' ? [wholeRegion(ports)] : normalise(heal ?? []));
+  const isReported = membership(reported);
 
   let nextCleared = 0;
   const clearUpTo = (block: number): void => {
     for (; nextCleared < cleared.length && cleared[nextCleared]!.start < block; nextCleared++) {
       const { start, count } = cleared[nextCleared]!;
-      for (let i = start; i < start + count; i++) if (hasData(i) || wounded(i)) writer.cleared(i, 1);
+      for (let i = start; i < start + count; i++) if (hasData(i) || wounded(i)) clear(i);
     }
   };
+  const clear = (block: number): void => {
+    writer.cleared(block, 1);
+    if (hasData(block)) churn.removedBlocks += 1;
+    if (!isReported(block)) churn.missedBlocks += 1;
+  };
   const pieces = readPieces(read, window, READ_BYTES);
+  churn.extents += reported.length;
+  churn.changedBlocks += blockCount(reported);
+  churn.readBlocks += blockCount(read);
+  churn.requests += requests + pieces.length;
+  churn.savedRequests += savedRequests;
   const snapshot = { url: disk.url, id: disk.snapshot };
   for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) =>
     ports.snapshots.read(snapshot, range),
   )) {
+    churn.sourceMs += ports.clock.now() - since;
     for (let at = 0; at < result.length; at += BLOCK_BYTES) {
       const block = item.block + at / BLOCK_BYTES;
       const bytes = padded(result.subarray(at, at + BLOCK_BYTES));
+      const isTold = isReported(block);
+      if (!isTold) churn.auditedBlocks += 1;
       clearUpTo(block);
       if (ZERO_BLOCK.equals(bytes)) {
-        if (hasData(block) || wounded(block)) writer.cleared(block, 1);
+        if (hasData(block) || wounded(block)) clear(block);
         continue;
       }
       const hash = hashBlock(bytes);
-      if (hasData(block) && !wounded(block) && hash.equals(base.hashOf!(block))) continue;
+      const isKnown = hasData(block);
+      if (isKnown && !wounded(block) && hash.equals(base.hashOf!(block))) {
+        if (isTold) churn.equalBlocks += 1;
+        continue;
+      }
+      if (!isKnown) churn.addedBlocks += 1;
+      if (!isTold) churn.missedBlocks += 1;
       await writer.data(block, bytes, hash);
     }
+    since = ports.clock.now();
   }
+  churn.sourceMs += ports.clock.now() - since;
   clearUpTo(Infinity);
 }
 
 /** What the source says, and what is to be healed. Where the whole view is lost, the new layer speaks of every block of the region. */
 async function blocksToWrite(
-  ports: Pick<Ports, 'snapshots' | 'settings'>,
+  ports: SourcePorts,
   disk: PlanDisk,
-  region: number,
+  { region, heal, audit }: Work,
   base: KnownBlocks,
-  heal: Heal,
 ): Promise<ChangedBlocks> {
-  const { geometry } = ports.settings;
+  const { geometry, sourceRates } = ports.settings;
   const asked: PlanDisk = heal === 'all' ? { ...disk, source: 'full', since: null, baseSizeBytes: null } : disk;
-  const found = await changedBlocks(ports.snapshots, asked, region, base, geometry);
+  const asking = { geometry, requestBlocks: requestBlocks(sourceRates[ports.accounts.kindOf(disk.url)]), audit };
+  const found = await changedBlocks(ports.snapshots, asked, region, base, asking);
   if (heal === undefined) return found;
-  if (heal === 'all') return { ...found, cleared: without([wholeRegion(ports)], found.read) };
+  if (heal === 'all') {
+    const whole = [wholeRegion(ports)];
+    return { ...found, reported: whole, cleared: without(whole, found.read) };
+  }
   const onDisk = blocksIn(found.window.end - found.window.start);
   const past = without(normalise(heal), [{ start: 0, count: onDisk }]);
   const read = normalise([...found.read, ...without(normalise(heal), past)]);
-  return { ...found, read, cleared: normalise([...without(found.cleared, read), ...past]) };
+  const reported = normalise([...found.reported, ...heal]);
+  return { ...found, read, reported, cleared: normalise([...without(found.cleared, read), ...past]) };
 }
 
-const wholeRegion = ({ settings }: Pick<Ports, 'settings'>): BlockRun => ({
+const wholeRegion = ({ settings }: SourcePorts): BlockRun => ({
   start: 0,
   count: settings.geometry.regionBytes / BLOCK_BYTES,
 });

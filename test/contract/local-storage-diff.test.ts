@@ -1,6 +1,13 @@
-import { BlobSASPermissions, type ContainerClient, type PageBlobClient, RestError } from '@azure/storage-blob';
+import {
+  BlobSASPermissions,
+  type ContainerClient,
+  type PageBlobClient,
+  RestError,
+  type StorageSharedKeyCredential,
+} from '@azure/storage-blob';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ChangedRange } from '../../local/storage/page-range-diff.ts';
+import { pageBlobSnapshots } from '../../shared/disk/page-blob-snapshots.ts';
 import {
   type TestStorage,
   listAllocated,
@@ -227,6 +234,14 @@ describe('pages of a listing', () => {
     const found = await changes(reopened, before, 50_000, 20_000);
     expect(found).toEqual(Array.from({ length: 25_000 }, (_, index) => `page ${index * 2}+1`));
     expect(await listAllocated(reopened)).toHaveLength(25_000);
+
+    // As the app asks, in one region.
+    const snapshots = pageBlobSnapshots({ credentialFor: () => reopened.credential as StorageSharedKeyCredential });
+    const taken = await snapshots.take(reopened.url, {});
+    const told = snapshots.changed(taken, { url: reopened.url, id: before }, { start: 0, end: 50_000 * PAGE });
+    expect(await Array.fromAsync(told)).toEqual(
+      Array.from({ length: 25_000 }, (_, i) => ({ kind: 'data', start: i * 2 * PAGE, end: (i * 2 + 1) * PAGE })),
+    );
   });
 
   it('refuses a marker that it has not returned, and a page size below one', async () => {

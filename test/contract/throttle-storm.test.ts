@@ -146,3 +146,72 @@ describe('a storm of 503', () => {
     for await (const { row } of live.ports.catalog.items.listAll()) expect(leftovers(blobs, row.itemId)).toEqual([]);
   });
 });
+
+/*
+ * The source alone refuses, with 503 and with 429, while a disk of many scattered blocks is read. Whoever paces the reads slows down, the
+ * jobs end well, and the disk is asked for little more than in calm.
+ */
+describe('a storm at the source', () => {
+  const random = new Random(SEED);
+  const reads = { asked: 0, refused: 0 };
+  let isStorm = false;
+  let proxy: FaultProxy | undefined;
+  let world: RealWorld | undefined;
+  afterAll(async () => {
+    await world?.stop();
+    await proxy?.close();
+  });
+
+  it('costs the disk little more than what is refused, and ends', async () => {
+    const live = await createRealWorld({
+      regionBytes: 256 * BLOCK_BYTES,
+      async between(server) {
+        proxy = await startFaultProxy(server.blobPort, ({ method, path }) => {
+          if (method !== 'GET' || !path.startsWith('stratadisks')) return undefined;
+          reads.asked++;
+          if (!isStorm || !random.chance(REFUSED)) return undefined;
+          reads.refused++;
+          return random.chance(0.5)
+            ? { kind: 'throttle', status: 503 }
+            : { kind: 'throttle', status: 429, retryAfterSeconds: 0 };
+        });
+        return { ...server, blobPort: proxy.port };
+      },
+      onFailure(error) {
+        if (!isBackupError(error, 'StorageUnavailable')) throw error;
+      },
+    });
+    world = live;
+    const [url] = await live.createVm('storm', [256 * BLOCK_BYTES]);
+    await live.protect('storm');
+    const disk = live.disk(url!);
+    let versions = 0;
+    const night = async (): Promise<number> => {
+      versions++;
+      // Gaps wider than are worth reading: each block is a request of its own.
+      for (let block = versions % 2; block < 256; block += 16)
+        await disk.uploadPages(Buffer.alloc(BLOCK_BYTES, versions), block * BLOCK_BYTES, BLOCK_BYTES);
+      const before = reads.asked;
+      expect(await live.backup('storm')).toMatchObject({ status: 'Completed', errors: [] });
+      live.clock.advance(60_000);
+      return reads.asked - before;
+    };
+    await night();
+    const calm = await night();
+    isStorm = true;
+    const stormed = await night();
+    isStorm = false;
+    expect(calm).toBeGreaterThan(16);
+    expect(reads.refused).toBeGreaterThan(0);
+    expect(stormed - reads.refused, `${stormed} reads, ${reads.refused} refused, ${calm} in calm`).toBeLessThanOrEqual(
+      1.5 * calm,
+    );
+    expect(stormed).toBeLessThan(MOST_REQUESTS * calm);
+    const image = await disk.downloadToBuffer();
+    const { point, set } = (await live.points('storm')).at(-1)!;
+    for (const { url: of, snapshot } of set.disks) await live.ports.snapshots.remove({ url: of, id: snapshot });
+    const { job, disks } = await live.restore('storm', point);
+    expect(job.errors).toEqual([]);
+    expect(Buffer.compare(disks[0]!, image)).toBe(0);
+  });
+});

@@ -71,15 +71,15 @@ export const LAYOUT: readonly Mutation[] = [
   {
     name: 'heal: a damaged block is dropped as equal',
     file: 'shared/services/write-region.ts',
-    find: 'if (hasData(block) && !wounded(block) && hash',
-    replace: 'if (hasData(block) && hash',
+    find: 'if (isKnown && !wounded(block) && hash',
+    replace: 'if (isKnown && hash',
     tests: ['services/verify-heal.test.ts'],
     why: 'damage that verify has found stays in every new point',
   },
   {
     name: 'heal: a region whose view is lost is written without its zeros',
     file: 'shared/services/write-region.ts',
-    find: 'cleared: without([wholeRegion(ports)], found.read) };',
+    find: 'cleared: without(whole, found.read) };',
     replace: 'cleared: [] };',
     tests: ['services/heal.test.ts'],
     why: 'old bytes below the damage show again in new points',

@@ -1,3 +1,4 @@
+import { AUDIT } from './audit.ts';
 import { CLEAN_UP } from './clean-up.ts';
 import { TURNS } from './turns.ts';
 import { COMPACTION } from './compaction.ts';
@@ -21,6 +22,7 @@ const SWEEPS = 'domain/sweep.test.ts';
 const LAYERS = 'format/layer-file.test.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
+  ...AUDIT,
   ...LAYOUT,
   ...RULES_1_TO_6,
   ...RULES_7_TO_13,
@@ -34,7 +36,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'cleared extents are never written',
     file: 'shared/services/write-region.ts',
-    find: 'if (hasData(i) || wounded(i)) writer.cleared(i, 1);',
+    find: 'if (hasData(i) || wounded(i)) clear(i);',
     replace: 'void i;',
     tests: [CHANGES],
     why: 'blocks that the guest discarded come back with their old bytes',
@@ -42,7 +44,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'zeros that were read are not written down',
     file: 'shared/services/write-region.ts',
-    find: 'if (hasData(block) || wounded(block)) writer.cleared(block, 1);',
+    find: 'if (hasData(block) || wounded(block)) clear(block);',
     replace: '',
     tests: [CHANGES],
     why: 'a block overwritten with zeros comes back with its old bytes',
@@ -98,8 +100,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'blocks that were cleared in part are not read',
     file: 'shared/services/changed-blocks.ts',
-    find: 'return { read: normalise([...written, ...partly]), cleared: whole };',
-    replace: 'return { read: written, cleared: whole };',
+    find: 'read: normalise([...written, ...partly]),',
+    replace: 'read: written,',
     tests: [CHANGES],
     why: 'the cleared part keeps its old bytes',
   },

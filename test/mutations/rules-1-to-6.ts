@@ -107,8 +107,8 @@ export const RULES_1_TO_6: readonly Mutation[] = [
     {
       off: "a plan does not note its disks' bases",
       file: 'shared/services/plan-transfer.ts',
-      find: 'const based = { ...found, base: base.point,',
-      replace: 'const based = { ...found, base: null,',
+      find: 'base: base.point,\n    ...(begins',
+      replace: 'base: null,\n    ...(begins',
       only: 'a disk that returns is planned again',
       why: 'a disk that comes back is committed on a point that was merged away',
     },
@@ -177,8 +177,8 @@ export const RULES_1_TO_6: readonly Mutation[] = [
     {
       off: 'the last layer of a unit stands',
       file: 'shared/services/layer-writer.ts',
-      find: 'await putOnce(container, name, bytes, summaryOf(',
-      replace: 'await container.delete(name);\n  await putOnce(container, name, bytes, summaryOf(',
+      find: 'await putOnce(container, name, bytes, { ...told',
+      replace: 'await container.delete(name);\n  await putOnce(container, name, bytes, { ...told',
       only: 'the first layer of a unit stands',
       why: 'a committed layer is replaced by one whose packs were swept',
     },

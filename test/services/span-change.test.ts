@@ -80,7 +80,11 @@ describe.each([
 });
 
 it('slabs of a manifest without parts may lie across spans: a merge tells their shares all the same', async () => {
-  const { world, disk, images, backUp, change } = await wide({ spanRegions: 16, inlineRegions: 256, thinBytes: 16 * B });
+  const { world, disk, images, backUp, change } = await wide({
+    spanRegions: 16,
+    inlineRegions: 256,
+    thinBytes: 16 * B,
+  });
   await world.disks.write(disk, 0, block(1, 16));
   await backUp(2);
   await world.disks.write(disk, 0, block(2, 3));

@@ -13,7 +13,7 @@ export type Fault =
   /** Of its answer the head arrives and half of the body. */
   | { readonly kind: 'cut-body' }
   /** It is not done, and answered so: 429 and 503 as Azure says them. */
-  | { readonly kind: 'throttle'; readonly status: 429 | 503 };
+  | { readonly kind: 'throttle'; readonly status: 429 | 503; readonly retryAfterSeconds?: number };
 
 /** Chooses the fault of a request, or none. `path` begins with the account. */
 export type FaultRule = (asked: { readonly method: string; readonly path: string }) => Fault | undefined;
@@ -34,7 +34,7 @@ export async function startFaultProxy(targetPort: number, rule: FaultRule): Prom
     const fault = rule({ method: incoming.method ?? 'GET', path: (incoming.url ?? '/').slice(1) });
     if (fault !== undefined) seen.faults++;
     if (fault?.kind === 'refuse') return void incoming.socket.destroy();
-    if (fault?.kind === 'throttle') return throttle(incoming, outgoing, fault.status);
+    if (fault?.kind === 'throttle') return throttle(incoming, outgoing, fault);
     if (fault?.kind === 'delay') await new Promise((resolve) => setTimeout(resolve, fault.ms));
     const answer = await forward(targetPort, incoming);
     if (fault?.kind === 'drop-answer') {
@@ -66,12 +66,20 @@ export async function startFaultProxy(targetPort: number, rule: FaultRule): Prom
 }
 
 /** https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes: ServerBusy is 503; ARM and others say 429. */
-function throttle(incoming: IncomingMessage, outgoing: ServerResponse, status: 429 | 503): void {
+function throttle(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { status, retryAfterSeconds }: Extract<Fault, { kind: 'throttle' }>,
+): void {
   incoming.resume();
   const code = status === 503 ? 'ServerBusy' : 'TooManyRequests';
   const body = `<?xml version="1.0" encoding="utf-8"?><Error><Code>${code}</Code><Message>slow down</Message></Error>`;
   outgoing
-    .writeHead(status, { 'x-ms-error-code': code, 'content-type': 'application/xml' })
+    .writeHead(status, {
+      'x-ms-error-code': code,
+      'content-type': 'application/xml',
+      ...(retryAfterSeconds === undefined ? {} : { 'retry-after': `${retryAfterSeconds}` }),
+    })
     .end(incoming.method === 'HEAD' ? undefined : body);
 }
 

@@ -15,6 +15,7 @@ import { checkRow, findingRow } from '../../shared/catalog/finding-row.ts';
 import { operationRow } from '../../shared/catalog/operation-row.ts';
 import { reportRow } from '../../shared/catalog/report-row.ts';
 import { type Layout, PRODUCTION_LAYOUT } from '../../shared/domain/layout.ts';
+import { DEFAULT_RATES, type SourceRates } from '../../shared/domain/source-rates.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { DAY_MS, type Life, ManualClock, type Onlooker, VAULT, createLife } from './life.ts';
@@ -36,6 +37,8 @@ export interface World extends Life {
 export interface WorldOptions extends Onlooker {
   readonly regionBytes?: number;
   readonly diff?: MemoryDisksOptions['diff'];
+  /** What a disk is said to give; default: as in production. The reads across gaps hang on it. */
+  readonly sourceRates?: SourceRates;
   /** As the setting, where it differs: by default regions of one new block are thin, and checkpoints come early. */
   readonly layout?: Partial<Layout>;
   /** As the setting; default 0, so that every unit is a message. */
@@ -53,6 +56,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     regionBytes = 4 * BLOCK_BYTES,
     diff = 'exact',
     layout,
+    sourceRates,
     wrap = same,
     wrapHandlers = same,
     onStep,
@@ -89,12 +93,13 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     catalog,
     queue,
     compute,
-    accounts: { blobEndpoint: (name) => `https://${name}.example` },
+    accounts: { blobEndpoint: (name) => `https://${name}.example`, kindOf: () => 'standard' },
     clock,
     ids: { hex, guid: () => hex(32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') },
     settings: {
       geometry: { regionBytes },
       layout: { ...PRODUCTION_LAYOUT, thinBytes: BLOCK_BYTES, checkpointDepth: 3, ...layout },
+      sourceRates: sourceRates === undefined ? DEFAULT_RATES : { standard: sourceRates, premium: sourceRates },
       deleteGraceSeconds: 60,
       sweepGraceSeconds: 3600,
       onTheSpotBytes,
