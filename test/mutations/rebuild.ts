@@ -4,6 +4,8 @@ const REBUILT = 'services/rebuild.test.ts';
 const TROUBLE = 'services/rebuild-trouble.test.ts';
 const ITEM = 'shared/services/rebuild-item.ts';
 const SETS = 'shared/services/snapshot-sets.ts';
+const DELETED = 'services/delete-vault.test.ts';
+const CONTAINERS = 'services/rebuild-container.test.ts';
 
 /** What would bring back what must not come back, lose what only its snapshots know, or let something expire unseen. */
 export const REBUILD: readonly Mutation[] = [
@@ -92,5 +94,50 @@ export const REBUILD: readonly Mutation[] = [
     tests: [TROUBLE],
     only: 'however long ago',
     why: 'a point that only its snapshots know is deleted because a table was lost',
+  },
+  {
+    name: 'deleting a vault: only rows are asked what it holds',
+    file: 'shared/services/vaults.ts',
+    find: 'const held = await heldIn(ports, containerName);',
+    replace: 'const held: string[] = containerName ? [] : await heldIn(ports, containerName);',
+    tests: [DELETED],
+    only: 'and a chain cannot be read',
+    why: 'a vault whose tables were lost is dropped with all its points',
+  },
+  {
+    name: 'deleting a vault: rows go before the container',
+    file: 'shared/services/vaults.ts',
+    find: '  await ports.vaults.drop(row.containerName);\n  await removeRows(ports, key);',
+    replace: '  await removeRows(ports, key);\n  await ports.vaults.drop(row.containerName);',
+    tests: [DELETED],
+    only: 'by a policy that holds its container',
+    why: 'a vault that may not be deleted has lost its policies',
+  },
+  {
+    name: 'rebuild: a container gives way when only its rows are lost',
+    file: 'shared/services/rebuild.ts',
+    find: 'if (held !== undefined) refuse(held);',
+    replace: '',
+    tests: [CONTAINERS],
+    only: 'that one is meant',
+    why: 'points that were made since the loss are out of reach',
+  },
+  {
+    name: 'rebuild: the container in use is meant, though another holds the points',
+    file: 'shared/services/rebuild.ts',
+    find: 'if (other !== own && (await heldIn(ports, other.containerName)).length > 0) return found;',
+    replace: 'void other;',
+    tests: [TROUBLE],
+    only: 'has to be named',
+    why: 'a rebuild looks into an empty container and says that all is well',
+  },
+  {
+    name: 'rebuild: a container that items were in is dropped',
+    file: 'shared/services/rebuild.ts',
+    find: 'if ((await itemsIn(await ports.vaults.open(containerName))).length > 0) return;',
+    replace: '',
+    tests: [CONTAINERS],
+    only: 'ever in',
+    why: 'points of a container that is not in use are deleted',
   },
 ];
