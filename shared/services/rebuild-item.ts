@@ -1,4 +1,5 @@
 import type { ItemRow, PointRow } from '../catalog/catalog.ts';
+import type { Versioned } from '../catalog/catalog-table.ts';
 import type { ReportRow } from '../catalog/report-row.ts';
 import { BackupError, ERROR_TABLE, isBackupError } from '../domain/errors.ts';
 import { type ItemId, type JobId, type PointId, attemptId, itemId } from '../domain/ids.ts';
@@ -79,17 +80,20 @@ async function rebuild(
   };
   if (isOther && !(await givesWay(standing))) return live.length === 0 ? empty : conflict(vm.name, item, standing);
 
+  const known = new Set((await readPoints(ports, partition)).map(({ point }) => point));
   await endJobs(ports, job.vault, item);
   const record = await stopInChain(ports, job, chain, isWanted);
   if (record === undefined) return undefined;
 
   const { manifests, damaged } = await readManifests(chain, record);
+  const before = await withoutSnapshots(ports, partition);
   const { snapshots, unlisted } = await findSnapshots(ports, vault.containerName, record, manifests, standing, atLast);
   const sets = await snapshotOnly(ports, job.vault, chain, record, snapshots);
   const points = await pointRows(ports, record, manifests, snapshots, sets);
 
-  let added = 0;
-  for (const row of points) if (await insertPoint(ports, partition, row)) added++;
+  for (const row of points) await insertPoint(ports, partition, row);
+  const added = points.filter(({ point }) => !known.has(point)).length;
+  for (const row of points) await putBackSnapshots(ports, partition, row, before.get(row.point));
   if (damaged.size === 0) await project(ports, partition, chain, record);
   const rows = await readPoints(ports, partition);
   const isEmpty = rows.length + damaged.size + unlisted.length === 0;
@@ -202,8 +206,8 @@ async function findSnapshots(
   return { snapshots, unlisted };
 }
 
-/** The whole sets of points that have never been in the vault. */
-async function snapshotOnly(
+/** The whole sets of points that have never been in the vault: what a rebuild brings back of the snapshot tier. */
+export async function snapshotOnly(
   ports: Ports,
   vault: string,
   chain: Chain,
@@ -259,13 +263,37 @@ async function pointRows(
   return rows.sort((a, b) => (a.point < b.point ? -1 : 1));
 }
 
-async function insertPoint(ports: Ports, partition: string, row: PointRow): Promise<boolean> {
+async function insertPoint(ports: Ports, partition: string, row: PointRow): Promise<void> {
   try {
     await ports.catalog.points.insert(partition, row.point, row);
-    return true;
   } catch (error) {
     if (!isBackupError(error, 'RowAlreadyExists')) throw error;
-    return false;
+  }
+}
+
+/** The rows of points that are not in the snapshot tier, as they are before the snapshots are listed. */
+async function withoutSnapshots(ports: Ports, partition: string): Promise<Map<PointId, Versioned<PointRow>>> {
+  const rows = new Map<PointId, Versioned<PointRow>>();
+  for await (const { row, etag } of ports.catalog.points.list(partition))
+    if (row.instant !== 'Valid') rows.set(row.point, { row, etag });
+  return rows;
+}
+
+/**
+ * Puts a point back into the snapshot tier, where an earlier rebuild could not list its snapshots and took them for gone. Retention
+ * takes the snapshots before it says so on the row: under the ETag of a time before they were listed what was found is there.
+ */
+async function putBackSnapshots(
+  ports: Ports,
+  partition: string,
+  found: PointRow,
+  before: Versioned<PointRow> | undefined,
+): Promise<void> {
+  if (before === undefined || found.instant !== 'Valid' || before.row.set.attempt !== found.set.attempt) return;
+  try {
+    await ports.catalog.points.replace(partition, found.point, { ...before.row, instant: 'Valid' }, before.etag);
+  } catch (error) {
+    if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error;
   }
 }
 
