@@ -4,6 +4,8 @@ const REBUILT = 'services/rebuild.test.ts';
 const TROUBLE = 'services/rebuild-trouble.test.ts';
 const ITEM = 'shared/services/rebuild-item.ts';
 const SETS = 'shared/services/snapshot-sets.ts';
+const SNAPSHOTS = 'services/rebuild-snapshots.test.ts';
+const LOSSES = 'services/sweep-losses.test.ts';
 const DELETED = 'services/delete-vault.test.ts';
 const CONTAINERS = 'services/rebuild-container.test.ts';
 
@@ -139,5 +141,75 @@ export const REBUILD: readonly Mutation[] = [
     tests: [CONTAINERS],
     only: 'ever in',
     why: 'points of a container that is not in use are deleted',
+  },
+  {
+    name: 'rebuild: what an earlier one took for gone stays gone',
+    file: ITEM,
+    find: 'for (const row of points) await putBackSnapshots(ports, partition, row, before.get(row.point));',
+    replace: '',
+    tests: [SNAPSHOTS],
+    only: 'brings the snapshot tier of vault points back',
+    why: 'an account that did not answer once costs the whole snapshot tier',
+  },
+  {
+    name: 'rebuild: a snapshot tier that retention ends meanwhile comes back',
+    file: ITEM,
+    find: '  const before = await withoutSnapshots(ports, partition);\n',
+    replace: '',
+    also: [
+      {
+        find: '  for (const row of points) await putBackSnapshots',
+        replace:
+          '  const before = await withoutSnapshots(ports, partition);\n  for (const row of points) await putBackSnapshots',
+      },
+    ],
+    tests: [SNAPSHOTS],
+    only: 'that retention ends meanwhile',
+    why: 'a point offers snapshots that are gone',
+  },
+  {
+    name: 'sweep: half a set is a leftover while the other half cannot be listed',
+    file: 'shared/services/sweep-sets.ts',
+    find: 'if (set.length < set[0]!.disks) kept.push(...set);',
+    replace: 'if (set.length < 0) kept.push(...set);',
+    tests: [SNAPSHOTS],
+    only: 'no half of a set',
+    why: 'an account that did not answer once costs the snapshots in all the others',
+  },
+  {
+    name: 'sweep: a noted set without a row is a leftover',
+    file: 'shared/services/sweep-sets.ts',
+    find: 'jobs.get(job)?.set?.attempt === attempt',
+    replace: "jobs.get(job)?.set?.attempt === ('' as typeof attempt)",
+    tests: [LOSSES],
+    only: 'outlives',
+    why: 'a point that only its snapshots hold is deleted because its row was lost',
+  },
+  {
+    name: 'sweep: a backup that ends leaves a set without a row',
+    file: 'shared/services/end-job.ts',
+    find: "if (row.operation === 'Backup' && !committed) await makePointKnown(ports, address.vault, row);",
+    replace: '',
+    tests: [LOSSES],
+    only: 'is cancelled before anything said so',
+    why: 'snapshots that nobody can see are kept and paid for',
+  },
+  {
+    name: 'sweep: the list of open jobs is believed',
+    file: 'shared/services/sweep.ts',
+    find: 'if (decision.remove.length > 0) decision = await decide(await runningJobs(ports, vault, item));',
+    replace: 'if (decision.remove.length < 0) decision = await decide(await runningJobs(ports, vault, item));',
+    tests: [LOSSES],
+    only: 'though the table of open jobs is lost',
+    why: 'a backup commits a point whose packs were deleted',
+  },
+  {
+    name: 'sweep: an account that is gone keeps all leftovers',
+    file: 'shared/services/sweep-sets.ts',
+    find: "if (!isBackupError(error, 'StorageUnavailable')) throw error;",
+    replace: 'throw error;',
+    tests: [LOSSES],
+    only: 'whose marks stay',
+    why: 'an item that once had a disk in it is never swept again',
   },
 ];
