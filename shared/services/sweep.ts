@@ -10,7 +10,7 @@ import { Chain } from './chain.ts';
 import { forEachItem } from './items.ts';
 import { ENDED, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { namedBy, namedByPlan } from './named.ts';
+import { namedBy, namedByPlan, packsOfUnread } from './named.ts';
 import type { Ports } from './ports.ts';
 import { readPoints } from './projection.ts';
 import { discardTargets } from './restore-leftovers.ts';
@@ -41,8 +41,12 @@ export async function sweepItem(ports: Ports, step: { vault: string; itemId: str
   const { container, row: vault } = await openVault(ports, step.vault);
   const partition = pointsPartition(vault.containerName, item.itemId);
   const marks = await readMarks(ports, partition);
-  await sweepObjects(ports, step.vault, container, item, partition, marks);
-  await sweepSnapshots(ports, step.vault, vault.containerName, item, partition, marks);
+  try {
+    await sweepObjects(ports, step.vault, container, item, partition, marks);
+  } finally {
+    // What is wrong in the item's folder must not keep its snapshots.
+    await sweepSnapshots(ports, step.vault, vault.containerName, item, partition, marks);
+  }
 }
 
 async function sweepObjects(
@@ -63,10 +67,11 @@ async function sweepObjects(
   const decide = async (jobs: readonly JobRow[]): Promise<SweepDecision> => {
     const inFlight = new Set(jobs.flatMap(({ attempts }) => attempts));
     const named = await namedBy(container, chain, await chain.newest());
-    for (const job of jobs) for (const name of await namedByPlan(container, job)) named.add(name);
+    for (const job of jobs) for (const name of await namedByPlan(container, job)) named.names.add(name);
+    for (const name of packsOfUnread(names, named)) named.names.add(name);
     return decideSweep({
       names,
-      named,
+      named: named.names,
       isInFlight: (name) => inFlight.has(attemptIn(name)!),
       marks: new Map([...marks].filter(([name]) => name.startsWith(prefix))),
       nowMs: ports.clock.now(),

@@ -212,4 +212,13 @@ export const REBUILD: readonly Mutation[] = [
     only: 'whose marks stay',
     why: 'an item that once had a disk in it is never swept again',
   },
+  {
+    name: 'sweep: a layer that cannot be read names no packs',
+    file: 'shared/services/named.ts',
+    find: 'if (packs === undefined) unread.add(`${disk}/${region}`);',
+    replace: 'if (packs === undefined) unread.add(`${disk}/`);',
+    tests: ['services/sweep-damage.test.ts'],
+    only: 'the packs of its region stay',
+    why: 'what could still be read or mended of a damaged region is deleted',
+  },
 ];
