@@ -15,6 +15,7 @@ import { isReported, report } from './reports.ts';
 import { itemRowOf, snapshotPointRow, urlsOf, vaultPointRow } from './rebuild-rows.ts';
 import { wholeSets } from './snapshot-sets.ts';
 import { type PointSnapshot, readTags } from './snapshot-tags.ts';
+import { EVERY_DISK, latestUrls, unlistedUrls } from './url-list.ts';
 import { openVault } from './vault-of.ts';
 import { failJob } from './watch.ts';
 
@@ -101,8 +102,9 @@ async function rebuild(
   const ids = [...record.points.map(({ point }) => point), ...snapshots.map(({ point }) => point)].sort();
   const rebuilt = itemRowOf(record, rows, ids.at(-1), ports.clock.now());
   // Where a run has left snapshots that are no point's, the sweep has to look.
-  const formerUrls = [...new Set([...(rebuilt.formerUrls ?? []), ...snapshots.map(({ url }) => url)])];
-  const row = { ...rebuilt, formerUrls, unlistedUrls: unlisted };
+  const others = snapshots.map(({ url }) => url).filter((url) => !rebuilt.disks.some((disk) => disk.url === url));
+  const formerUrls = latestUrls([...(rebuilt.formerUrls ?? []), ...others], Infinity);
+  const row = { ...rebuilt, formerUrls, unlistedUrls: unlistedUrls(unlisted) };
   const other = await putItem(ports, job.vault, key, row, isWanted, givesWay);
   if (other !== undefined) return conflict(vm.name, item, other);
   await releaseEnded(ports, job.vault, key);
@@ -180,7 +182,7 @@ async function findSnapshots(
     ...urlsOf(manifests.map(({ manifest }) => manifest)),
     ...(standing?.disks ?? []).map(({ url }) => url),
     ...(standing?.formerUrls ?? []),
-    ...(standing?.unlistedUrls ?? []),
+    ...(standing?.unlistedUrls ?? []).filter((url) => url !== EVERY_DISK),
   ]);
   try {
     // A VM that is gone has no disks any more, and that is all there is to it.
@@ -333,7 +335,7 @@ async function hasNothing(ports: Ports, vault: string, containerName: string, ot
 }
 
 /** A row that was not lost knows more than the container does. */
-function stopped(standing: ItemRow, { lastPoint, unlistedUrls, ...rebuilt }: ItemRow): ItemRow {
+function stopped(standing: ItemRow, { lastPoint, unlistedUrls: unlisted, ...rebuilt }: ItemRow): ItemRow {
   const newest = [standing.lastPoint, lastPoint]
     .filter((point) => point !== undefined)
     .sort()
@@ -344,7 +346,7 @@ function stopped(standing: ItemRow, { lastPoint, unlistedUrls, ...rebuilt }: Ite
     protectionState: 'ProtectionStopped',
     lastPoint: newest,
     disks: standing.disks.length === 0 ? rebuilt.disks : standing.disks,
-    unlistedUrls,
+    unlistedUrls: unlisted,
   };
 }
 

@@ -7,6 +7,7 @@ import { readJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
 import { snapshotOnly } from './rebuild-item.ts';
 import { readTags } from './snapshot-tags.ts';
+import { EVERY_DISK } from './url-list.ts';
 
 /** What names a snapshot in marks. */
 export const nameOfSnapshot = ({ url, id }: DiskSnapshot): string => `${url}?snapshot=${id}`;
@@ -24,10 +25,10 @@ export async function listSnapshots(
   ports: Ports,
   containerName: string,
   item: ItemRow,
-  urls: Iterable<string>,
+  urls: readonly string[],
 ): Promise<ListedSnapshots> {
   const found = new Map<string, TaggedSnapshot>();
-  const unlisted = new Set(item.unlistedUrls);
+  const unlisted = new Set(item.unlistedUrls?.includes(EVERY_DISK) === true ? urls : item.unlistedUrls);
   for (const url of new Set(urls)) {
     if (unlisted.has(url)) continue; // whose they are is not known yet
     try {

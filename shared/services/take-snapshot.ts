@@ -10,13 +10,11 @@ import { type JobAddress, changeJob, readJob, withTask } from './jobs.ts';
 import { makePointKnown } from './point-known.ts';
 import type { Ports } from './ports.ts';
 import { type SnapshotTags, aboutTag } from './snapshot-tags.ts';
+import { latestUrls } from './url-list.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /** All snapshots of a set are taken within this by the storage's clock, or the set is not one moment. */
 export const SET_MS = 60_000;
-
-/** Former disks that an item remembers: a property of its row holds them. */
-export const MOST_FORMER = 40;
 
 /**
  * Takes the snapshots of all disks of a job's VM as one set, and makes the recovery point known: from here on it can be restored.
@@ -155,7 +153,7 @@ async function identify(ports: Ports, vault: string, key: string, disks: readonl
     return {
       ...item,
       disks: answer.known,
-      formerUrls: [...new Set([...(item.formerUrls ?? []), ...gone])].slice(-MOST_FORMER),
+      formerUrls: latestUrls([...(item.formerUrls ?? []), ...gone]),
     };
   });
   return assigned;

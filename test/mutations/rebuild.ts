@@ -221,4 +221,12 @@ export const REBUILD: readonly Mutation[] = [
     only: 'the packs of its region stay',
     why: 'what could still be read or mended of a damaged region is deleted',
   },
+  {
+    name: 'rebuild: disks that could not be listed are left out where there is no room',
+    file: 'shared/services/url-list.ts',
+    find: 'return kept.length < new Set(urls).size ? [EVERY_DISK] : kept;',
+    replace: 'return kept;',
+    tests: ['services/url-list.test.ts'],
+    why: 'the sweep takes living snapshots for leftovers',
+  },
 ];

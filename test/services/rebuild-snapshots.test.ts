@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 import type { PointRow } from '../../shared/catalog/catalog.ts';
 import { BackupError, isBackupError } from '../../shared/domain/errors.ts';
 import type { Ports } from '../../shared/services/ports.ts';
-import { DAY_MS, type World, createWorld } from '../support/world.ts';
+import { EVERY_DISK } from '../../shared/services/url-list.ts';
+import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
 import { lose, rebuild, threeNights } from './rebuild-stage.ts';
-import { B, block } from './stage.ts';
+import { B, KEY, block } from './stage.ts';
 
 /* The snapshot tier after a rebuild that could not list all snapshots, or not any. */
 
@@ -84,6 +85,20 @@ describe('a rebuild that can list the snapshots again', () => {
     expect((await rebuild(world)).job.status).toBe('Completed');
     expect((await world.points('vm')).at(-1)).toMatchObject({ point: last.point, instant: 'Deleted' });
   });
+});
+
+it('where there was no room to name all disks that could not be listed, the sweep takes nothing of any', async () => {
+  const { world, disk } = await threeNights();
+  const { row, etag } = (await world.ports.catalog.items.get(VAULT, KEY))!;
+  await world.ports.catalog.items.replace(VAULT, KEY, { ...row, unlistedUrls: [EVERY_DISK] }, etag);
+  const tags = { vault: world.vaults.containerNames()[0]!, item: row.itemId, job: 'dead', attempt: '00000000deadbeef' };
+  world.clock.advance(1000);
+  const { id } = await world.ports.snapshots.take(disk, tags);
+  await world.sweep();
+  expect(await world.ports.snapshots.sizeOf({ url: disk, id })).toBeDefined();
+  expect((await rebuild(world)).job.status).toBe('Completed');
+  await world.sweep();
+  expect(await world.ports.snapshots.sizeOf({ url: disk, id })).toBeUndefined();
 });
 
 describe('while the snapshots of one of two disks cannot be listed', () => {
