@@ -1,7 +1,7 @@
 import { type PointCost, costOfPoint } from '../domain/costs.ts';
-import { isBackupError } from '../domain/errors.ts';
+import type { ErrorCode } from '../domain/errors.ts';
 import type { ChainRecord, Manifest } from '../format/documents.ts';
-import type { ItemId } from '../domain/ids.ts';
+import type { ItemId, PointId } from '../domain/ids.ts';
 import { ITEMS_PREFIX, VAULT_NAME, chainPrefix, checkpointName, itemOfFolder, itemPrefix } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
@@ -25,12 +25,21 @@ export interface ItemCost {
   readonly seq: number;
   /** Oldest first. */
   readonly points: readonly PointCost[];
+  /** Points whose manifests cannot be read: of what they take only the manifest itself is counted, if it is there. */
+  readonly uncounted: readonly Uncounted[];
   readonly chainBytes: number;
   /** Manifests in the item's folder that the newest record does not name: about to be deleted, or of a commit that is under way. */
   readonly otherManifestBytes: number;
   /** Plans of work that is under way. */
   readonly planBytes: number;
   readonly bytes: number;
+}
+
+export interface Uncounted {
+  readonly point: PointId;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly manifestBytes: number;
 }
 
 export interface VaultCosts {
@@ -54,8 +63,8 @@ export interface Listing {
 /**
  * What a vault's container holds and for whom, from manifests: what layers and packs take stands there. Listed are the folders of the
  * documents alone; with `listing` the whole container is listed besides, to compare. Takes a read per recovery point and
- * a request per checkpoint.
- * @throws BackupError ResourceNotFound, VaultObjectMissing, DocumentCorrupt
+ * a request per checkpoint. A point whose manifest is damaged is named, and the rest is counted.
+ * @throws BackupError ResourceNotFound; of an item without a readable newest record VaultObjectMissing, DocumentCorrupt
  */
 export async function vaultCosts(ports: Ports, vault: string, { listing }: { listing: boolean }): Promise<VaultCosts> {
   const { container, row } = await openVault(ports, vault);
@@ -78,7 +87,7 @@ export async function vaultCosts(ports: Ports, vault: string, { listing }: { lis
 }
 
 async function itemCost(container: VaultContainer, item: ItemId, key: string | undefined): Promise<ItemCost> {
-  const { record, manifests } = await liveManifests(new Chain(container, item));
+  const { record, manifests, lost } = await liveManifests(new Chain(container, item));
   const { name: vmName, resourceGroup } = record.vm;
   const named = new Map(record.points.map(({ point, manifest }) => [manifest, point]));
   const sizes = new Map<string, number>();
@@ -98,22 +107,26 @@ async function itemCost(container: VaultContainer, item: ItemId, key: string | u
   );
   const chainBytes = await bytesUnder(container, chainPrefix(item));
   const planBytes = await bytesUnder(container, `${itemPrefix(item)}plans/`);
-  const documents = chainBytes + otherManifestBytes + planBytes;
+  const uncounted = lost.map(({ point, error: { code, message } }) => ({
+    point,
+    code,
+    message,
+    manifestBytes: sizes.get(point) ?? 0,
+  }));
+  const unread = uncounted.reduce((sum, { manifestBytes }) => sum + manifestBytes, 0);
+  const documents = chainBytes + otherManifestBytes + planBytes + unread;
   const bytes = points.reduce((sum, point) => sum + point.bytes, documents);
   const whose = { key, item, vmName, resourceGroup, seq: record.seq };
-  return { ...whose, points, chainBytes, otherManifestBytes, planBytes, bytes };
+  return { ...whose, points, uncounted, chainBytes, otherManifestBytes, planBytes, bytes };
 }
 
 /** The newest record and its manifests. A merge may delete one meanwhile: then there is a newer record. */
-async function liveManifests(chain: Chain): Promise<{ record: ChainRecord; manifests: Manifest[] }> {
+async function liveManifests(chain: Chain): Promise<{ record: ChainRecord } & Awaited<ReturnType<Chain['readable']>>> {
   for (let tries = 1; ; tries++) {
     const record = await chain.newest();
-    try {
-      return { record, manifests: await chain.manifests(record) };
-    } catch (error) {
-      if (!isBackupError(error, 'VaultObjectMissing') || tries === TRIES) throw error;
-      if ((await chain.newest()).seq === record.seq) throw error;
-    }
+    const found = await chain.readable(record);
+    const isGone = found.lost.some(({ error }) => error.code === 'VaultObjectMissing');
+    if (!isGone || tries === TRIES || (await chain.newest()).seq === record.seq) return { record, ...found };
   }
 }
 
