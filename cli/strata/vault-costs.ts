@@ -35,6 +35,9 @@ const report = z.object({
         bytes: count,
         documents: z.object({ chainBytes: count, otherManifestBytes: count, planBytes: count }),
         points: z.array(point),
+        uncounted: z
+          .array(z.object({ recoveryPoint: z.string(), code: z.string(), message: z.string(), manifestBytes: count }))
+          .default([]),
       }),
     ),
   }),
@@ -70,7 +73,7 @@ export const costs: Command = {
 
 function costLines(costs: Costs): string[] {
   const { items, listing, priceOfAMonth } = costs;
-  const rows = items.flatMap(({ virtualMachine, points, documents, bytes }) => [
+  const rows = items.flatMap(({ virtualMachine, points, uncounted, documents, bytes }) => [
     ...points.map((own) => [
       virtualMachine,
       own.recoveryPoint,
@@ -86,7 +89,10 @@ function costLines(costs: Costs): string[] {
       '',
       0,
       0,
-      documents.chainBytes + documents.otherManifestBytes + documents.planBytes,
+      uncounted.reduce(
+        (sum, { manifestBytes }) => sum + manifestBytes,
+        documents.chainBytes + documents.otherManifestBytes + documents.planBytes,
+      ),
       0,
     ],
     [virtualMachine, 'together', '', 0, 0, bytes, points.reduce((sum, own) => sum + own.wastedBytes, 0)],
@@ -95,6 +101,12 @@ function costLines(costs: Costs): string[] {
   return [
     ...(rows.length === 0 ? ['no protected items'] : tableLines(head, rows)),
     ...items.flatMap(({ points }) => points.flatMap((own) => regionLines(own))),
+    ...items.flatMap(({ virtualMachine, uncounted }) =>
+      uncounted.map(
+        ({ recoveryPoint, code, message }) =>
+          `not counted: recovery point ${recoveryPoint} of ${virtualMachine}, since its manifest cannot be read (${code}: ${message})`,
+      ),
+    ),
     `container ${costs.containerName}: ${costs.bytes} bytes (${bytesText(costs.bytes)})`,
     `a month: ${priceOfAMonth.hot.toFixed(4)} hot, ${priceOfAMonth.cool.toFixed(4)} cool. ${costs.prices}`,
     ...(listing === undefined

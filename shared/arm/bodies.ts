@@ -253,7 +253,10 @@ export const verifyBody = z
 export const backupNowBody = z.strictObject({ vaultId: z.string(), vmId: z.string(), expiry: optional(utcTime) });
 
 /** Which container a vault's tables are rebuilt from; asked for only where more than one says that it is the vault's. */
-export const rebuildBody = z.object({ container: optional(z.string().min(1).max(63)) });
+export const rebuildBody = z.strictObject({ container: optional(z.string().min(1).max(63)) });
+
+/** Of requests that say all by their path. */
+export const emptyBody = z.strictObject({});
 
 /** `value` as `schema` shapes it. @throws FieldsError of `code`, naming each field that does not fit and what would */
 export function parseBody<Schema extends z.ZodType>(

@@ -1,6 +1,7 @@
 import type { CleanUpReportRow, CleanUpRow } from '../catalog/clean-up-row.ts';
 import { type ReportEntry, readReports, readRuns } from '../services/clean-up-report.ts';
 import { startCleanUp } from '../services/clean-up-run.ts';
+import { emptyBody, parseBody } from './bodies.ts';
 import { resourceNotFound } from './errors.ts';
 import { type ArmAnswer, ok } from './http.ts';
 import { VAULT_TYPE, vaultId } from './ids.ts';
@@ -18,6 +19,7 @@ const runPath = (vault: FoundVault, runId: string): string => `${vaultId(vault.a
 /** Runs a cleanup now; one that is going on looks at everything once more. */
 export async function cleanUpNow(call: VaultCall): Promise<ArmAnswer> {
   const vault = await theVault(call);
+  parseBody(emptyBody, (await call.body()) ?? {});
   const run = await startCleanUp(call.ports, vault.key);
   return {
     status: 202,

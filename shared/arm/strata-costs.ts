@@ -21,7 +21,9 @@ export async function getCosts(call: VaultCall): Promise<ArmAnswer> {
     throw invalid('point', `point is ${JSON.stringify(point)}: expected the 17 digits of a recovery point's id`);
   const vault = await theVault(call);
   const costs = await vaultCosts(call.ports, vault.key, { listing: measure === 'listing', inDetail: point });
-  if (point !== undefined && !costs.items.some(({ points }) => points.some((own) => own.point === point)))
+  const has = ({ points, uncounted }: ItemCost): boolean =>
+    [...points, ...uncounted].some((own) => own.point === point);
+  if (point !== undefined && !costs.items.some(has))
     throw new BackupError('ResourceNotFound', `no item of this vault has recovery point ${point} in the vault now`, {
       target: 'point',
     });
@@ -51,7 +53,7 @@ function costsView(costs: VaultCosts, measure: string, point: string | undefined
 }
 
 function itemView(item: ItemCost, point: string | undefined): Record<string, unknown> {
-  const { vmName, resourceGroup, seq, points, chainBytes, otherManifestBytes, planBytes, bytes } = item;
+  const { vmName, resourceGroup, seq, points, uncounted, chainBytes, otherManifestBytes, planBytes, bytes } = item;
   return {
     virtualMachine: vmName,
     resourceGroup,
@@ -61,6 +63,7 @@ function itemView(item: ItemCost, point: string | undefined): Record<string, unk
     ...addAmounts(points),
     priceOfAMonth: monthlyPrice(bytes),
     points: points.map((own) => pointView(own, own.point === point)),
+    uncounted: uncounted.map(({ point: recoveryPoint, ...why }) => ({ recoveryPoint, ...why })),
   };
 }
 

@@ -81,7 +81,7 @@ export const itemRow = z.object({
   disks: z.array(knownDisk),
   /** URLs of the disks that last went from `disks`: a dead run may have left snapshots there, and the sweep looks. */
   formerUrls: z.array(z.string()).optional(),
-  /** URLs of disks whose snapshots a rebuild could not list: nothing of them is swept until one could. */
+  /** URLs of disks whose snapshots a rebuild could not list, `*` for all: nothing of them is swept until one could. */
   unlistedUrls: z.array(z.string()).optional(),
   /** Points that a job reads from. */
   pins: z.array(z.object({ jobId: job, point })),

@@ -108,6 +108,14 @@ export function parseLayerName(name: string): LayerKey | undefined {
   };
 }
 
+const PACK_FORM = /\/disks\/([^/]+)\/\d{17}\/(\d{6,})\.[0-9a-f]{16}\.[0-9a-f]{8}\.\d+\.pack$/;
+
+/** The disk and the region that a pack was written for; undefined when `name` is not a pack's. */
+export function regionOfPack(name: string): { disk: DiskId; region: number } | undefined {
+  const [, diskPart, region] = PACK_FORM.exec(name) ?? [];
+  return diskPart === undefined ? undefined : { disk: diskPart as DiskId, region: Number(region) };
+}
+
 /** The attempt that a name was made for; undefined for names that no plan makes (the chain, vault.json). */
 export function attemptIn(name: string): AttemptId | undefined {
   const found =

@@ -55,6 +55,14 @@ export class Chain {
     }
   }
 
+  /**
+   * Takes the first record away again, where it is the only one: its item came too late, and no row has ever said that it exists. (A
+   * rebuild that comes in between has put its own record after it, and keeps what it has seen.)
+   */
+  async withdraw(): Promise<void> {
+    if ((await this.newest()).seq === 1) await this.#container.delete(recordName(this.item, 1));
+  }
+
   /** The newest record. @throws BackupError VaultObjectMissing when the item has none, DocumentCorrupt */
   async newest(): Promise<ChainRecord> {
     let newest = 0;

@@ -6,8 +6,10 @@ import { instantExpiry } from '../domain/retention.ts';
 import type { OpenReport } from './clean-up-report.ts';
 import { holdsItem } from './holders.ts';
 import { isPinned, isRunning } from './jobs.ts';
+import { itemKey } from './keys.ts';
 import type { Ports } from './ports.ts';
 import { changePoint, readPoint, readPoints } from './projection.ts';
+import { OUT_OF_REACH_MS, type OutOfReach, leaveToSweep, removeSnapshots } from './remove-snapshots.ts';
 
 /** Points that are noted on a report at once. */
 const BATCH = 50;
@@ -22,24 +24,31 @@ export interface InstantTier {
   readonly anchor: PointId | undefined;
 }
 
+/** A point whose snapshots should have gone. */
+type Failure = CleanUpReportRow['failures'][number];
+
 /**
  * Ends the instant tier: snapshots past their instant retention go, except the anchor's; a point that never reached the vault goes
  * with them. What is going to end is noted on the report first and counted afterwards, so that it is counted once, wherever a
- * handler is killed.
+ * handler is killed. Resolves the points whose snapshots are out of reach: the others must not wait for them.
  */
-export async function endInstantTier(ports: Ports, tier: InstantTier, report: OpenReport): Promise<void> {
+export async function endInstantTier(ports: Ports, tier: InstantTier, report: OpenReport): Promise<Failure[]> {
+  const failures: Failure[] = [];
   const seen = new Set<PointId>();
   for (;;) {
     let batch = report.row.ending;
     if (batch.length === 0) {
       batch = await nextBatch(ports, tier, seen);
-      if (batch.length === 0) return;
+      if (batch.length === 0) return failures;
       await report.change({ ending: batch });
     }
     let { endedSnapshots, removedPoints } = report.row;
     for (const { point, snapshots, removes } of batch) {
       seen.add(point);
-      if (!(await endPoint(ports, tier, point))) continue;
+      const ended = await endPoint(ports, tier, point);
+      if (typeof ended === 'object')
+        failures.push({ point, code: ended.error.code, message: ended.error.message.slice(0, 300) });
+      if (ended !== true) continue;
       endedSnapshots += snapshots;
       if (removes) removedPoints++;
     }
@@ -72,12 +81,20 @@ async function mayEnd(ports: Ports, { vault, item, policy, anchor }: InstantTier
   return !(row.vault === 'None' && holdsItem(item, row.jobId) && (await isRunning(ports, vault, row.jobId)));
 }
 
-/** True when the point's snapshots are gone, now or by an earlier run of this. */
-async function endPoint(ports: Ports, tier: InstantTier, point: PointId): Promise<boolean> {
+/**
+ * True when the point's snapshots are gone, now or by an earlier run of this, or are left to the sweep because their account has not
+ * answered for days; a point that is nowhere else stays. Else what keeps them.
+ */
+async function endPoint(ports: Ports, tier: InstantTier, point: PointId): Promise<boolean | OutOfReach> {
   const row = await readPoint(ports, tier.partition, point);
   if (row === undefined || row.instant === 'Deleted') return true;
   if (!(await mayEnd(ports, tier, row))) return false;
-  for (const { url, snapshot } of row.set.disks) await ports.snapshots.remove({ url, id: snapshot });
+  const left = await removeSnapshots(ports, row.set.disks);
+  if (left[0] !== undefined) {
+    const since = instantExpiry(row, tier.policy) ?? ports.clock.now();
+    if (row.vault === 'None' || ports.clock.now() - since < OUT_OF_REACH_MS) return left[0];
+    await leaveToSweep(ports, tier.vault, itemKey(tier.item.resourceGroup, tier.item.vmName), left);
+  }
   let ended = true;
   await changePoint(ports, tier.partition, point, (now) => {
     if (now.vault === 'None') return 'remove';

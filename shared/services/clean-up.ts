@@ -114,18 +114,21 @@ async function serve(ports: Ports, vault: string, key: string, run: CleanUpRow, 
 
   const policy = await policyOf(ports, vault, item);
   let verdicts: RetentionVerdict[] = [];
+  let unended: Failure[] = [];
   // Stopped with data retained: nothing expires.
   if (policy !== undefined) {
     const anchor = record.points.at(-1)?.point;
-    await endInstantTier(ports, { vault, partition, item, policy, anchor }, report);
+    unended = await endInstantTier(ports, { vault, partition, item, policy, anchor }, report);
     const live = new Set(record.points.map(({ point }) => point));
     const rows = (await readPoints(ports, partition)).filter(({ point }) => live.has(point));
     verdicts = decideRetention(rows, policy, ports.clock.now());
   }
   const expired = verdicts.filter(({ verdict }) => verdict === 'expire').map(({ point }) => point);
-  const merging = await mergeNext(served, expired);
+  // A merge would wait for the snapshots of its point, and the item's other merges for it.
+  const able = expired.filter((point) => !unended.some((failure) => failure.point === point));
+  const merging = await mergeNext(served, able);
   if (merging === 'begun') return;
-  const failures = lastingFailures(report.row.failures, expired);
+  const failures = [...lastingFailures(report.row.failures, able), ...unended].slice(0, MOST_FAILURES);
   const left = { expiredPoints: expired.length, wastedBytes: 0 };
   let compacting: 'begun' | Stopped | undefined;
   try {

@@ -1,4 +1,4 @@
-import type { DiskId, PointId } from '../domain/ids.ts';
+import type { DiskId, JobId, PointId } from '../domain/ids.ts';
 import { wholeSlabs } from '../domain/slab-shares.ts';
 import {
   type CountedLayer,
@@ -12,11 +12,13 @@ import {
 import type { BlobInfo, VaultContainer } from '../vault/vault-container.ts';
 import { type ReplacingCommit, commitReplacing } from './commit-replacing.ts';
 import { foldObject } from './fold-unit.ts';
+import { readJob } from './jobs.ts';
 import { rewriteManifest } from './manifest-writer.ts';
 import { inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
 import { partCount } from './plans.ts';
 import { readPoint } from './projection.ts';
+import { OUT_OF_REACH_MS, leaveToSweep, removeSnapshots } from './remove-snapshots.ts';
 import { type Span, regionsOf } from './spans.ts';
 import { layersIn, objectName } from './unit-objects.ts';
 
@@ -33,7 +35,7 @@ export function commitMerge(
     schema: mergePlan,
     objects: (plan) => plan.units.map((unit) => foldObject(plan, unit)),
     points: mergedPoints,
-    beforeRecord: ({ partition, plan }) => deleteSnapshots(ports, partition, plan.point),
+    beforeRecord: ({ partition, plan }) => deleteSnapshots(ports, step, partition, plan.point),
   });
 }
 
@@ -138,8 +140,21 @@ function merged(
 
 const layersOf = (regions: readonly ManifestRegion[]): CountedLayer[] => regions.flatMap(({ layers }) => layers);
 
-async function deleteSnapshots(ports: Ports, partition: string, point: PointId): Promise<void> {
+/**
+ * Where an account has not answered for days the merge goes on without: a rebuild brings no point back that the chain has named, and
+ * the sweep takes what is left when the account answers again.
+ */
+async function deleteSnapshots(
+  ports: Ports,
+  step: { vault: string; jobId: string },
+  partition: string,
+  point: PointId,
+): Promise<void> {
   const row = await readPoint(ports, partition, point);
-  for (const { url, snapshot } of row === undefined || row.instant === 'Deleted' ? [] : row.set.disks)
-    await ports.snapshots.remove({ url, id: snapshot });
+  if (row === undefined || row.instant === 'Deleted') return;
+  const left = await removeSnapshots(ports, row.set.disks);
+  if (left[0] === undefined) return;
+  const job = await readJob(ports, { vault: step.vault, jobId: step.jobId as JobId });
+  if (job === undefined || ports.clock.now() - job.startedAt < OUT_OF_REACH_MS) throw left[0].error;
+  await leaveToSweep(ports, step.vault, job.itemKey, left);
 }

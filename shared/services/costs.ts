@@ -1,9 +1,11 @@
 import { type PointCost, costOfPoint, joinCosts, withManifest } from '../domain/costs.ts';
+import { type BackupError, type ErrorCode, isBackupError } from '../domain/errors.ts';
 import type { ChainRecord, Manifest } from '../format/documents.ts';
-import type { ItemId } from '../domain/ids.ts';
+import type { ItemId, PointId } from '../domain/ids.ts';
 import { ITEMS_PREFIX, VAULT_NAME, chainPrefix, checkpointName, itemOfFolder, itemPrefix } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
+import { DAMAGE_CODES } from './findings.ts';
 import { inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
 import { eachSpan } from './spans.ts';
@@ -23,12 +25,21 @@ export interface ItemCost {
   readonly seq: number;
   /** Oldest first. */
   readonly points: readonly PointCost[];
+  /** Points whose manifests cannot be read: of what they take only the manifest itself is counted, if it is there. */
+  readonly uncounted: readonly Uncounted[];
   readonly chainBytes: number;
   /** Manifests in the item's folder that the newest record does not name: about to be deleted, or of a commit that is under way. */
   readonly otherManifestBytes: number;
   /** Plans of work that is under way. */
   readonly planBytes: number;
   readonly bytes: number;
+}
+
+export interface Uncounted {
+  readonly point: PointId;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly manifestBytes: number;
 }
 
 export interface VaultCosts {
@@ -52,8 +63,8 @@ export interface Listing {
 /**
  * What a vault's container holds and for whom, from manifests: what layers and packs take stands there. Listed are the folders of the
  * documents alone; with `listing` the whole container is listed besides, to compare. Takes a read per recovery point and
- * a request per checkpoint.
- * @throws BackupError ResourceNotFound, VaultObjectMissing, DocumentCorrupt
+ * a request per checkpoint. A point whose manifest is damaged is named, and the rest is counted.
+ * @throws BackupError ResourceNotFound; of an item without a readable newest record VaultObjectMissing, DocumentCorrupt
  */
 export async function vaultCosts(
   ports: Ports,
@@ -87,7 +98,7 @@ async function itemCost(
   inDetail: string | undefined,
 ): Promise<ItemCost> {
   const chain = new Chain(container, item);
-  const { record, manifests, spans } = await livePoints(ports, container, chain, inDetail);
+  const { record, manifests, spans, lost } = await livePoints(ports, container, chain, inDetail);
   const { name: vmName, resourceGroup } = record.vm;
   const named = new Map(record.points.map(({ point, manifest }) => [manifest, point]));
   for (const { point, disks } of manifests)
@@ -102,24 +113,47 @@ async function itemCost(
   const points = spans.map((own) => withManifest(own, sizes.get(own.point) ?? 0));
   const chainBytes = await bytesUnder(container, chainPrefix(item));
   const planBytes = await bytesUnder(container, `${itemPrefix(item)}plans/`);
-  const documents = chainBytes + otherManifestBytes + planBytes;
+  const uncounted = lost.map(({ point, error: { code, message } }) => ({
+    point,
+    code,
+    message,
+    manifestBytes: sizes.get(point) ?? 0,
+  }));
+  const unread = uncounted.reduce((sum, { manifestBytes }) => sum + manifestBytes, 0);
+  const documents = chainBytes + otherManifestBytes + planBytes + unread;
   const bytes = points.reduce((sum, point) => sum + point.bytes, documents);
   const whose = { key, item, vmName, resourceGroup, seq: record.seq };
-  return { ...whose, points, chainBytes, otherManifestBytes, planBytes, bytes };
+  return { ...whose, points, uncounted, chainBytes, otherManifestBytes, planBytes, bytes };
 }
 
-/** The newest record, its manifests, and what the layers of each point cost. */
+interface LostPoint {
+  readonly point: PointId;
+  readonly error: BackupError;
+}
+
+/** The newest record, its manifests, what the layers of each point cost, and the points of which that cannot be told. */
 function livePoints(
   ports: Ports,
   container: VaultContainer,
   chain: Chain,
   inDetail: string | undefined,
-): Promise<{ record: ChainRecord; manifests: Manifest[]; spans: PointCost[] }> {
+): Promise<{ record: ChainRecord; manifests: Manifest[]; spans: PointCost[]; lost: LostPoint[] }> {
   return chain.onNewest(async (record) => {
-    const manifests = await chain.manifests(record);
+    const { manifests, lost: unread } = await chain.readable(record);
+    const lost: LostPoint[] = [...unread];
     const spans: PointCost[] = [];
-    for (const own of manifests) spans.push(await costOfLayers(ports, container, chain, own, own.point === inDetail));
-    return { record, manifests, spans };
+    for (const own of manifests) {
+      try {
+        spans.push(await costOfLayers(ports, container, chain, own, own.point === inDetail));
+      } catch (error) {
+        if (!isBackupError(error, ...DAMAGE_CODES)) throw error;
+        lost.push({ point: own.point, error });
+      }
+    }
+    // Gone under a record that is the newest no more: then all is looked at again.
+    const gone = lost.find(({ error }) => error.code === 'VaultObjectMissing');
+    if (gone !== undefined && (await chain.newest()).seq !== record.seq) throw gone.error;
+    return { record, manifests, spans, lost };
   });
 }
 

@@ -7,6 +7,7 @@ import { holdsItem, withoutEnded } from './holders.ts';
 import { changeItem } from './items.ts';
 import { ENDED, type JobAddress, changeJob, isRunning, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
+import { makePointKnown } from './point-known.ts';
 import type { Ports } from './ports.ts';
 import { project } from './projection.ts';
 import { discardRestore } from './restore-leftovers.ts';
@@ -38,6 +39,8 @@ export async function endJob(ports: Ports, address: JobAddress, outcome: Outcome
   const isDrill = row.restore?.verifyJob !== undefined; // its disks are never handed over
   if (row.operation === 'Restore' && row.outcome === 'Completed' && !isDrill) return; // its coordinator is handing the disks over
   const committed = hasChainPlan(row) && (await closeInChain(ports, address, row));
+  // Its snapshots are a point that can be restored, whatever becomes of the transfer: without a row nobody would know of them.
+  if (row.operation === 'Backup' && !committed) await makePointKnown(ports, address.vault, row);
   if (row.operation === 'Restore') await discardRestore(ports, address.vault, row);
   if (row.operation === 'Verify') await discardVerify(ports, address.vault, row);
   await finishJob(ports, address, committed ? 'Completed' : (row.outcome ?? 'Failed'));

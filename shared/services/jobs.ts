@@ -34,6 +34,16 @@ export async function isRunning(ports: Ports, vault: string, jobId: JobId | unde
   return row !== undefined && !ENDED.has(row.status);
 }
 
+/** The rebuild of the vault's catalog that runs; undefined when none does. */
+export async function runningRebuild(ports: Ports, vault: string): Promise<JobId | undefined> {
+  for await (const { key } of ports.catalog.openJobs.list(vault)) {
+    const address = { vault, jobId: key as JobId };
+    const row = await readJob(ports, address);
+    if (row?.operation === 'Rebuild' && !ENDED.has(row.status)) return address.jobId;
+  }
+  return undefined;
+}
+
 /** Whether a running job reads from the point. */
 export async function isPinned(ports: Ports, vault: string, item: ItemRow, point: PointId): Promise<boolean> {
   for (const pin of item.pins) {

@@ -1,15 +1,17 @@
 import type { z } from 'zod';
 import type { DiskId } from '../domain/ids.ts';
+import type { Layer } from '../domain/layer.ts';
 import type { Layout } from '../domain/layout.ts';
 import type { LayerName } from '../domain/point-stack.ts';
 import { restorePlan, transferPlan, mergePlan } from '../format/documents.ts';
 import type { ChainRecord } from '../format/documents.ts';
-import { checkpointName, planName } from '../format/names.ts';
+import { checkpointName, planName, regionOfPack } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import type { JobRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import type { Chain } from './chain.ts';
-import { blobOf, readLayerMap } from './layers.ts';
+import { DAMAGE_CODES } from './findings.ts';
+import { type RegionOf, blobOf, readLayerMap } from './layers.ts';
 import { forEachAtOnce } from './pipeline.ts';
 import { type PartedPlan, namesOfPlan, partsOf, readPlan } from './plans.ts';
 import { eachSpan } from './spans.ts';
@@ -17,14 +19,22 @@ import { eachSpan } from './spans.ts';
 /** Regions whose layers are read at once. */
 const REGIONS_IN_FLIGHT = 8;
 
+/** What a record leads to. */
+export interface Named {
+  readonly names: Set<string>;
+  /** Regions with a layer that cannot be read, as `<disk>/<region>`: which packs it names nobody knows. */
+  readonly unread: Set<string>;
+}
+
 /** Everything that a record leads to: its manifests and their parts, their layers, slabs and checkpoints, and the layers' packs. */
 export async function namedBy(
   container: VaultContainer,
   chain: Chain,
   record: ChainRecord,
   layout: Pick<Layout, 'spanRegions'>,
-): Promise<Set<string>> {
+): Promise<Named> {
   const named = new Set(record.points.map(({ manifest }) => manifest));
+  const unread = new Set<string>();
   const manifests = await chain.manifests(record);
   for (const { disks } of manifests) for (const { parts = [] } of disks) for (const { name } of parts) named.add(name);
   for await (const { disk, manifests: reduced } of eachSpan(chain, manifests, layout)) {
@@ -35,12 +45,33 @@ export async function namedBy(
       for (const layer of layers) {
         named.add(blobOf(at, layer));
         // A layer in a slab has its bytes there too.
-        if (layer.slab === undefined)
-          for (const { name } of (await readLayerMap(container, at, layer)).packs) named.add(name);
+        if (layer.slab !== undefined) continue;
+        const packs = await packsOf(container, at, layer);
+        if (packs === undefined) unread.add(`${disk}/${region}`);
+        else for (const { name } of packs) named.add(name);
       }
     });
   }
-  return named;
+  return { names: named, unread };
+}
+
+/** Undefined where the layer is damaged: that must not keep the leftovers of all other regions. */
+async function packsOf(container: VaultContainer, at: RegionOf, layer: LayerName): Promise<Layer['packs'] | undefined> {
+  try {
+    return (await readLayerMap(container, at, layer)).packs;
+  } catch (error) {
+    if (isBackupError(error, ...DAMAGE_CODES)) return undefined;
+    throw error;
+  }
+}
+
+/** Of `names` the packs that a layer which cannot be read may name: those of its region, since no layer names another region's. */
+export function packsOfUnread(names: readonly string[], { unread }: Named): string[] {
+  if (unread.size === 0) return [];
+  return names.filter((name) => {
+    const { disk, region } = regionOfPack(name) ?? {};
+    return unread.has(`${disk}/${region}`);
+  });
 }
 
 /** The plan of a job that has not ended, and the layers that it reads from. */

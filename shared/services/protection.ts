@@ -61,6 +61,7 @@ export async function protect(
       await ports.catalog.items.insert(vault, key, item);
     } catch (error) {
       if (!isBackupError(error, 'RowAlreadyExists')) throw error;
+      await giveWay(ports, vault, key, container, item);
     }
   } else {
     await setState(ports, container, existing.row.itemId, 'protected');
@@ -152,6 +153,24 @@ async function startChain(ports: Ports, container: VaultContainer, item: ItemRow
     writtenAt: new Date(ports.clock.now()).toISOString(),
     vm: { id: item.vmResourceId, name: item.vmName, resourceGroup: item.resourceGroup },
   });
+}
+
+/** Of two requests that protect a VM at once one was first: the other's item leaves nothing behind. */
+async function giveWay(
+  ports: Ports,
+  vault: string,
+  key: string,
+  container: VaultContainer,
+  own: ItemRow,
+): Promise<void> {
+  const standing = (await ports.catalog.items.get(vault, key))?.row;
+  if (standing === undefined || standing.itemId === own.itemId) return; // it was its own: an answer was lost
+  try {
+    await new Chain(container, own.itemId).withdraw();
+  } catch (error) {
+    if (!isBackupError(error, 'BMSUserErrorObjectLocked')) throw error;
+    ports.log(`the first record of item ${own.itemId}, which came to nothing, stays: ${error.message}`);
+  }
 }
 
 /** Says in the chain whether merges may go on: a merge takes the item's state from the record that it builds on. */

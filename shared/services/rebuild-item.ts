@@ -1,4 +1,5 @@
 import type { ItemRow, PointRow } from '../catalog/catalog.ts';
+import type { Versioned } from '../catalog/catalog-table.ts';
 import type { ReportRow } from '../catalog/report-row.ts';
 import { BackupError, ERROR_TABLE, isBackupError } from '../domain/errors.ts';
 import { type ItemId, type JobId, type PointId, attemptId, itemId } from '../domain/ids.ts';
@@ -15,6 +16,7 @@ import { isReported, report } from './reports.ts';
 import { itemRowOf, snapshotPointRow, urlsOf, vaultPointRow } from './rebuild-rows.ts';
 import { findSnapshots, snapshotOnly } from './rebuild-snapshots.ts';
 import type { PointSnapshot } from './snapshot-tags.ts';
+import { EVERY_DISK, latestUrls, unlistedUrls } from './url-list.ts';
 import { openVault } from './vault-of.ts';
 import { failJob } from './watch.ts';
 
@@ -79,18 +81,21 @@ async function rebuild(
   };
   if (isOther && !(await givesWay(standing))) return live.length === 0 ? empty : conflict(vm.name, item, standing);
 
+  const known = new Set((await readPoints(ports, partition)).map(({ point }) => point));
   await endJobs(ports, job.vault, item);
   const record = await stopInChain(ports, job, chain, isWanted);
   if (record === undefined) return undefined;
 
   const { manifests, damaged } = await readManifests(chain, record);
-  const known = urlsKnown(manifests, standing);
-  const { snapshots, unlisted } = await findSnapshots(ports, vault.containerName, record, known, atLast);
+  const before = await withoutSnapshots(ports, partition);
+  const urls = urlsKnown(manifests, standing);
+  const { snapshots, unlisted } = await findSnapshots(ports, vault.containerName, record, urls, atLast);
   const sets = await snapshotOnly(ports, job.vault, chain, record, snapshots);
   const points = await pointRows(ports, record, manifests, snapshots, sets);
 
-  let added = 0;
-  for (const row of points) if (await insertPoint(ports, partition, row)) added++;
+  for (const row of points) await insertPoint(ports, partition, row);
+  const added = points.filter(({ point }) => !known.has(point)).length;
+  for (const row of points) await putBackSnapshots(ports, partition, row, before.get(row.point));
   if (damaged.size === 0) await project(ports, partition, chain, record);
   const rows = await readPoints(ports, partition);
   const isEmpty = rows.length + damaged.size + unlisted.length === 0;
@@ -98,8 +103,9 @@ async function rebuild(
   const ids = [...record.points.map(({ point }) => point), ...snapshots.map(({ point }) => point)].sort();
   const rebuilt = itemRowOf(record, rows, ids.at(-1), ports.clock.now());
   // Where a run has left snapshots that are no point's, the sweep has to look.
-  const formerUrls = [...new Set([...(rebuilt.formerUrls ?? []), ...snapshots.map(({ url }) => url)])];
-  const row = { ...rebuilt, formerUrls, unlistedUrls: unlisted };
+  const others = snapshots.map(({ url }) => url).filter((url) => !rebuilt.disks.some((disk) => disk.url === url));
+  const formerUrls = latestUrls([...(rebuilt.formerUrls ?? []), ...others], Infinity);
+  const row = { ...rebuilt, formerUrls, unlistedUrls: unlistedUrls(unlisted) };
   const other = await putItem(ports, job.vault, key, row, isWanted, givesWay);
   if (other !== undefined) return conflict(vm.name, item, other);
   await releaseEnded(ports, job.vault, key);
@@ -170,7 +176,7 @@ function urlsKnown(manifests: readonly Read[], standing: ItemRow | undefined): s
     ...urlsOf(manifests.map(({ manifest }) => manifest)),
     ...(standing?.disks ?? []).map(({ url }) => url),
     ...(standing?.formerUrls ?? []),
-    ...(standing?.unlistedUrls ?? []),
+    ...(standing?.unlistedUrls ?? []).filter((url) => url !== EVERY_DISK),
   ];
 }
 
@@ -190,13 +196,37 @@ async function pointRows(
   return rows.sort((a, b) => (a.point < b.point ? -1 : 1));
 }
 
-async function insertPoint(ports: Ports, partition: string, row: PointRow): Promise<boolean> {
+async function insertPoint(ports: Ports, partition: string, row: PointRow): Promise<void> {
   try {
     await ports.catalog.points.insert(partition, row.point, row);
-    return true;
   } catch (error) {
     if (!isBackupError(error, 'RowAlreadyExists')) throw error;
-    return false;
+  }
+}
+
+/** The rows of points that are not in the snapshot tier, as they are before the snapshots are listed. */
+async function withoutSnapshots(ports: Ports, partition: string): Promise<Map<PointId, Versioned<PointRow>>> {
+  const rows = new Map<PointId, Versioned<PointRow>>();
+  for await (const { row, etag } of ports.catalog.points.list(partition))
+    if (row.instant !== 'Valid') rows.set(row.point, { row, etag });
+  return rows;
+}
+
+/**
+ * Puts a point back into the snapshot tier, where an earlier rebuild could not list its snapshots and took them for gone. Retention
+ * takes the snapshots before it says so on the row: under the ETag of a time before they were listed what was found is there.
+ */
+async function putBackSnapshots(
+  ports: Ports,
+  partition: string,
+  found: PointRow,
+  before: Versioned<PointRow> | undefined,
+): Promise<void> {
+  if (before === undefined || found.instant !== 'Valid' || before.row.set.attempt !== found.set.attempt) return;
+  try {
+    await ports.catalog.points.replace(partition, found.point, { ...before.row, instant: 'Valid' }, before.etag);
+  } catch (error) {
+    if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error;
   }
 }
 
@@ -236,7 +266,7 @@ async function hasNothing(ports: Ports, vault: string, containerName: string, ot
 }
 
 /** A row that was not lost knows more than the container does. */
-function stopped(standing: ItemRow, { lastPoint, unlistedUrls, ...rebuilt }: ItemRow): ItemRow {
+function stopped(standing: ItemRow, { lastPoint, unlistedUrls: unlisted, ...rebuilt }: ItemRow): ItemRow {
   const newest = [standing.lastPoint, lastPoint]
     .filter((point) => point !== undefined)
     .sort()
@@ -247,7 +277,7 @@ function stopped(standing: ItemRow, { lastPoint, unlistedUrls, ...rebuilt }: Ite
     protectionState: 'ProtectionStopped',
     lastPoint: newest,
     disks: standing.disks.length === 0 ? rebuilt.disks : standing.disks,
-    unlistedUrls,
+    unlistedUrls: unlisted,
   };
 }
 

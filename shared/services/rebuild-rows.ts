@@ -4,7 +4,7 @@ import { MOST_KNOWN } from '../domain/lineage.ts';
 import type { ChainRecord, Manifest, RecordPoint } from '../format/documents.ts';
 import { countsOf } from './projection.ts';
 import type { PointSnapshot } from './snapshot-tags.ts';
-import { MOST_FORMER } from './take-snapshot.ts';
+import { latestUrls } from './url-list.ts';
 
 /** Stands for the job of a point whose job is known to nobody any more. */
 const NO_JOB = '00000000-0000-0000-0000-000000000000' as JobId;
@@ -146,7 +146,7 @@ function disksOf(points: readonly PointRow[]): { known: ItemRow['disks']; former
   }
   const kept = [...known.values()].slice(-MOST_KNOWN);
   const former = [...urls].filter((url) => !kept.some((disk) => disk.url === url));
-  return { known: kept, formerUrls: former.slice(-MOST_FORMER) };
+  return { known: kept, formerUrls: latestUrls(former) };
 }
 
 /** Where an item's snapshots may be: on the disks that its points have had. */

@@ -3,16 +3,17 @@ import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { ItemId, JobId } from '../domain/ids.ts';
 import { decodeDocument } from '../format/document.ts';
 import { type VaultDocument, vaultDocument } from '../format/documents.ts';
-import { ITEMS_PREFIX, VAULT_NAME, itemOfFolder } from '../format/names.ts';
+import { VAULT_NAME } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { adviceFor } from './advice.ts';
 import { backOffSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
-import { ENDED, type JobAddress, changeJob, insertJob, isRunning, newJob, readJob } from './jobs.ts';
+import { ENDED, type JobAddress, changeJob, insertJob, newJob, readJob, runningRebuild } from './jobs.ts';
 import { type VaultAddress, vaultKey } from './keys.ts';
 import { forEachAtOnce, inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
 import { readReport, report } from './reports.ts';
+import { heldIn, itemsIn } from './vault-contents.ts';
 import { openVault } from './vault-of.ts';
 import { findVault, putBackVault } from './vaults.ts';
 
@@ -35,15 +36,26 @@ export interface RebuildRequest {
 }
 
 /**
- * Starts the rebuild of a vault's tables, or finds the one that runs; resolves its job.
- * @throws BackupError ResourceNotFound when no container says that it is this vault's, RebuildAmbiguous when several do
+ * Starts the rebuild of a vault's tables, or finds the one that runs; resolves its job. An empty container that has given the vault's
+ * place to another goes, so that it is not in the way of the next rebuild.
+ * @throws BackupError ResourceNotFound when no container says that it is this vault's, RebuildAmbiguous when several do,
+ * BMSUserErrorObjectLocked when a rebuild from another container runs
  */
 export async function startRebuild(ports: Ports, address: VaultAddress, request: RebuildRequest): Promise<JobId> {
   const key = vaultKey(address);
   const running = await runningRebuild(ports, key);
   // One that runs while the vault's row is lost once more needs the row as well.
-  if (running !== undefined && (await findVault(ports, address)) !== undefined) return running;
-  const { containerName, document } = await findContainer(ports, address, request.container);
+  const standing = running === undefined ? undefined : await findVault(ports, address);
+  if (running !== undefined && standing !== undefined) {
+    if (request.container === undefined || request.container === standing.containerName) return running;
+    throw new BackupError(
+      'BMSUserErrorObjectLocked',
+      `job ${running} is rebuilding vault ${address.vault} from container ${standing.containerName}: container ${request.container} can be named when it has ended`,
+      { target: 'container' },
+    );
+  }
+  const { chosen, others } = await findContainer(ports, address, request.container);
+  const { containerName, document } = chosen;
   await putBackVault(ports, {
     name: document.name,
     resourceGroup: document.resourceGroup,
@@ -55,20 +67,12 @@ export async function startRebuild(ports: Ports, address: VaultAddress, request:
     tags: {},
     properties: request.properties,
   });
+  for (const other of others) await dropIfEmpty(ports, address, other.containerName);
   if (running !== undefined) return running;
   const job = newRebuild(ports);
   await insertJob(ports, key, job);
   await ports.queue.send({ step: 'rebuild-vault', v: 1, vault: key, jobId: job.jobId, round: 0 });
   return job.jobId;
-}
-
-async function runningRebuild(ports: Ports, vault: string): Promise<JobId | undefined> {
-  for await (const { key } of ports.catalog.openJobs.list(vault)) {
-    const address = { vault, jobId: key as JobId };
-    const row = (await isRunning(ports, vault, address.jobId)) ? await readJob(ports, address) : undefined;
-    if (row?.operation === 'Rebuild') return address.jobId;
-  }
-  return undefined;
 }
 
 /** A job of the whole vault: it has no item. */
@@ -85,7 +89,12 @@ interface FoundContainer {
   readonly document: VaultDocument;
 }
 
-async function findContainer(ports: Ports, address: VaultAddress, wanted: string | undefined): Promise<FoundContainer> {
+/** The container that the vault is to be rebuilt from, and the others that say that they are its. */
+async function findContainer(
+  ports: Ports,
+  address: VaultAddress,
+  wanted: string | undefined,
+): Promise<{ chosen: FoundContainer; others: FoundContainer[] }> {
   const names: string[] = [];
   for await (const name of ports.vaults.list()) names.push(name);
   const found: FoundContainer[] = [];
@@ -102,34 +111,65 @@ async function findContainer(ports: Ports, address: VaultAddress, wanted: string
   };
   for await (const _ of inOrder(names, READS_IN_FLIGHT, look)) void _;
   found.sort((a, b) => (a.containerName < b.containerName ? -1 : 1));
-  const chosen = wanted === undefined ? found : found.filter(({ containerName }) => containerName === wanted);
-  const [only, ...others] = chosen;
+  const possible =
+    wanted === undefined
+      ? await possibleOf(ports, address, found)
+      : found.filter(({ containerName }) => containerName === wanted);
+  const [only, ...rivals] = possible;
   const mine = `vault ${address.vault} of resource group ${address.resourceGroup}`;
   if (only === undefined) {
     const also = unreadable.length === 0 ? '' : `; unreadable: ${unreadable.join('; ')}`;
     const what = wanted === undefined ? 'no container of the vault account' : `no container ${wanted} that`;
     throw new BackupError('ResourceNotFound', `there is ${what} says that it is of ${mine}${also}`);
   }
-  if (others.length > 0) {
-    const all = chosen.map(({ containerName }) => containerName).join(', ');
+  if (rivals.length > 0) {
+    const all = possible.map(({ containerName }) => containerName).join(', ');
     throw new BackupError('RebuildAmbiguous', `${all} all say that they are of ${mine}: name one of them`, {
       target: 'container',
     });
   }
   await refuseOther(ports, address, only.containerName);
-  return only;
+  return { chosen: only, others: found.filter((other) => other !== only) };
+}
+
+/** Of several the one that the vault's row names, if it holds something or no other does: a vault made anew may be the empty one. */
+async function possibleOf(
+  ports: Ports,
+  address: VaultAddress,
+  found: readonly FoundContainer[],
+): Promise<readonly FoundContainer[]> {
+  const standing = found.length < 2 ? undefined : await findVault(ports, address);
+  const own = found.find(({ containerName }) => containerName === standing?.containerName);
+  if (own === undefined || (await heldIn(ports, own.containerName)).length > 0)
+    return own === undefined ? found : [own];
+  for (const other of found) if (other !== own && (await heldIn(ports, other.containerName)).length > 0) return found;
+  return [own];
 }
 
 /** A vault that was made anew under the name of the lost one has a container of its own: it gives way only while it is empty. */
 async function refuseOther(ports: Ports, address: VaultAddress, containerName: string): Promise<void> {
   const standing = await findVault(ports, address);
   if (standing === undefined || standing.containerName === containerName) return;
-  for await (const { row } of ports.catalog.items.list(vaultKey(address))) {
+  const refuse = (why: string): never => {
     throw new BackupError(
       'RebuildAmbiguous',
-      `vault ${address.vault} uses container ${standing.containerName} now and protects ${row.vmName} there: container ${containerName} cannot take its place`,
+      `vault ${address.vault} uses container ${standing.containerName} now and ${why}: container ${containerName} cannot take its place`,
       { target: 'container' },
     );
+  };
+  for await (const { row } of ports.catalog.items.list(vaultKey(address))) refuse(`protects ${row.vmName} there`);
+  const [held] = await heldIn(ports, standing.containerName);
+  if (held !== undefined) refuse(held);
+}
+
+/** Drops a container that the vault does not use, unless an item has ever been in it. Where that fails the next rebuild tries again. */
+async function dropIfEmpty(ports: Ports, address: VaultAddress, containerName: string): Promise<void> {
+  try {
+    if ((await itemsIn(await ports.vaults.open(containerName))).length > 0) return;
+    if ((await findVault(ports, address))?.containerName !== containerName) await ports.vaults.drop(containerName);
+  } catch (error) {
+    if (!isBackupError(error)) throw error;
+    ports.log(`container ${containerName}, which vault ${address.vault} does not use, stays: ${error.message}`);
   }
 }
 
@@ -171,15 +211,6 @@ export async function rebuildVault(ports: Ports, step: { vault: string; jobId: s
     { step: 'rebuild-vault', v: 1, ...address, round: step.round + 1 },
     backOffSeconds(step.round),
   );
-}
-
-async function itemsIn(container: VaultContainer): Promise<ItemId[]> {
-  const items: ItemId[] = [];
-  for await (const folder of container.folders(ITEMS_PREFIX)) {
-    const item = itemOfFolder(folder);
-    if (item !== undefined) items.push(item);
-  }
-  return items;
 }
 
 /** What the container cannot tell: jobs that run without being known to the watch, and items that have a row and nothing else. */

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ItemRow, JobRow, PointRow } from '../catalog/catalog.ts';
 import { placeOf } from '../compute/compute.ts';
-import type { DiskSnapshot } from '../disk/disk-snapshots.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type SweepDecision, decideSweep } from '../domain/sweep.ts';
 import { decodeDocument } from '../format/document.ts';
@@ -12,10 +11,11 @@ import { Chain } from './chain.ts';
 import { forEachItem } from './items.ts';
 import { ENDED, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { namedBy, namedByPlan } from './named.ts';
+import { namedBy, namedByPlan, packsOfUnread } from './named.ts';
 import type { Ports } from './ports.ts';
 import { readPoints } from './projection.ts';
 import { discardTargets } from './restore-leftovers.ts';
+import { jobsOf, listSnapshots, nameOfSnapshot, setsWithoutRow } from './sweep-sets.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /*
@@ -42,8 +42,12 @@ export async function sweepItem(ports: Ports, step: { vault: string; itemId: str
   const { container, row: vault } = await openVault(ports, step.vault);
   const partition = pointsPartition(vault.containerName, item.itemId);
   const marks = await readMarks(ports, partition);
-  await sweepObjects(ports, step.vault, container, item, partition, marks);
-  await sweepSnapshots(ports, step.vault, vault.containerName, item, partition, marks);
+  try {
+    await sweepObjects(ports, step.vault, container, item, partition, marks);
+  } finally {
+    // What is wrong in the item's folder must not keep its snapshots.
+    await sweepSnapshots(ports, step.vault, vault.containerName, item, partition, marks);
+  }
 }
 
 async function sweepObjects(
@@ -60,18 +64,24 @@ async function sweepObjects(
     if (!name.startsWith(`${prefix}chain/`)) names.push(name);
   }
   const open = await openJobs(ports, vault, item);
-  const inFlight = new Set(open.flatMap(({ attempts }) => attempts));
   const chain = new Chain(container, item.itemId);
-  const named = await namedBy(container, chain, await chain.newest(), ports.settings.layout);
-  for (const job of open) for (const name of await namedByPlan(container, job)) named.add(name);
-  const decision = decideSweep({
-    names,
-    named,
-    isInFlight: (name) => inFlight.has(attemptIn(name)!),
-    marks: new Map([...marks].filter(([name]) => name.startsWith(prefix))),
-    nowMs: ports.clock.now(),
-    graceMs: ports.settings.sweepGraceSeconds * 1000,
-  });
+  const decide = async (jobs: readonly JobRow[]): Promise<SweepDecision> => {
+    const inFlight = new Set(jobs.flatMap(({ attempts }) => attempts));
+    const named = await namedBy(container, chain, await chain.newest(), ports.settings.layout);
+    for (const job of jobs) for (const name of await namedByPlan(container, job)) named.names.add(name);
+    for (const name of packsOfUnread(names, named)) named.names.add(name);
+    return decideSweep({
+      names,
+      named: named.names,
+      isInFlight: (name) => inFlight.has(attemptIn(name)!),
+      marks: new Map([...marks].filter(([name]) => name.startsWith(prefix))),
+      nowMs: ports.clock.now(),
+      graceMs: ports.settings.sweepGraceSeconds * 1000,
+    });
+  };
+  let decision = await decide(open);
+  // The list of open jobs may have lost some: before anything is removed all jobs are asked, and then the record once more.
+  if (decision.remove.length > 0) decision = await decide(await runningJobs(ports, vault, item));
   await apply(ports, partition, decision, marks, async (name) => {
     await discardTargetsOf(ports, container, name);
     await container.delete(name);
@@ -100,7 +110,6 @@ async function sweepSnapshots(
   partition: string,
   marks: ReadonlyMap<string, number>,
 ): Promise<void> {
-  const found = new Map<string, { snapshot: DiskSnapshot; job: string }>();
   // A dead run may have left snapshots on disks that are among the item's no more.
   const disks = [...item.disks, ...(await readPoints(ports, partition)).flatMap(({ set }) => set.disks)].map(
     ({ url }) => url,
@@ -108,34 +117,40 @@ async function sweepSnapshots(
   // And a run that slept while the item's row was lost and built anew, on disks that the row does not know.
   const vm = await ports.compute.virtualMachine(item.vmResourceId);
   const attached = vm?.disks.flatMap((disk) => placeOf(disk) ?? []) ?? [];
-  for (const url of new Set([...disks, ...attached, ...(item.formerUrls ?? [])])) {
-    if (item.unlistedUrls?.includes(url) === true) continue; // whose they are is not known yet
-    for await (const { tags, ...snapshot } of ports.snapshots.list(url)) {
-      if (tags['vault'] !== containerName || tags['item'] !== item.itemId) continue;
-      found.set(`${url}?snapshot=${snapshot.id}`, { snapshot, job: tags['job'] ?? '' });
-    }
-  }
-  const open = new Set((await openJobs(ports, vault, item)).map(({ jobId }): string => jobId));
-  const owned = new Set<string>();
+  const urls = [...disks, ...attached, ...(item.formerUrls ?? [])];
+  const listed = await listSnapshots(ports, containerName, item, urls);
+  const { found, unlisted } = listed;
+  // Asked of the jobs themselves: the list of open ones may be lost.
+  const jobs = await jobsOf(ports, vault, found.values());
   const points = await readPoints(ports, partition);
-  if (await hasLostRows(new Chain(await ports.vaults.open(containerName), item.itemId), points)) {
+  const chain = new Chain(await ports.vaults.open(containerName), item.itemId);
+  if (await hasLostRows(chain, points)) {
     ports.log(
       `the table of recovery points has lost rows of ${item.vmName}: its snapshots are not swept until the catalog is rebuilt`,
     );
     return;
   }
+  const owned = await setsWithoutRow(ports, vault, chain, listed, jobs, points);
+  if (owned.size > 0)
+    ports.log(
+      `${owned.size} snapshots of ${item.vmName} may be of recovery points that have no row, and are not swept`,
+    );
   for (const { set, instant } of points) {
-    if (instant === 'Valid') for (const { url, snapshot } of set.disks) owned.add(`${url}?snapshot=${snapshot}`);
+    if (instant !== 'Valid') continue;
+    for (const { url, snapshot } of set.disks) owned.add(nameOfSnapshot({ url, id: snapshot }));
   }
+  const isOpen = (job: JobRow | undefined): boolean => job?.itemId === item.itemId && !ENDED.has(job.status);
+  // Of a disk that could not be listed nothing has been seen: its marks stay.
+  const isSeen = (name: string): boolean => !unlisted.has(name.slice(0, name.indexOf('?snapshot=')));
   const decision = decideSweep({
     names: [...found.keys()],
     named: owned,
-    isInFlight: (name) => open.has(found.get(name)!.job),
-    marks: new Map([...marks].filter(([name]) => name.includes('?snapshot='))),
+    isInFlight: (name) => isOpen(jobs.get(found.get(name)!.tags['job'] ?? '')),
+    marks: new Map([...marks].filter(([name]) => name.includes('?snapshot=') && isSeen(name))),
     nowMs: ports.clock.now(),
     graceMs: ports.settings.sweepGraceSeconds * 1000,
   });
-  await apply(ports, partition, decision, marks, (name) => ports.snapshots.remove(found.get(name)!.snapshot));
+  await apply(ports, partition, decision, marks, (name) => ports.snapshots.remove(found.get(name)!));
 }
 
 /**
@@ -155,6 +170,18 @@ async function openJobs(ports: Ports, vault: string, item: ItemRow): Promise<Job
     if (job?.itemId === item.itemId && !ENDED.has(job.status)) open.push(job);
   }
   return open;
+}
+
+/** The item's jobs that have not ended, whatever the list of open jobs says; what it has lost is put back, so that the watch sees to it. */
+async function runningJobs(ports: Ports, vault: string, item: ItemRow): Promise<JobRow[]> {
+  const running: JobRow[] = [];
+  for await (const { key, row } of ports.catalog.jobs.list(vault)) {
+    if (row.itemId !== item.itemId || ENDED.has(row.status)) continue;
+    running.push(row);
+    if ((await ports.catalog.openJobs.get(vault, key)) === undefined)
+      await ports.catalog.openJobs.upsert(vault, key, { startedAt: row.startedAt });
+  }
+  return running;
 }
 
 async function readMarks(ports: Ports, partition: string): Promise<Map<string, number>> {

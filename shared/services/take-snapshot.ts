@@ -1,8 +1,8 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import type { DiskSnapshot, SourceDisk } from '../disk/disk-snapshots.ts';
 import { type AttachedDisk, placeOf, type VirtualMachine } from '../compute/compute.ts';
-import { BackupError, isBackupError } from '../domain/errors.ts';
 import { selectDisks } from '../domain/disk-selection.ts';
+import { BackupError } from '../domain/errors.ts';
 import { type DiskId, type JobId, type PointId, attemptId, diskId } from '../domain/ids.ts';
 import { assignDisks } from '../domain/lineage.ts';
 import { snapshotTime, spreadMs } from '../disk/snapshot-time.ts';
@@ -10,17 +10,15 @@ import { TAKE_SNAPSHOT, TRANSFER } from './backup.ts';
 import { holdsItem } from './holders.ts';
 import { changeItem } from './items.ts';
 import { type JobAddress, changeJob, readJob, withTask } from './jobs.ts';
-import { pointsPartition } from './keys.ts';
+import { makePointKnown } from './point-known.ts';
 import type { Ports } from './ports.ts';
 import { type SnapshotTags, aboutTag } from './snapshot-tags.ts';
+import { latestUrls } from './url-list.ts';
 import { openVault, readItem } from './vault-of.ts';
 import { standInFor } from './wait-turn.ts';
 
 /** All snapshots of a set are taken within this by the storage's clock, or the set is not one moment. */
 export const SET_MS = 60_000;
-
-/** Former disks that an item remembers: a property of its row holds them. */
-export const MOST_FORMER = 40;
 
 /**
  * Takes the snapshots of all disks of a job's VM as one set, and makes the recovery point known: from here on it can be restored.
@@ -32,7 +30,7 @@ export async function takeSnapshot(ports: Ports, step: { vault: string; jobId: s
   if (job?.status !== 'InProgress' || job.point === undefined) return;
   const set = job.set ?? (await takeSet(ports, address, job, job.point));
   if (set === undefined) return;
-  await insertPoint(ports, address, job, job.point, set);
+  await makePointKnown(ports, address.vault, { ...job, set });
   await standInFor(ports, address, job);
   await ports.queue.send({ step: 'plan-transfer', v: 1, vault: step.vault, jobId: address.jobId });
 }
@@ -182,7 +180,7 @@ async function identify(
     return {
       ...item,
       disks: answer.known,
-      formerUrls: [...new Set([...(item.formerUrls ?? []), ...gone])].slice(-MOST_FORMER),
+      formerUrls: latestUrls([...(item.formerUrls ?? []), ...gone]),
     };
   });
   return assigned;
@@ -253,35 +251,4 @@ async function discardStrays(ports: Ports, job: JobRow, set: SnapshotSet): Promi
 
 function isIn(set: SnapshotSet | undefined, { url, id }: DiskSnapshot): boolean {
   return set?.disks.some((disk) => disk.url === url && disk.snapshot === id) ?? false;
-}
-
-async function insertPoint(
-  ports: Ports,
-  address: JobAddress,
-  job: JobRow,
-  point: PointId,
-  set: SnapshotSet,
-): Promise<void> {
-  const { row: vault } = await openVault(ports, address.vault);
-  try {
-    await ports.catalog.points.insert(pointsPartition(vault.containerName, job.itemId), point, {
-      point,
-      itemId: job.itemId,
-      jobId: job.jobId,
-      time: set.takenAt,
-      trigger: job.dueAt === undefined ? 'onDemand' : 'scheduled',
-      dueAt: job.dueAt,
-      retainUntil: job.retainUntil,
-      set,
-      instant: 'Valid',
-      vault: 'None',
-      sizeBytes: set.disks.reduce((sum, disk) => sum + disk.sizeBytes, 0),
-      dataBlocks: 0,
-      clearedBlocks: 0,
-      storedBytes: 0,
-      seq: 0,
-    });
-  } catch (error) {
-    if (!isBackupError(error, 'RowAlreadyExists')) throw error;
-  }
 }

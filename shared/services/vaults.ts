@@ -5,11 +5,14 @@ import { BLOCK_BYTES } from '../domain/units.ts';
 import { encodeDocument } from '../format/document.ts';
 import type { VaultDocument } from '../format/documents.ts';
 import { VAULT_NAME } from '../format/names.ts';
+import { readReports, readRuns, reportsOf } from './clean-up-report.ts';
 import { DEFAULT_POLICY_NAME, defaultPolicy } from './default-policy.ts';
+import { runningRebuild } from './jobs.ts';
 import { type VaultAddress, vaultKey, vaultRowKey } from './keys.ts';
 import { putPolicy } from './policies.ts';
 import type { Ports } from './ports.ts';
 import { removeReport } from './reports.ts';
+import { heldIn } from './vault-contents.ts';
 
 /** What a client says of a vault. */
 export interface VaultRequest {
@@ -132,30 +135,51 @@ export async function* listVaults(
 }
 
 /**
- * Deletes an empty vault; absent is fine.
- * @throws BackupError ServiceResourceNotEmptyWithBackendMessage naming what is in the way
+ * Deletes an empty vault; absent is fine. What is in its container is asked of the container: rows may be lost, or not be back yet.
+ * The container goes first and the vault's own row last, so that where a policy of the storage holds the container nothing has
+ * changed, and after a crash the same request goes on.
+ * @throws BackupError ServiceResourceNotEmptyWithBackendMessage naming what is in the way, BMSUserErrorObjectLocked
  */
 export async function deleteVault(ports: Ports, address: VaultAddress): Promise<void> {
   const key = vaultKey(address);
   const at = vaultRowKey(key);
   const row = await findVault(ports, address);
   if (row === undefined) return;
-  const items: string[] = [];
-  for await (const { row: item } of ports.catalog.items.list(key)) items.push(item.vmName);
-  if (items.length > 0) {
+  await refuseNotEmpty(ports, key, row);
+  await ports.vaults.drop(row.containerName);
+  await removeRows(ports, key);
+  await ports.catalog.vaults.remove(at.partition, at.key);
+}
+
+async function refuseNotEmpty(ports: Ports, key: string, { name, containerName }: VaultRow): Promise<void> {
+  const refuse = (why: string): never => {
     throw new BackupError(
       'ServiceResourceNotEmptyWithBackendMessage',
-      `vault ${row.name} cannot be deleted as there are existing resources within the vault: it protects ${items.join(', ')}`,
+      `vault ${name} cannot be deleted as there are existing resources within the vault: ${why}`,
     );
-  }
-  for await (const { partition, key: name } of ports.catalog.policies.list(key))
-    await ports.catalog.policies.remove(partition, name);
-  for await (const { partition, key: id } of ports.catalog.jobs.list(key)) {
+  };
+  const items: string[] = [];
+  for await (const { row: item } of ports.catalog.items.list(key)) items.push(item.vmName);
+  if (items.length > 0) refuse(`it protects ${items.join(', ')}`);
+  const rebuild = await runningRebuild(ports, key);
+  if (rebuild !== undefined) refuse(`its catalog is being rebuilt by job ${rebuild}`);
+  const held = await heldIn(ports, containerName);
+  if (held.length > 0)
+    refuse(`in its container ${held.slice(0, 5).join(', ')}; rebuild its catalog to have its items back`);
+}
+
+/** Everything that rows say of a vault but its own row: one made anew under the name shall know nothing of it. */
+async function removeRows(ports: Ports, key: string): Promise<void> {
+  const { policies, jobs, operations, cleanUps, cleanUpReports } = ports.catalog;
+  for await (const { partition, key: name } of policies.list(key)) await policies.remove(partition, name);
+  for await (const { partition, key: id } of jobs.list(key)) {
     await removeReport(ports, { vault: key, jobId: id as JobId });
-    await ports.catalog.jobs.remove(partition, id);
+    await jobs.remove(partition, id);
   }
-  for await (const { partition, key: id } of ports.catalog.operations.list(key))
-    await ports.catalog.operations.remove(partition, id);
-  await ports.vaults.drop(row.containerName);
-  await ports.catalog.vaults.remove(at.partition, at.key);
+  for await (const { partition, key: id } of operations.list(key)) await operations.remove(partition, id);
+  for (const { runId } of await readRuns(ports, key)) {
+    for (const report of await readReports(ports, key, runId))
+      await cleanUpReports.remove(reportsOf(key, runId), report.key);
+    await cleanUps.remove(key, runId);
+  }
 }

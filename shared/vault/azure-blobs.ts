@@ -9,7 +9,7 @@ import {
   type StorageSharedKeyCredential,
 } from '@azure/storage-blob';
 import { BackupError } from '../domain/errors.ts';
-import { storageFailure, translated } from '../azure/storage-failures.ts';
+import { type StorageFailure, storageFailure, translated } from '../azure/storage-failures.ts';
 import { assembleBlocks } from './block-assembly.ts';
 import { copySources } from './copy-sources.ts';
 import { type BlobInfo, type VaultContainer, type VaultContainers, VAULT_CONTAINER_PREFIX } from './vault-container.ts';
@@ -72,12 +72,22 @@ export function azureVaultContainers(options: AzureVaultOptions): VaultContainer
         await service.getContainerClient(containerName).deleteIfExists({ abortSignal: deadline() });
       } catch (error) {
         // The container is on its way out already: what was asked for.
-        if (storageFailure(error)?.code === 'ContainerBeingDeleted') return;
+        const failure = storageFailure(error);
+        if (failure?.code === 'ContainerBeingDeleted') return;
+        if (isLocked(failure))
+          throw new BackupError('BMSUserErrorObjectLocked', `an immutability policy holds container ${containerName}`, {
+            cause: error,
+            target: containerName,
+          });
         throw translated(error, `delete container ${containerName}`);
       }
     },
   };
 }
+
+/** A delete that a time-based retention or a legal hold forbids, of a blob or of a container that has such blobs. */
+const isLocked = (failure: StorageFailure | undefined): boolean =>
+  failure?.status === 409 && /Immutable|LegalHold|ProtectedFromDeletion/.test(failure.code);
 
 function azureVaultContainer(
   service: BlobServiceClient,
@@ -98,7 +108,7 @@ function azureVaultContainer(
             target: name,
           });
     }
-    if (failure?.status === 409 && /Immutable|LegalHold/.test(failure.code)) {
+    if (isLocked(failure)) {
       return new BackupError('BMSUserErrorObjectLocked', `an immutability policy holds ${name}`, {
         cause: error,
         target: name,

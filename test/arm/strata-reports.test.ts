@@ -18,7 +18,7 @@ interface Answer {
   readonly body: { readonly [name: string]: unknown; readonly error?: { code: string; message: string } };
 }
 
-async function ask(method: string, path: string, role: Role = 'Backup Reader'): Promise<Answer> {
+async function ask(method: string, path: string, role: Role = 'Backup Reader', body?: unknown): Promise<Answer> {
   const tokens = { issuer: '', audiences: [], jwksUrl: '' };
   const serve = armApi(
     { config: { subscriptionId: SUBSCRIPTION, tokens, publicUrl: undefined }, ports: world.ports },
@@ -26,7 +26,12 @@ async function ask(method: string, path: string, role: Role = 'Backup Reader'): 
   );
   const joint = path.includes('?') ? '&' : '?';
   const url = path.startsWith('http') ? path : `http://strata${V}${path}${joint}api-version=2023-06-01`;
-  const answer = await serve({ method, url, headers: new Headers(), text: async () => '' });
+  const answer = await serve({
+    method,
+    url,
+    headers: new Headers(),
+    text: async () => (body === undefined ? '' : JSON.stringify(body)),
+  });
   return { status: answer.status, headers: answer.headers ?? {}, body: (answer.body ?? {}) as Answer['body'] };
 }
 
@@ -76,6 +81,16 @@ describe('cleanup', () => {
     expect(first.value[0]!.name > second.value[0]!.name).toBe(true);
   });
 
+  it('is refused, and not begun, when its body says what nobody would read', async () => {
+    const runs = async () => ((await ask('GET', '/strata/cleanUps')).body['value'] as object[]).length;
+    const before = await runs();
+    const refused = await ask('POST', '/strata/cleanUp', 'Backup Contributor', { bytes: 1000 });
+    expect(refused).toMatchObject({ status: 400, body: { error: { code: 'InvalidRequest' } } });
+    expect(await runs()).toBe(before);
+    expect((await ask('POST', '/strata/cleanUp', 'Backup Contributor', {})).status).toBe(202);
+    await world.drain();
+  });
+
   it('knows no other runs', async () => {
     expect(await ask('GET', '/strata/cleanUps/0000000000000-00000000')).toMatchObject({
       status: 404,
@@ -117,5 +132,14 @@ describe('costs', () => {
     const answer = await ask('GET', `/strata/costs${query}`);
     expect(answer.status).toBe(status);
     expect(answer.body.error!.message).toContain(message);
+  });
+});
+
+describe('a rebuild of the catalog', () => {
+  it('is refused, and not begun, when its body has a word that it does not know', async () => {
+    const refused = await ask('POST', '/strata/rebuildCatalog', 'Backup Contributor', { containerName: 'vault-a' });
+    expect(refused).toMatchObject({ status: 400, body: { error: { code: 'InvalidRequest' } } });
+    expect(refused.body.error!.message).toContain('containerName');
+    expect(world.queue.waiting()).toEqual([]);
   });
 });

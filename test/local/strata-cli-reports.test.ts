@@ -117,6 +117,19 @@ describe('strata vault costs', () => {
     expect((await strata('vault', 'costs', '--point', point)).out).toMatch(/^b-0 +-1 +0 +1 +4 +0 +\d+ +\d+$/m);
     expect(await strata('vault', 'costs', '--point', '12')).toMatchObject({ exit: 1 });
   });
+
+  it('says which point it cannot count', async () => {
+    const { point, manifest } = (await world.points('a'))[0]!;
+    const blobs = world.vaults.blobs(world.vaults.containerNames()[0]!);
+    const whole = blobs.get(manifest!)!;
+    blobs.delete(manifest!);
+    const { exit, out } = await strata('vault', 'costs', '--point', point);
+    blobs.set(manifest!, whole);
+    expect(exit).toBe(0);
+    expect(out).toContain(
+      `not counted: recovery point ${point} of a, since its manifest cannot be read (VaultObjectMissing`,
+    );
+  });
 });
 
 it('texts for people: bytes, and columns that stand below one another', () => {

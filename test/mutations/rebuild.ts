@@ -5,8 +5,12 @@ const CRASHED = 'services/rebuild-crash.test.ts';
 const LATE = 'services/rebuild-late.test.ts';
 const TROUBLE = 'services/rebuild-trouble.test.ts';
 const ITEM = 'shared/services/rebuild-item.ts';
-const SNAPSHOTS = 'shared/services/rebuild-snapshots.ts';
+const SNAPSHOT_FILE = 'shared/services/rebuild-snapshots.ts';
 const SETS = 'shared/services/snapshot-sets.ts';
+const SNAPSHOTS = 'services/rebuild-snapshots.test.ts';
+const LOSSES = 'services/sweep-losses.test.ts';
+const DELETED = 'services/delete-vault.test.ts';
+const CONTAINERS = 'services/rebuild-container.test.ts';
 
 /** What would bring back what must not come back, lose what only its snapshots know, or let something expire unseen. */
 export const REBUILD: readonly Mutation[] = [
@@ -47,7 +51,7 @@ export const REBUILD: readonly Mutation[] = [
   },
   {
     name: 'rebuild: nobody asks whether a point was ever in the vault',
-    file: SNAPSHOTS,
+    file: SNAPSHOT_FILE,
     find: 'for (const point of await everNamed(chain, record, [...sets.keys()])) sets.delete(point);',
     replace: '',
     tests: [REBUILT],
@@ -55,7 +59,7 @@ export const REBUILD: readonly Mutation[] = [
   },
   {
     name: 'rebuild: a record that cannot be read named nothing',
-    file: SNAPSHOTS,
+    file: SNAPSHOT_FILE,
     find: 'for (const point of points) if (point <= last) named.add(point);',
     replace: '',
     tests: [REBUILT],
@@ -95,5 +99,137 @@ export const REBUILD: readonly Mutation[] = [
     tests: [TROUBLE],
     only: 'however long ago',
     why: 'a point that only its snapshots know is deleted because a table was lost',
+  },
+  {
+    name: 'deleting a vault: only rows are asked what it holds',
+    file: 'shared/services/vaults.ts',
+    find: 'const held = await heldIn(ports, containerName);',
+    replace: 'const held: string[] = containerName ? [] : await heldIn(ports, containerName);',
+    tests: [DELETED],
+    only: 'and a chain cannot be read',
+    why: 'a vault whose tables were lost is dropped with all its points',
+  },
+  {
+    name: 'deleting a vault: rows go before the container',
+    file: 'shared/services/vaults.ts',
+    find: '  await ports.vaults.drop(row.containerName);\n  await removeRows(ports, key);',
+    replace: '  await removeRows(ports, key);\n  await ports.vaults.drop(row.containerName);',
+    tests: [DELETED],
+    only: 'by a policy that holds its container',
+    why: 'a vault that may not be deleted has lost its policies',
+  },
+  {
+    name: 'rebuild: a container gives way when only its rows are lost',
+    file: 'shared/services/rebuild.ts',
+    find: 'if (held !== undefined) refuse(held);',
+    replace: '',
+    tests: [CONTAINERS],
+    only: 'that one is meant',
+    why: 'points that were made since the loss are out of reach',
+  },
+  {
+    name: 'rebuild: the container in use is meant, though another holds the points',
+    file: 'shared/services/rebuild.ts',
+    find: 'if (other !== own && (await heldIn(ports, other.containerName)).length > 0) return found;',
+    replace: 'void other;',
+    tests: [TROUBLE],
+    only: 'has to be named',
+    why: 'a rebuild looks into an empty container and says that all is well',
+  },
+  {
+    name: 'rebuild: a container that items were in is dropped',
+    file: 'shared/services/rebuild.ts',
+    find: 'if ((await itemsIn(await ports.vaults.open(containerName))).length > 0) return;',
+    replace: '',
+    tests: [CONTAINERS],
+    only: 'ever in',
+    why: 'points of a container that is not in use are deleted',
+  },
+  {
+    name: 'rebuild: what an earlier one took for gone stays gone',
+    file: ITEM,
+    find: 'for (const row of points) await putBackSnapshots(ports, partition, row, before.get(row.point));',
+    replace: '',
+    tests: [SNAPSHOTS],
+    only: 'brings the snapshot tier of vault points back',
+    why: 'an account that did not answer once costs the whole snapshot tier',
+  },
+  {
+    name: 'rebuild: a snapshot tier that retention ends meanwhile comes back',
+    file: ITEM,
+    find: '  const before = await withoutSnapshots(ports, partition);\n',
+    replace: '',
+    also: [
+      {
+        find: '  for (const row of points) await putBackSnapshots',
+        replace:
+          '  const before = await withoutSnapshots(ports, partition);\n  for (const row of points) await putBackSnapshots',
+      },
+    ],
+    tests: [SNAPSHOTS],
+    only: 'that retention ends meanwhile',
+    why: 'a point offers snapshots that are gone',
+  },
+  {
+    name: 'sweep: half a set is a leftover while the other half cannot be listed',
+    file: 'shared/services/sweep-sets.ts',
+    find: 'if (set.length < set[0]!.disks) kept.push(...set);',
+    replace: 'if (set.length < 0) kept.push(...set);',
+    tests: [SNAPSHOTS],
+    only: 'no half of a set',
+    why: 'an account that did not answer once costs the snapshots in all the others',
+  },
+  {
+    name: 'sweep: a noted set without a row is a leftover',
+    file: 'shared/services/sweep-sets.ts',
+    find: 'jobs.get(job)?.set?.attempt === attempt',
+    replace: "jobs.get(job)?.set?.attempt === ('' as typeof attempt)",
+    tests: [LOSSES],
+    only: 'outlives',
+    why: 'a point that only its snapshots hold is deleted because its row was lost',
+  },
+  {
+    name: 'sweep: a backup that ends leaves a set without a row',
+    file: 'shared/services/end-job.ts',
+    find: "if (row.operation === 'Backup' && !committed) await makePointKnown(ports, address.vault, row);",
+    replace: '',
+    tests: [LOSSES],
+    only: 'is cancelled before anything said so',
+    why: 'snapshots that nobody can see are kept and paid for',
+  },
+  {
+    name: 'sweep: the list of open jobs is believed',
+    file: 'shared/services/sweep.ts',
+    find: 'if (decision.remove.length > 0) decision = await decide(await runningJobs(ports, vault, item));',
+    replace: 'if (decision.remove.length < 0) decision = await decide(await runningJobs(ports, vault, item));',
+    tests: [LOSSES],
+    only: 'though the table of open jobs is lost',
+    why: 'a backup commits a point whose packs were deleted',
+  },
+  {
+    name: 'sweep: an account that is gone keeps all leftovers',
+    file: 'shared/services/sweep-sets.ts',
+    find: "if (!isBackupError(error, 'StorageUnavailable')) throw error;",
+    replace: 'throw error;',
+    tests: [LOSSES],
+    only: 'whose marks stay',
+    why: 'an item that once had a disk in it is never swept again',
+  },
+  {
+    name: 'sweep: a layer that cannot be read names no packs',
+    file: 'shared/services/named.ts',
+    find: 'if (packs === undefined) unread.add(`${disk}/${region}`);',
+    replace: 'if (packs === undefined) unread.add(`${disk}/`);',
+    tests: ['services/sweep-damage.test.ts'],
+    only: 'the packs of its region stay',
+    why: 'what could still be read or mended of a damaged region is deleted',
+  },
+  {
+    name: 'rebuild: disks that could not be listed are left out where there is no room',
+    file: 'shared/services/url-list.ts',
+    find: 'return kept.length < new Set(urls).size ? [EVERY_DISK] : kept;',
+    replace: 'return kept;',
+    tests: ['services/url-list.test.ts'],
+    why: 'the sweep takes living snapshots for leftovers',
   },
 ];

@@ -57,6 +57,12 @@ export const RULES_1_TO_6: readonly Mutation[] = [
       file: 'shared/services/sweep.ts',
       find: '!ENDED.has(job.status)) open.push(job);',
       replace: "job.status === 'InProgress') open.push(job);",
+      also: [
+        {
+          find: 'if (row.itemId !== item.itemId || ENDED.has(row.status)) continue;',
+          replace: "if (row.itemId !== item.itemId || row.status !== 'InProgress') continue;",
+        },
+      ],
       only: 'a job that is ending is not swept',
       why: 'its leftovers are swept while its commit can still come',
     },

@@ -1,10 +1,12 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import type { AttemptId, ItemId } from '../../shared/domain/ids.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { Chain } from '../../shared/services/chain.ts';
 import { vaultKey } from '../../shared/services/keys.ts';
 import { protect, stopProtection } from '../../shared/services/protection.ts';
 import { putVault } from '../../shared/services/vaults.ts';
-import { DAY_MS, VAULT, createWorld } from '../support/world.ts';
-import { B, KEY, block, restoresExactly, stage } from './stage.ts';
+import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
+import { B, KEY, block, container, restoresExactly, stage } from './stage.ts';
 
 it('a VM that one vault protects is refused by another, and the error says which has it', async () => {
   const world = await createWorld();
@@ -42,4 +44,65 @@ it('stopping drops the snapshots that only the next diff would have needed, and 
   await stopProtection(world.ports, VAULT, KEY);
   expect(await snapshots()).toEqual(['Deleted', 'Valid']);
   await restoresExactly(world, images);
+});
+
+describe('of two requests that protect a VM at once', () => {
+  /** A world in which something happens when a request is about to insert its item's row, the first time. */
+  async function worldWith(meanwhile: (world: World, insert: () => Promise<unknown>) => Promise<void>): Promise<World> {
+    let isFirst = true;
+    const world: World = await createWorld({
+      wrap: (ports) => ({
+        ...ports,
+        catalog: {
+          ...ports.catalog,
+          items: {
+            ...ports.catalog.items,
+            async insert(partition, key, row) {
+              const insert = () => ports.catalog.items.insert(partition, key, row);
+              if (isFirst) {
+                isFirst = false;
+                await meanwhile(world, insert);
+              }
+              return insert();
+            },
+          },
+        },
+      }),
+    });
+    await world.createVm('vm', [BLOCK_BYTES]);
+    await world.protect('vm');
+    return world;
+  }
+
+  const folders = (world: World): Set<string> =>
+    new Set([...container(world).keys()].flatMap((name) => /^v1\/items\/([^/]+)/.exec(name)?.[1] ?? []));
+  const itemOf = async (world: World) => (await world.ports.catalog.items.get(VAULT, KEY))!.row.itemId;
+
+  it('the later one leaves nothing behind', async () => {
+    const world = await worldWith((own) => own.protect('vm'));
+    expect(folders(world)).toEqual(new Set([await itemOf(world)]));
+    expect((await world.backup('vm')).status).toBe('Completed');
+  });
+
+  it('an answer that was lost takes nothing away', async () => {
+    const world = await worldWith(async (_, insert) => void (await insert()));
+    expect(folders(world)).toEqual(new Set([await itemOf(world)]));
+    expect((await world.backup('vm')).status).toBe('Completed');
+  });
+
+  it('what a rebuild has seen meanwhile stays', async () => {
+    const world = await worldWith(async (own) => {
+      const [first] = [...folders(own)];
+      const chain = new Chain(await own.ports.vaults.open(own.vaults.containerNames()[0]!), first as ItemId);
+      const end = {
+        kind: 'end',
+        attempt: '0123456789abcdef' as AttemptId,
+        job: null,
+        writtenAt: '2026-01-01T00:00:00.000Z',
+      } as const;
+      await chain.append(await chain.newest(), end);
+      await own.protect('vm');
+    });
+    expect(folders(world).size).toBe(2);
+  });
 });

@@ -12,7 +12,7 @@ export interface MemoryVault extends VaultContainers {
   containerNames(): string[];
   /** The stored bytes of every blob of a container by name, to be looked at (and damaged) by tests. */
   blobs(containerName: string): Map<string, StoredBlob>;
-  /** Names that no delete may take, as under an immutability policy. */
+  /** Names, of containers too, that no delete may take, as under an immutability policy. */
   readonly locked: Set<string>;
 }
 
@@ -38,6 +38,7 @@ export function memoryVault({ pageSize = 100 }: { pageSize?: number } = {}): Mem
       yield* [...containers.keys()].filter((name) => name.startsWith(VAULT_CONTAINER_PREFIX)).sort();
     },
     async drop(containerName) {
+      if (locked.has(containerName)) throw new BackupError('BMSUserErrorObjectLocked', `${containerName} is immutable`);
       containers.delete(containerName);
     },
     locked,

@@ -6,7 +6,7 @@ import { gatedPorts } from '../../support/gated-ports.ts';
 import { atEachCall, callNumber, fallAsleep, itsRecord } from '../../support/sleeper.ts';
 import { leftovers } from '../../support/vault-map.ts';
 import { DAY_MS, VAULT } from '../../support/world.ts';
-import { B, type Stage, block, container, live, stage, start, until } from '../../services/stage.ts';
+import { B, KEY, type Stage, block, container, live, stage, start, until } from '../../services/stage.ts';
 import { backingUp, completed, merging, whole } from './story.ts';
 
 /** The job has ended, and the chain says the same of its point as its status does. */
@@ -93,6 +93,10 @@ describe('rule 1: a job ends in the chain', () => {
     );
     expect([coordinator.asleep, cancelling.asleep]).toEqual([true, true]);
     expect((await world.job(id)).status).toBe('Cancelling');
+    await runStep(world.ports, { step: 'sweep-item', v: 1, vault: VAULT, itemId: KEY });
+    const marks: string[] = [];
+    for await (const { row } of world.ports.catalog.marks.listAll()) marks.push(row.name);
+    expect(marks, 'what it has written has not even been marked').toEqual([]);
     await world.sweep();
     // Its own record is not there yet: the commit is what happens.
     await coordinator.wake();

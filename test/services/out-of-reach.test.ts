@@ -1,0 +1,159 @@
+import { describe, expect, it } from 'vitest';
+import type { JobRow } from '../../shared/catalog/catalog.ts';
+import { BackupError, isBackupError } from '../../shared/domain/errors.ts';
+import type { PointId } from '../../shared/domain/ids.ts';
+import { readReports, readRuns } from '../../shared/services/clean-up-report.ts';
+import { changeItem } from '../../shared/services/items.ts';
+import type { Ports } from '../../shared/services/ports.ts';
+import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
+import { B, KEY, block, live } from './stage.ts';
+
+/* The account of a disk that was detached does not answer any more: what is left of its snapshots is out of reach. */
+
+interface Moved {
+  readonly world: World;
+  readonly first: PointId;
+  readonly second: PointId;
+  /** The disk in the account. */
+  readonly data: string;
+  /** The account answers again. */
+  readonly comeBack: () => void;
+}
+
+/** One VM with two disks in two accounts; then its data disk is detached and that disk's account deleted. */
+async function moved(policy: { instantRetentionDays?: number } = {}): Promise<Moved> {
+  let gone = '';
+  const refuse = (url: string): void => {
+    if (gone !== '' && url.startsWith(gone)) throw new BackupError('StorageUnavailable', `${gone} does not answer`);
+  };
+  const wrap = (ports: Ports): Ports => ({
+    ...ports,
+    snapshots: {
+      ...ports.snapshots,
+      async *list(url) {
+        refuse(url);
+        yield* ports.snapshots.list(url);
+      },
+      async remove(snapshot) {
+        refuse(snapshot.url);
+        return ports.snapshots.remove(snapshot);
+      },
+      async sizeOf(snapshot) {
+        refuse(snapshot.url);
+        return ports.snapshots.sizeOf(snapshot);
+      },
+    },
+  });
+  const world = await createWorld({
+    wrap,
+    onFailure: (error) => {
+      if (!isBackupError(error, 'StorageUnavailable')) throw error;
+    },
+  });
+  await world.setPolicy(policy);
+  const [os, data] = await world.createVm('vm', [6 * B, 6 * B]);
+  await world.protect('vm');
+  for (const disk of [os!, data!]) await world.disks.write(disk, 0, block(1, 2));
+  const first = (await world.backup('vm', world.clock.now() + 3 * DAY_MS)).point!;
+  const { vmResourceId } = (await world.ports.catalog.items.get(VAULT, KEY))!.row;
+  const vm = (await world.ports.compute.virtualMachine(vmResourceId))!;
+  world.compute.put({ ...vm, disks: vm.disks.slice(0, 1) });
+  world.clock.advance(60_000);
+  gone = new URL(data!).origin;
+  await world.disks.write(os!, 0, block(2));
+  const second = (await world.backup('vm', world.clock.now() + 90 * DAY_MS)).point!;
+  return { world, first, second, data: data!, comeBack: () => (gone = '') };
+}
+
+async function night({ world }: Moved): Promise<void> {
+  world.clock.advance(DAY_MS);
+  await world.cleanUp();
+  await world.watch();
+}
+
+async function jobsOf(world: World): Promise<JobRow[]> {
+  const jobs: JobRow[] = [];
+  for await (const { row } of world.ports.catalog.jobs.list(VAULT)) jobs.push(row);
+  return jobs;
+}
+
+async function snapshotsOn(world: World, url: string): Promise<number> {
+  let found = 0;
+  for await (const _ of world.ports.snapshots.list(url)) found++;
+  return found;
+}
+
+describe('an account that is gone for good', () => {
+  it('keeps points from expiring for some days, which the report says, and no longer', async () => {
+    const set = await moved();
+    const { world, first, second } = set;
+    for (let nights = 0; nights < 4; nights++) await night(set);
+    expect(live(world)).toEqual([first, second]);
+    const [report] = await readReports(world.ports, VAULT, (await readRuns(world.ports, VAULT)).at(-1)!.runId);
+    expect(report!.row).toMatchObject({
+      status: 'failed',
+      failures: [{ point: first, code: 'StorageUnavailable' }],
+      left: { expiredPoints: 1 },
+    });
+    for (let nights = 0; nights < 4; nights++) await night(set);
+    expect((await world.points('vm')).map(({ point }) => point)).toEqual([second]);
+    expect((await world.restore('vm', second)).job.errors).toEqual([]);
+  });
+
+  it('keeps no merge waiting for ever that has to take snapshots itself, and waits for days', async () => {
+    const set = await moved({ instantRetentionDays: 5 });
+    for (let nights = 0; nights < 3; nights++) await night(set);
+    const merge = (await jobsOf(set.world)).find(({ operation }) => operation === 'Merge')!;
+    expect((merge.endedAt! - merge.startedAt) / DAY_MS).toBeGreaterThan(2);
+    for (let nights = 0; nights < 5; nights++) await night(set);
+    expect((await set.world.points('vm')).map(({ point }) => point)).toEqual([set.second]);
+  });
+
+  it('leaves its snapshots to the sweep, which takes them when it answers again', async () => {
+    const set = await moved();
+    const { world, data, comeBack } = set;
+    // Of the many disks that the item has had since, this one is forgotten.
+    await changeItem(world.ports, VAULT, KEY, (item) => ({
+      ...item,
+      disks: item.disks.filter(({ url }) => url !== data),
+    }));
+    for (let nights = 0; nights < 12; nights++) await night(set);
+    await world.sweep();
+    expect((await world.points('vm')).flatMap(({ set: own }) => own.disks.map(({ url }) => url))).not.toContain(data);
+    comeBack();
+    expect(await snapshotsOn(world, data)).toBe(1);
+    await world.sweep();
+    expect(await snapshotsOn(world, data)).toBe(0);
+  });
+
+  it('keeps the row of a point that is nowhere else, since its snapshots may still be there', async () => {
+    const set = await moved();
+    const { world, first, comeBack } = set;
+    const { itemId } = (await world.points('vm'))[0]!;
+    const partition = `${world.vaults.containerNames()[0]}|${itemId}`;
+    const { row } = (await world.ports.catalog.points.get(partition, first))!;
+    const earlier = `${BigInt(first) - 1n}`.padStart(17, '0') as PointId;
+    await world.ports.catalog.points.insert(partition, earlier, {
+      ...row,
+      point: earlier,
+      vault: 'None',
+      seq: 0,
+      manifest: undefined,
+    });
+    for (let nights = 0; nights < 12; nights++) await night(set);
+    expect((await world.points('vm')).map(({ point }) => point)).toContain(earlier);
+    comeBack();
+    await night(set);
+    expect((await world.points('vm')).map(({ point }) => point)).toEqual([set.second]);
+  });
+});
+
+it('an outage that ends within the time costs nothing: the snapshots go, and then the point', async () => {
+  const set = await moved();
+  const { world, second, data, comeBack } = set;
+  for (let nights = 0; nights < 4; nights++) await night(set);
+  comeBack();
+  await night(set);
+  expect((await world.points('vm')).map(({ point }) => point)).toEqual([second]);
+  expect(await snapshotsOn(world, data)).toBe(0);
+});
