@@ -10,6 +10,7 @@ import { finishJob } from './end-job.ts';
 import { changeJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { changeItem } from './items.ts';
+import { deleteOrOwe } from './owed-delete.ts';
 import { inOrder } from './pipeline.ts';
 import { planTransfer } from './plan-transfer.ts';
 import { readPlan } from './plans.ts';
@@ -55,7 +56,7 @@ export async function commitTransfer(
         item.protectionState === 'IRPending' ? { ...item, protectionState: 'Protected' } : undefined,
       );
       await finishJob(ports, address, 'Completed');
-      await container.delete(planName(job.itemId, attemptId(step.attempt)));
+      await deleteOrOwe(ports, container, planName(job.itemId, attemptId(step.attempt)));
     };
     if (await chain.committed(job.attempts, job.planSeq ?? 0, newest)) return settle(newest);
 
@@ -88,7 +89,7 @@ export async function commitTransfer(
       points: [...newest.points, entry],
     });
     if (won) {
-      for (const name of empty) await container.delete(name); // units that found nothing changed have said so with an empty object
+      for (const name of empty) await deleteOrOwe(ports, container, name); // units that found nothing changed have said so with an empty object
       return settle(record);
     }
   }

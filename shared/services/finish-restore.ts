@@ -4,6 +4,7 @@ import { backOffSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
 import { changeJob } from './jobs.ts';
 import { openPlan } from './open-plan.ts';
+import { deleteOrOwe } from './owed-delete.ts';
 import type { Ports } from './ports.ts';
 import { unitRowKey } from './restore-unit.ts';
 import { forgetUnits } from './restore-leftovers.ts';
@@ -46,7 +47,7 @@ export async function finishRestore(
   await ports.targets.putText(decided.bag['Config Blob Uri']!, describe(plan, decided.bag));
   await finishJob(ports, address, 'Completed');
   await forgetUnits(ports, plan);
-  await container.delete(planName(plan.item, plan.attempt));
+  await deleteOrOwe(ports, container, planName(plan.item, plan.attempt));
 }
 
 /** What a person or a script needs to make a VM of the restored disks. */

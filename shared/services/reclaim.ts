@@ -15,6 +15,7 @@ import { Chain } from './chain.ts';
 import { DAMAGE_CODES } from './findings.ts';
 import { readJob } from './jobs.ts';
 import { type RegionOf, blobOf, readLayerMap } from './layers.ts';
+import { deleteOrOwe } from './owed-delete.ts';
 import { inOrder } from './pipeline.ts';
 import { readPlan, storePlan } from './plans.ts';
 import type { Ports } from './ports.ts';
@@ -176,14 +177,6 @@ export async function reclaim(ports: Ports, step: { vault: string; jobId: string
     if (isBackupError(error, 'VaultObjectMissing')) return; // done by an earlier run
     throw error;
   }
-  for (const name of plan.names) {
-    try {
-      await container.delete(name);
-    } catch (error) {
-      // A policy of the storage forbids it so far: nothing names it any more, so the sweep goes on trying.
-      if (!isBackupError(error, 'BMSUserErrorObjectLocked')) throw error;
-      ports.log(`the delete of ${name} is owed: ${error.message}`);
-    }
-  }
-  await container.delete(planName(plan.item, plan.attempt));
+  for (const name of plan.names) await deleteOrOwe(ports, container, name);
+  await deleteOrOwe(ports, container, planName(plan.item, plan.attempt));
 }

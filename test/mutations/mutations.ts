@@ -1,6 +1,7 @@
 import { CLEAN_UP } from './clean-up.ts';
 import { COMPACTION } from './compaction.ts';
 import { COSTS } from './costs.ts';
+import { GOING_ON } from './going-on.ts';
 import { LAYOUT } from './layout.ts';
 import { REBUILD } from './rebuild.ts';
 import { RULES_1_TO_6 } from './rules-1-to-6.ts';
@@ -26,6 +27,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...CLEAN_UP,
   ...COMPACTION,
   ...COSTS,
+  ...GOING_ON,
   ...REBUILD,
   ...VERIFY,
   // What a transfer writes down.
