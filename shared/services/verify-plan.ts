@@ -75,7 +75,7 @@ async function readLive(work: VerifyWork): Promise<LivePoints | undefined> {
   try {
     live = await livePoints(chain);
   } catch (error) {
-    if (!isBackupError(error, 'DocumentCorrupt', 'FormatUnsupported') || error.target === undefined) throw error;
+    if (!isBackupError(error, ...DAMAGE_CODES) || error.target === undefined) throw error;
     await record({ ...document(error.target, error), points: vaultPoints(rows) });
     return undefined;
   }

@@ -1,6 +1,7 @@
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, type PointId, jobId } from '../domain/ids.ts';
 import { Chain } from './chain.ts';
+import { DAMAGE_CODES } from './findings.ts';
 import { forEachItem } from './items.ts';
 import { insertJob, isRunning, newJob, withdrawJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
@@ -107,7 +108,7 @@ async function isEmpty(ports: Ports, vault: string, key: string): Promise<boolea
   try {
     return (await new Chain(container, item.itemId).newest()).points.length === 0;
   } catch (error) {
-    if (isBackupError(error, 'DocumentCorrupt')) return false; // the job says so
+    if (isBackupError(error, ...DAMAGE_CODES)) return false; // the job says so
     throw error;
   }
 }

@@ -2,6 +2,7 @@ import type { Mutation } from './mutation.ts';
 
 const VERIFIED = 'services/verify.test.ts';
 const DAMAGED = 'services/verify-damage.test.ts';
+const CHAIN = 'services/verify-chain.test.ts';
 const FOUND = 'domain/findings.property.test.ts';
 
 /** What would let damage pass, call sound things damaged, or leave a drill's disks behind. */
@@ -133,5 +134,22 @@ export const VERIFY: readonly Mutation[] = [
     replace: 'step.unit < 0',
     tests: [VERIFIED],
     why: 'rows that nobody ever takes away',
+  },
+  {
+    name: 'verify: an item whose chain is gone is passed over',
+    file: 'shared/services/verify.ts',
+    find: 'if (isBackupError(error, ...DAMAGE_CODES)) return false;',
+    replace: "if (isBackupError(error, 'DocumentCorrupt')) return false;",
+    tests: [CHAIN],
+    why: 'the worst damage that there is goes without a word',
+  },
+  {
+    name: 'verify: a chain that is gone is no finding',
+    file: 'shared/services/verify-plan.ts',
+    find: 'if (!isBackupError(error, ...DAMAGE_CODES) || error.target === undefined) throw error;',
+    replace:
+      "if (!isBackupError(error, 'DocumentCorrupt', 'FormatUnsupported') || error.target === undefined) throw error;",
+    tests: [CHAIN],
+    why: 'nobody is told which points are lost',
   },
 ];
