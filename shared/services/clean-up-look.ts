@@ -60,15 +60,24 @@ async function shareFurther(
   }
 }
 
-/** The watch's: sees to runs whose messages were lost, or that broke off. */
+/** The watch's: sees to runs whose messages were lost, or that broke off. One vault's trouble does not keep the others waiting. */
 export async function watchCleanUps(ports: Ports): Promise<void> {
   for await (const { row } of ports.catalog.vaults.listAll()) {
     const vault = vaultKey({ ...row, vault: row.name });
-    for (const run of await readRuns(ports, vault)) {
-      if (run.endedAt !== undefined || run.items === undefined) continue;
-      for (const report of await readReports(ports, vault, run.runId)) await wake(ports, vault, run, report);
-      await lookAtRun(ports, vault, run);
+    try {
+      await watchRuns(ports, vault);
+    } catch (error) {
+      if (!isBackupError(error)) throw error;
+      ports.log(`the cleanup of ${vault} could not be looked after: ${error.code}: ${error.message}`);
     }
+  }
+}
+
+async function watchRuns(ports: Ports, vault: string): Promise<void> {
+  for (const run of await readRuns(ports, vault)) {
+    if (run.endedAt !== undefined || run.items === undefined) continue;
+    for (const report of await readReports(ports, vault, run.runId)) await wake(ports, vault, run, report);
+    await lookAtRun(ports, vault, run);
   }
 }
 

@@ -86,4 +86,12 @@ export const CLEAN_UP: readonly Mutation[] = [
     tests: [SHARES],
     why: 'a run with nothing to do in its budget never ends',
   },
+  {
+    name: 'clean-up: runs that cannot be read keep the others waiting',
+    file: 'shared/services/clean-up-look.ts',
+    find: '      if (!isBackupError(error)) throw error;\n',
+    replace: '      throw error;\n',
+    tests: ['services/clean-up-run.test.ts'],
+    why: 'one unreadable row leaves the runs of all other vaults without an end',
+  },
 ];

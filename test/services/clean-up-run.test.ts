@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest';
+import { BackupError } from '../../shared/domain/errors.ts';
+import { startBackup } from '../../shared/services/backup.ts';
 import { cleanUp, startCleanUp } from '../../shared/services/clean-up-run.ts';
 import { readReports, readRuns, spentBytes } from '../../shared/services/clean-up-report.ts';
 import { changeItem } from '../../shared/services/items.ts';
 import { insertJob, newJob } from '../../shared/services/jobs.ts';
+import { vaultKey } from '../../shared/services/keys.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { runStep } from '../../shared/services/run-step.ts';
+import { putVault } from '../../shared/services/vaults.ts';
+import { watchJobs } from '../../shared/services/watch.ts';
+import { ADDRESS } from '../support/life.ts';
 import { DAY_MS, VAULT, type World } from '../support/world.ts';
 import { type Rig, grow, key, merged, reportsOf, rig, spent, statuses } from './clean-up-stage.ts';
 import { sparse } from './compact-stage.ts';
@@ -205,6 +211,29 @@ describe('a cleanup run', () => {
     expect(world.queue.take()!.step.step).toBe('clean-item');
     expect(world.queue.waiting()).toEqual([]);
     await world.watch();
+    expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 1 });
+  });
+
+  it('whose rows cannot be read keeps neither jobs nor the runs of other vaults from being looked after', async () => {
+    const { world } = await rig();
+    await grow(world, 'vm', 1);
+    const broken = { ...ADDRESS, vault: 'a-broken-one' };
+    const request = { location: 'westeurope', skuName: 'Standard', tags: {}, properties: {} };
+    await putVault(world.ports, broken, request);
+    world.clock.advance(2 * DAY_MS);
+    await startCleanUp(world.ports, VAULT);
+    await runStep(world.ports, world.queue.take()!.step);
+    const backup = await startBackup(world.ports, VAULT, key('vm'), { kind: 'onDemand' });
+    while (world.queue.take() !== undefined); // all messages are lost
+    const { cleanUps } = world.ports.catalog;
+    const list: typeof cleanUps.list = (partition, prefix) => {
+      if (partition === vaultKey(broken)) throw new BackupError('DocumentCorrupt', 'a row of the table does not read');
+      return cleanUps.list(partition, prefix);
+    };
+    world.clock.advance(20 * 60_000);
+    await watchJobs({ ...world.ports, catalog: { ...world.ports.catalog, cleanUps: { ...cleanUps, list } } });
+    await world.drain();
+    expect((await world.job(backup)).status).toBe('Completed');
     expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 1 });
   });
 
