@@ -78,6 +78,11 @@ export async function commitReplacing<Plan extends ReplacingPlan>(
   if ((await runningJob(ports, address, step.attempt)) === undefined) return;
   const found = await finishedObjects(container, units);
   if (found.size < units.length) {
+    // The watch sends units again that nobody works on: only progress is a sign of life.
+    await changeJob(ports, address, (row) => {
+      const doneBytes = Math.floor((row.totalBytes * found.size) / units.length);
+      return row.status === 'InProgress' && doneBytes > row.doneBytes ? { ...row, doneBytes } : undefined;
+    });
     return ports.queue.send({ ...step, step: 'commit', v: 1, round: step.round + 1 }, backOffSeconds(step.round));
   }
   // What has been written has been written, whatever becomes of the commit.

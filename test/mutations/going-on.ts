@@ -26,4 +26,20 @@ export const GOING_ON: readonly Mutation[] = [
     tests: ['services/heal.test.ts'],
     why: 'no backup writes it again',
   },
+  {
+    name: 'going on: a merge that gets on gives no sign of life',
+    file: 'shared/services/commit-replacing.ts',
+    find: "return row.status === 'InProgress' && doneBytes > row.doneBytes ?",
+    replace: "return row.status === 'InProgress' && doneBytes < 0 ?",
+    tests: ['services/going-on.test.ts'],
+    why: 'a long merge is begun once more every quarter of an hour, and its messages pile up',
+  },
+  {
+    name: 'going on: a merge that does not get on gives signs of life',
+    file: 'shared/services/commit-replacing.ts',
+    find: 'doneBytes > row.doneBytes ?',
+    replace: 'doneBytes >= row.doneBytes ?',
+    tests: ['services/going-on.test.ts'],
+    why: 'a merge whose units were lost waits for ever, and its item with it',
+  },
 ];
