@@ -145,7 +145,7 @@ async function damage(
   code: string,
   message: string,
 ): Promise<Found[]> {
-  const place = { object, code, message, disk, region: region.region, runs: [], newest: live.points.at(-1) };
+  const place = { object, code, message, disk, region: region.region, runs: [], newest: live.points.at(-1)?.point };
   if (layer === undefined) return [{ ...place, kind: 'index', points: [] }];
   const at = { item: work.item, disk: live.disk, region: region.region };
   const layers = region.layers.map(owned);

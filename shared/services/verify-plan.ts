@@ -120,7 +120,8 @@ async function makePlan(work: VerifyWork, address: JobAddress, live: LivePoints)
       lun: own.lun,
       name: own.name,
       sizeBytes: own.sizeBytes,
-      points: own.points,
+      points: own.points.map(({ point }) => point),
+      begins: own.points.map(({ begins }) => begins ?? null),
       compare,
       drill: await snapshotAt(ports, drilled, own),
     });
@@ -232,15 +233,14 @@ function slices({ layers }: RegionCandidate, at: number): VerifyPlan['units'] {
   return units.length > 0 ? units : [{ kind: 'region', at, from: 0, layers: 0, bytes: 0 }];
 }
 
-/** The newest point that is in both tiers, pinned so that its snapshots stay; none where manifests below it are damaged. */
+/** The newest point that is in both tiers, pinned so that its snapshots stay; none where a manifest that it needs is damaged. */
 async function pinCompared(work: VerifyWork, address: JobAddress, live: LivePoints): Promise<Manifest | undefined> {
   const rows = await readPoints(work.ports, work.partition);
   const inBoth = new Set(
     rows.filter((row) => row.instant === 'Valid' && row.vault === 'Valid').map(({ point }) => point),
   );
-  const newest = live.manifests.findLast(
-    ({ point }) => inBoth.has(point) && (live.brokenFrom === undefined || point < live.brokenFrom),
-  );
+  const unknown = new Set(live.damaged.flatMap(({ points }) => points));
+  const newest = live.manifests.findLast(({ point }) => inBoth.has(point) && !unknown.has(point));
   if (newest === undefined) return undefined;
   try {
     await pin(work.ports, address, work.job.itemKey, newest.point);

@@ -1,7 +1,7 @@
 import { isBackupError } from '../domain/errors.ts';
 import { without } from '../domain/changes.ts';
 import { type BlockRun, normalise, within } from '../domain/extent.ts';
-import { type Cover, type FindingKind, pointsShowing } from '../domain/findings.ts';
+import { type ChainPoint, type Cover, type FindingKind, isInChain, pointsShowing } from '../domain/findings.ts';
 import type { AttemptId, PointId } from '../domain/ids.ts';
 import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
 import { decodeCheckpoint } from '../format/checkpoint.ts';
@@ -21,7 +21,7 @@ interface Seen {
   readonly layers: readonly OwnedLayer[];
   /** Attempts of the checkpoints that the points name. */
   readonly checkpoints: readonly AttemptId[];
-  readonly points: readonly PointId[];
+  readonly points: readonly ChainPoint[];
 }
 
 /** Everything about one unit's region that does not change. */
@@ -47,7 +47,8 @@ export async function checkRegion(
   mine: readonly OwnedLayer[],
   isFirst: boolean,
 ): Promise<Found[]> {
-  let seen: Seen = { seq: plan.seq, layers: planned, checkpoints, points: work.disk.points };
+  const points = work.disk.points.map((point, i) => ({ point, begins: work.disk.begins?.[i] ?? undefined }));
+  let seen: Seen = { seq: plan.seq, layers: planned, checkpoints, points };
   let own = mine;
   for (;;) {
     const look = new Look(work, seen);
@@ -154,16 +155,16 @@ class Look {
     points: readonly PointId[],
   ): Found {
     const { disk, region } = this.#work;
-    return { kind, object, code, message, disk, region, runs, points, newest: this.#seen.points.at(-1) };
+    return { kind, object, code, message, disk, region, runs, points, newest: this.#seen.points.at(-1)?.point };
   }
 
   /** Compares the view at `compared` with its living snapshot. What cannot be compared is left out. */
   async compare(compared: PointId | null): Promise<void> {
     const { container, disk, region, ports } = this.#work;
     const snapshot = disk.compare;
-    const at = compared === null ? -1 : this.#seen.points.indexOf(compared);
-    if (snapshot === null || compared === null || at < 0) return;
-    const stack = this.#seen.layers.filter(({ owner }) => owner <= compared);
+    const at = this.#seen.points.find(({ point }) => point === compared);
+    if (snapshot === null || compared === null || at === undefined) return;
+    const stack = this.#seen.layers.filter(({ owner }) => isInChain(owner, at));
     const window = regionRange(region, snapshot.sizeBytes, ports.settings.geometry);
     if (window.start === window.end) return;
     let expected: ReturnType<typeof viewHashes>;
