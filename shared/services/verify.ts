@@ -25,6 +25,15 @@ export interface VerifyRequest {
 }
 
 /**
+ * Whether an item can be verified as `request` asks for, but for another verification of it that may be running.
+ * @throws BackupError ResourceNotFound, UserErrorInvalidRestoreRequest for a drill that cannot be
+ */
+export async function checkVerify(ports: Ports, vault: string, key: string, request: VerifyRequest): Promise<void> {
+  await readItem(ports, vault, key);
+  if (request.drill !== undefined) await drillPoint(ports, vault, key, request.drill);
+}
+
+/**
  * Starts the verification of an item: its job exists when this resolves.
  * @throws BackupError ResourceNotFound, BMSUserErrorObjectLocked while another runs, UserErrorInvalidRestoreRequest for a drill
  * that cannot be

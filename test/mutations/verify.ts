@@ -184,4 +184,12 @@ export const VERIFY: readonly Mutation[] = [
     tests: ['services/verify-begins.test.ts'],
     why: 'sound points are called damaged',
   },
+  {
+    name: 'verify: of several items each is refused when its turn comes',
+    file: 'shared/arm/strata-verify.ts',
+    find: 'for (const { key } of chosen) await checkVerify(call.ports, vault.key, key, request);',
+    replace: 'void checkVerify;',
+    tests: ['arm/strata-verify.test.ts'],
+    why: 'a call that is refused has started jobs that nobody is told of',
+  },
 ];
