@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { parsed } from './answer.ts';
 import type { ArmClient } from './arm-client.ts';
 import type { Command, CommandContext } from './command.ts';
 import { RefusedError, UsageError } from './errors.ts';
@@ -64,7 +65,7 @@ export const verifyVault: Command = {
     const item = values.text('item');
     if (values.isSet('list')) return showFindings(arm, vault, item, show, []);
     const body = { item, drill: values.text('drill'), ...amount(values.text('deep')) };
-    const { value: jobs } = started.parse(await arm.post(`${vault}/strata/verify`, body));
+    const { value: jobs } = parsed(started, await arm.post(`${vault}/strata/verify`, body));
     for (const { name, virtualMachine } of jobs) say(`${virtualMachine}: job ${name}`);
     if (!values.isSet('wait'))
       return show(
@@ -97,7 +98,7 @@ function amount(text: string | undefined): { deepBytes?: number; deepPercent?: n
 
 async function ended(arm: ArmClient, id: string): Promise<z.infer<typeof job>['properties']> {
   for (;;) {
-    const { properties } = job.parse(await arm.get(id));
+    const { properties } = parsed(job, await arm.get(id));
     if (!['InProgress', 'Cancelling'].includes(properties.status)) return properties;
     await delay(LOOK_MS);
   }
@@ -115,7 +116,7 @@ async function showFindings(
   const filter: Record<string, string> =
     item === undefined ? {} : { $filter: `item eq '${item.replaceAll("'", "''")}'` };
   for await (const entry of arm.list(`${vault}/strata/findings`, filter)) found.push(entry);
-  const lines = found.flatMap((entry) => linesOf(finding.parse(entry).properties));
+  const lines = found.flatMap((entry) => linesOf(parsed(finding, entry).properties));
   show({ findings: found, failures }, [...lines, ...failures, `${found.length} findings`]);
   const [failure] = failures;
   if (failure !== undefined) throw new RefusedError(failure);
