@@ -56,9 +56,19 @@ export const verifyVault: Command = {
       value: 'AMOUNT',
       help: 'how much to read: all, a number of bytes, or a share such as 10%; by default what a night reads',
     },
-    drill: { value: 'POINT', help: 'try the restore of this recovery point, or of the latest one: latest' },
+    drill: { value: 'POINT', help: 'try the restore of this recovery point of --item, or of the latest one: latest' },
     wait: { help: 'follow the jobs to their end, then show what is wrong' },
     list: { help: 'start nothing: only show what is known to be wrong' },
+  },
+  check(values) {
+    const given = ['deep', 'drill'].filter((name) => values.text(name) !== undefined);
+    const [other] = [...given, ...(values.isSet('wait') ? ['wait'] : [])];
+    if (values.isSet('list') && other !== undefined)
+      throw new UsageError(`--list starts nothing and waits for nothing: leave out --${other}`);
+    amount(values.text('deep'));
+    const drill = values.text('drill');
+    if (drill !== undefined && drill !== 'latest' && values.text('item') === undefined)
+      throw new UsageError('--drill with a recovery point needs --item: a recovery point is that of one VM');
   },
   async run({ values, arm, vaultId, say, show }) {
     const vault = vaultId();

@@ -88,6 +88,10 @@ it.each([
   [['vault', 'ask', 'extra'], "Unexpected argument 'extra'"],
   [['vault', 'ask', '--vault', 'v'], '--resource-group must say which vault is meant (or --vault-id)'],
   [['vault', 'ask', '--vault-id', '/x'], '--vault-id must be /subscriptions/'],
+  [['vault', 'ask', '--vault-id', VAULT_ID, '--vault', 'v'], '--vault-id says all of the vault: leave out --vault'],
+  [['vault', 'ask', '--vault-id', VAULT_ID, '--subscription', 's'], 'leave out --subscription'],
+  [['vault', 'ask', '--vault', '', '--resource-group', 'g'], '--vault needs a value; it is empty'],
+  [['vault', 'ask', ...ofVault, '--many='], '--many needs a value; it is empty'],
   [['vault', 'ask', ...ofVault, '--endpoint', 'ftp://x'], '--endpoint must be an http or https address'],
   [['vault', 'ask', ...ofVault, '--endpoint', 'http://127.0.0.1:9'], '--endpoint needs --token, or --scope'],
   [
@@ -98,6 +102,19 @@ it.each([
   const command = asks(async ({ vaultId }) => void vaultId());
   const { exit, out, err } = await strata([command], {}, ...args);
   expect({ exit, out }).toEqual({ exit: 2, out: '' });
+  expect(err).toContain(message);
+});
+
+it.each([
+  [['--list', '--wait'], '--list starts nothing and waits for nothing: leave out --wait'],
+  [['--list', '--deep', 'all'], 'leave out --deep'],
+  [['--list', '--drill', 'latest'], 'leave out --drill'],
+  [['--drill', '20260101120000000'], '--drill with a recovery point needs --item'],
+  [['--deep', 'lots'], '--deep must be all, a number of bytes, or a share'],
+])('refuses verify %j, which do not go together, before anybody is asked', async (options, message) => {
+  const nobody = ['--endpoint', 'http://127.0.0.1:9', '--token', 't'];
+  const { exit, err } = await strata([verifyVault], {}, 'vault', 'verify', ...ofVault, ...nobody, ...options);
+  expect(exit).toBe(2);
   expect(err).toContain(message);
 });
 

@@ -192,4 +192,12 @@ export const VERIFY: readonly Mutation[] = [
     tests: ['arm/strata-verify.test.ts'],
     why: 'a call that is refused has started jobs that nobody is told of',
   },
+  {
+    name: 'verify: the command takes a list for a run',
+    file: 'cli/strata/vault-verify.ts',
+    find: "if (values.isSet('list') && other !== undefined)",
+    replace: "if (values.isSet('list') && other === '')",
+    tests: ['local/strata-cli.test.ts'],
+    why: 'somebody believes that the vault has been read when only the last findings were shown',
+  },
 ];
