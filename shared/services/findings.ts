@@ -57,6 +57,12 @@ const findingPrefix = (disk: string | undefined, region: number | undefined): st
 /** The key of a region's check. */
 export const checkKey = (disk: string, region: number): string => `${disk}|${regionKey(region)}`;
 
+/** The region that a check's key names. */
+export function placeOf(key: string): { disk: string; region: number } {
+  const [disk = '', region] = key.split('|');
+  return { disk, region: Number(region) };
+}
+
 function keyOf({ kind, object, disk, region }: Pick<Found, 'kind' | 'object' | 'disk' | 'region'>): string {
   const digest = createHash('sha256').update(`${kind}\n${object}`).digest('hex').slice(0, 32);
   return `${findingPrefix(disk?.disk, region)}${digest}`;
