@@ -1,7 +1,15 @@
 import type { CleanUpReportRow, CleanUpRow } from '../catalog/clean-up-row.ts';
 import { furtherShares, inTurn } from '../domain/clean-up.ts';
 import { isBackupError } from '../domain/errors.ts';
-import { type ReportEntry, readReports, readRuns, reportsOf, spentBytes, unlessChanged } from './clean-up-report.ts';
+import {
+  type ReportEntry,
+  readReports,
+  readRuns,
+  removeRun,
+  reportsOf,
+  spentBytes,
+  unlessChanged,
+} from './clean-up-report.ts';
 import { isRunning } from './jobs.ts';
 import { vaultKey } from './keys.ts';
 import type { Ports } from './ports.ts';
@@ -127,9 +135,7 @@ export async function endRun(ports: Ports, vault: string, run: CleanUpRow): Prom
 async function removeOld(ports: Ports, vault: string, run: CleanUpRow): Promise<void> {
   for (const { runId, startedAt } of await readRuns(ports, vault)) {
     if (ports.clock.now() - startedAt <= KEPT_MS || runId >= run.runId) continue;
-    for (const { key } of await readReports(ports, vault, runId))
-      await ports.catalog.cleanUpReports.remove(reportsOf(vault, runId), key);
-    await ports.catalog.cleanUps.remove(vault, runId);
+    await removeRun(ports, vault, runId);
   }
 }
 

@@ -16,6 +16,13 @@ export async function readRuns(ports: Ports, vault: string): Promise<CleanUpRow[
   return runs;
 }
 
+/** Takes away all that is known of a run: its reports first, so that none is left without it. */
+export async function removeRun(ports: Ports, vault: string, runId: string): Promise<void> {
+  for (const { key } of await readReports(ports, vault, runId))
+    await ports.catalog.cleanUpReports.remove(reportsOf(vault, runId), key);
+  await ports.catalog.cleanUps.remove(vault, runId);
+}
+
 /** A report as a run's listing gives it; `key` is the item's. */
 export interface ReportEntry extends Versioned<CleanUpReportRow> {
   readonly key: string;

@@ -2,8 +2,8 @@ import type { CleanUpReportRow, CleanUpRow } from '../catalog/clean-up-row.ts';
 import { equalShares, inTurn } from '../domain/clean-up.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { endRun, lookAtRun } from './clean-up-look.ts';
-import { readReports, readRuns, reportsOf, unlessChanged } from './clean-up-report.ts';
-import { vaultKey } from './keys.ts';
+import { readReports, readRuns, removeRun, reportsOf, unlessChanged } from './clean-up-report.ts';
+import { vaultKey, vaultRowKey } from './keys.ts';
 import type { Ports } from './ports.ts';
 
 /*
@@ -61,6 +61,9 @@ async function openRun(ports: Ports, vault: string, run: CleanUpRow): Promise<Cl
 /** Opens the reports of a run and gives every item its message. Again: for items that are new or have stopped for now. */
 export async function cleanVault(ports: Ports, step: { vault: string; run: string }): Promise<void> {
   const { vault } = step;
+  const at = vaultRowKey(vault);
+  // A vault that was deleted meanwhile has no runs: one made anew under its name must not be told of any.
+  if ((await ports.catalog.vaults.get(at.partition, at.key)) === undefined) return removeRun(ports, vault, step.run);
   const run = await openRun(ports, vault, newRun(ports, step.run));
   if (run.endedAt !== undefined) return;
   const earlier = (await readRuns(ports, vault)).filter(({ runId }) => runId < run.runId);

@@ -94,4 +94,20 @@ export const CLEAN_UP: readonly Mutation[] = [
     tests: ['services/clean-up-run.test.ts'],
     why: 'one unreadable row leaves the runs of all other vaults without an end',
   },
+  {
+    name: 'clean-up: the runs of a deleted vault stay',
+    file: 'shared/services/vaults.ts',
+    find: 'for (const { runId } of await readRuns(ports, key)) await removeRun(ports, key, runId);',
+    replace: 'void [readRuns, removeRun];',
+    tests: ['services/deleted-vault.test.ts'],
+    why: 'a vault made anew under the name shows what was done in another',
+  },
+  {
+    name: 'clean-up: a message that comes late begins a run in a vault that is gone',
+    file: 'shared/services/clean-up-run.ts',
+    find: '=== undefined) return removeRun(ports, vault, step.run);',
+    replace: '=== undefined) void removeRun;',
+    tests: ['services/deleted-vault.test.ts'],
+    why: 'a vault made anew under the name shows what was done in another',
+  },
 ];
