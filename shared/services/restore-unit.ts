@@ -6,6 +6,7 @@ import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { readPieces } from './changed-blocks.ts';
 import { readView } from './layers.ts';
+import { runningJob } from './jobs.ts';
 import { newestStacks } from './newest-stacks.ts';
 import { inOrder } from './pipeline.ts';
 import { openPlan } from './open-plan.ts';
@@ -30,12 +31,13 @@ export async function restoreUnit(
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
   const open = await openPlan(ports, step, restorePlan);
-  if (open === undefined) return;
+  const key = unitRowKey(step.unit);
+  // A run that came after the job's end may have died before it took its mark away.
+  if (open === undefined) return ports.catalog.units.remove(step.attempt, key);
   const { address, container, plan } = open;
   const unit = plan.units[step.unit];
   const target = unit && plan.targets[unit.target];
   if (unit === undefined || target === undefined) return;
-  const key = unitRowKey(step.unit);
   if ((await ports.catalog.units.get(plan.attempt, key)) !== undefined) return;
 
   const window = regionRange(unit.region, target.sizeBytes, ports.settings.geometry);
@@ -52,6 +54,9 @@ export async function restoreUnit(
   }
   await readBack(ports.targets, target, window, hashes);
   await ports.catalog.units.upsert(plan.attempt, key, { bytes: unit.bytes });
+  // The job's end takes the marks away: one that came later than that goes too.
+  if ((await runningJob(ports, address, step.attempt)) === undefined)
+    await ports.catalog.units.remove(plan.attempt, key);
 }
 
 type Target = RestorePlan['targets'][number];

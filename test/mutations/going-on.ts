@@ -42,4 +42,20 @@ export const GOING_ON: readonly Mutation[] = [
     tests: ['services/going-on.test.ts'],
     why: 'a merge whose units were lost waits for ever, and its item with it',
   },
+  {
+    name: 'going on: a unit of a restore that is late leaves its mark',
+    file: 'shared/services/restore-unit.ts',
+    find: 'if ((await runningJob(ports, address, step.attempt)) === undefined)',
+    replace: 'if (runningJob === undefined)',
+    tests: ['services/late-jobs.test.ts'],
+    why: 'rows that nobody ever takes away',
+  },
+  {
+    name: 'going on: the mark of a late unit that died stays',
+    file: 'shared/services/restore-unit.ts',
+    find: 'if (open === undefined) return ports.catalog.units.remove(step.attempt, key);',
+    replace: 'if (open === undefined) return;',
+    tests: ['services/late-jobs.test.ts'],
+    why: 'rows that nobody ever takes away',
+  },
 ];
