@@ -100,11 +100,13 @@ async function openReports(
       const seq = known?.itemId === row.itemId ? known.seq : undefined;
       const report = newReport(ports, row, { grantedBytes: shares[i] ?? 0, servedAt, seq });
       await unlessChanged(() => ports.catalog.cleanUpReports.insert(partition, key, report));
-    } else if (there.row.status === 'done' || there.row.status === 'held') {
+    } else if (['done', 'held', 'failed'].includes(there.row.status)) {
       const again: CleanUpReportRow = {
         ...there.row,
         status: 'open',
         askedAt: undefined,
+        // What has failed is tried again, and told of again where it still fails.
+        failures: [],
         inVain: 0,
         isCompacted: false,
       };

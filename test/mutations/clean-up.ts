@@ -110,4 +110,20 @@ export const CLEAN_UP: readonly Mutation[] = [
     tests: ['services/deleted-vault.test.ts'],
     why: 'a vault made anew under the name shows what was done in another',
   },
+  {
+    name: 'clean-up: a failure of the item hides those of its points',
+    file: 'shared/services/clean-up.ts',
+    find: "eachOnce([...report.row.failures, failureOf('', error)])",
+    replace: "eachOnce([failureOf('', error)])",
+    tests: ['services/clean-up-run.test.ts'],
+    why: 'nobody is told which points cannot be cleaned up',
+  },
+  {
+    name: 'clean-up: who asks again gets nothing done of what has failed',
+    file: 'shared/services/clean-up-run.ts',
+    find: "['done', 'held', 'failed']",
+    replace: "['done', 'held']",
+    tests: ['services/clean-up-run.test.ts'],
+    why: 'what somebody has mended waits for the next night',
+  },
 ];

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BackupError } from '../../shared/domain/errors.ts';
+import type { Step } from '../../shared/queue/steps.ts';
 import { startBackup } from '../../shared/services/backup.ts';
 import { cleanUp, startCleanUp } from '../../shared/services/clean-up-run.ts';
 import { readReports, readRuns, spentBytes } from '../../shared/services/clean-up-report.ts';
@@ -170,6 +171,43 @@ describe('a cleanup run', () => {
     expect(failures).toMatchObject([{ point: first, code: 'DocumentCorrupt' }]);
     await world.cleanUp();
     expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 1 });
+  });
+
+  it('keeps what has failed before when an item fails as a whole, and tries all of it again when it is asked to', async () => {
+    const { world } = await rig();
+    const [first, second] = await grow(world, 'bad', 2);
+    await grow(world, 'good', 1);
+    world.clock.advance(2 * DAY_MS);
+    const held: Step[] = [];
+    let struck = 0;
+    let isBroken = false;
+    const { wrapped } = plansOf(world.ports, () => struck++ < 2);
+    const { policies } = wrapped.catalog;
+    const get: typeof policies.get = async (...at) => {
+      if (isBroken) throw new BackupError('DocumentCorrupt', 'the row of the policy does not read');
+      return policies.get(...at);
+    };
+    const ports: Ports = { ...wrapped, catalog: { ...wrapped.catalog, policies: { ...policies, get } } };
+    const run = await startCleanUp(ports, VAULT);
+    for (let message = world.queue.take(); message !== undefined; message = next(world)) {
+      if (message.step.step === 'clean-item' && message.step.itemId === key('good')) held.push(message.step);
+      else await runStep(ports, message.step);
+      isBroken ||= (await reportsOf(world))['bad']?.failures.length === 2; // both tries of the first point have failed
+    }
+    const failed = (await reportsOf(world))['bad']!;
+    expect(failed.status).toBe('failed');
+    expect(failed.failures.map(({ point, code }) => [point, code])).toEqual([
+      [first, 'DocumentCorrupt'],
+      [second, 'DocumentCorrupt'],
+      ['', 'DocumentCorrupt'],
+    ]);
+    expect((await startCleanUp(world.ports, VAULT)).runId).toBe(run.runId);
+    await world.drain();
+    for (const step of held) await runStep(world.ports, step);
+    await world.drain();
+    const reports = await reportsOf(world);
+    expect(reports['bad']).toMatchObject({ status: 'done', merged: 2, failures: [] });
+    expect(reports['good']).toMatchObject({ status: 'done', merged: 1 });
   });
 
   it('that is asked for while one is going on is that one, and looks at everything again', async () => {
