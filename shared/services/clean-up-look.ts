@@ -3,6 +3,7 @@ import { furtherShares, inTurn } from '../domain/clean-up.ts';
 import { isBackupError } from '../domain/errors.ts';
 import {
   type ReportEntry,
+  readAllRuns,
   readReports,
   readRuns,
   removeRun,
@@ -133,7 +134,7 @@ export async function endRun(ports: Ports, vault: string, run: CleanUpRow): Prom
 }
 
 async function removeOld(ports: Ports, vault: string, run: CleanUpRow): Promise<void> {
-  for (const { runId, startedAt } of await readRuns(ports, vault)) {
+  for (const { runId, startedAt } of await readAllRuns(ports, vault)) {
     if (ports.clock.now() - startedAt <= KEPT_MS || runId >= run.runId) continue;
     await removeRun(ports, vault, runId);
   }

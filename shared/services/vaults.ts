@@ -5,7 +5,7 @@ import { BLOCK_BYTES } from '../domain/units.ts';
 import { encodeDocument } from '../format/document.ts';
 import type { VaultDocument } from '../format/documents.ts';
 import { VAULT_NAME } from '../format/names.ts';
-import { readRuns, removeRun } from './clean-up-report.ts';
+import { readAllRuns, removeRun } from './clean-up-report.ts';
 import { DEFAULT_POLICY_NAME, defaultPolicy } from './default-policy.ts';
 import { type VaultAddress, vaultKey, vaultRowKey } from './keys.ts';
 import { putPolicy } from './policies.ts';
@@ -157,7 +157,7 @@ export async function deleteVault(ports: Ports, address: VaultAddress): Promise<
   }
   for await (const { partition, key: id } of ports.catalog.operations.list(key))
     await ports.catalog.operations.remove(partition, id);
-  for (const { runId } of await readRuns(ports, key)) await removeRun(ports, key, runId);
+  for (const { runId } of await readAllRuns(ports, key)) await removeRun(ports, key, runId);
   await ports.vaults.drop(row.containerName);
   await ports.catalog.vaults.remove(at.partition, at.key);
 }

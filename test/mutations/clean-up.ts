@@ -97,8 +97,8 @@ export const CLEAN_UP: readonly Mutation[] = [
   {
     name: 'clean-up: the runs of a deleted vault stay',
     file: 'shared/services/vaults.ts',
-    find: 'for (const { runId } of await readRuns(ports, key)) await removeRun(ports, key, runId);',
-    replace: 'void [readRuns, removeRun];',
+    find: 'for (const { runId } of await readAllRuns(ports, key)) await removeRun(ports, key, runId);',
+    replace: 'void [readAllRuns, removeRun];',
     tests: ['services/deleted-vault.test.ts'],
     why: 'a vault made anew under the name shows what was done in another',
   },
@@ -125,5 +125,13 @@ export const CLEAN_UP: readonly Mutation[] = [
     replace: "['done', 'held']",
     tests: ['services/clean-up-run.test.ts'],
     why: 'what somebody has mended waits for the next night',
+  },
+  {
+    name: 'clean-up: a run that gives way leaves its reports',
+    file: 'shared/services/clean-up-run.ts',
+    find: 'instead: other.runId });\n  await removeReports(ports, vault, run.runId);',
+    replace: 'instead: other.runId });',
+    tests: ['services/clean-up-run.test.ts'],
+    why: 'rows that nobody takes away for a month, and items that look as if they were open',
   },
 ];

@@ -3,7 +3,7 @@ import { BackupError } from '../../shared/domain/errors.ts';
 import type { Step } from '../../shared/queue/steps.ts';
 import { startBackup } from '../../shared/services/backup.ts';
 import { cleanUp, startCleanUp } from '../../shared/services/clean-up-run.ts';
-import { readReports, readRuns, spentBytes } from '../../shared/services/clean-up-report.ts';
+import { readReports, readRun, readRuns, spentBytes } from '../../shared/services/clean-up-report.ts';
 import { changeItem } from '../../shared/services/items.ts';
 import { insertJob, newJob } from '../../shared/services/jobs.ts';
 import { vaultKey } from '../../shared/services/keys.ts';
@@ -220,6 +220,28 @@ describe('a cleanup run', () => {
     await world.drain();
     expect(await readRuns(world.ports, VAULT)).toHaveLength(1);
     expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 2 });
+  });
+
+  it('of two that were started at once the first goes on, and whoever asks for the other is told of it', async () => {
+    const { world } = await rig();
+    await grow(world, 'vm', 2);
+    world.clock.advance(2 * DAY_MS);
+    const second = await startCleanUp(world.ports, VAULT);
+    const { step } = world.queue.take()!;
+    await runStep(world.ports, step);
+    expect(await readReports(world.ports, VAULT, second.runId)).toHaveLength(1);
+    // The first one's row comes late.
+    const first = { ...second, runId: `${`${second.startedAt - 1}`.padStart(13, '0')}-00000000` };
+    await world.ports.catalog.cleanUps.insert(VAULT, first.runId, first);
+    await runStep(world.ports, { step: 'clean-vault', v: 1, vault: VAULT, run: first.runId });
+    await runStep(world.ports, step);
+    expect(await readReports(world.ports, VAULT, second.runId)).toEqual([]);
+    await world.drain();
+    await runStep(world.ports, step);
+    expect(await readRun(world.ports, VAULT, second.runId)).toMatchObject({ runId: first.runId });
+    expect((await readRuns(world.ports, VAULT)).map(({ runId }) => runId)).toEqual([first.runId]);
+    expect((await reportsOf(world, first))['vm']).toMatchObject({ status: 'done', merged: 2 });
+    expect(await readReports(world.ports, VAULT, second.runId)).toEqual([]);
   });
 
   it('whose time is over without its end is ended by the next, which counts what was still going on', async () => {
