@@ -58,4 +58,13 @@ export const GOING_ON: readonly Mutation[] = [
     tests: ['services/late-jobs.test.ts'],
     why: 'rows that nobody ever takes away',
   },
+  {
+    name: 'going on: plans that come to nothing are made without end',
+    file: 'shared/services/transfer-unit.ts',
+    find: 'if (job.attempts.length >= MOST_PLANS) throw cause;',
+    replace: 'void cause;',
+    tests: ['services/changed-blocks.test.ts'],
+    only: 'after some plans',
+    why: 'a backup that can never succeed writes plans for two weeks, and holds its item',
+  },
 ];

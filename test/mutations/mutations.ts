@@ -90,8 +90,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a base snapshot that goes meanwhile fails the backup',
     file: 'shared/services/transfer-unit.ts',
-    find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain();",
-    replace: "if (isBackupError(error, 'MessageInvalid')) return planAgain();",
+    find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain(error);",
+    replace: "if (isBackupError(error, 'MessageInvalid')) return planAgain(error);",
     tests: [CHANGES],
     why: 'a night without a backup, though hashes could have told the changes',
   },
