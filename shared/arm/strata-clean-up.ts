@@ -7,6 +7,7 @@ import { VAULT_TYPE, vaultId } from './ids.ts';
 import { newestFirst, page } from './paging.ts';
 import type { Call } from './route.ts';
 import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
+import { iso } from './times.ts';
 
 type RunCall = Call<'subscription' | 'group' | 'vault' | 'run'>;
 
@@ -98,5 +99,3 @@ function itemView(row: CleanUpReportRow): Record<string, unknown> {
     lastUpdatedTime: iso(updatedAt),
   };
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

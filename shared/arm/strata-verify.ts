@@ -13,6 +13,7 @@ import { VAULT_TYPE, vaultId } from './ids.ts';
 import { page, type Sorted } from './paging.ts';
 import { acceptedJob, jobPath } from './strata-jobs.ts';
 import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
+import { iso } from './times.ts';
 
 /**
  * Starts the verification of one item or of all: 202 with the jobs in the body, one for each item. Where it is one job alone the headers
@@ -124,5 +125,3 @@ function findingView(
     },
   };
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();
