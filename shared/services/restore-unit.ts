@@ -11,7 +11,7 @@ import { newestStacks } from './newest-stacks.ts';
 import { inOrder } from './pipeline.ts';
 import { openPlan } from './open-plan.ts';
 import type { Ports } from './ports.ts';
-import { type BlockBytes, hashBlock, readBlocks } from './region-bytes.ts';
+import { type BlockBytes, hashBlock, padded, readBlocks } from './region-bytes.ts';
 import { readBack, RegionHashes } from './read-back.ts';
 import { TargetWriter } from './target-writer.ts';
 
@@ -123,14 +123,6 @@ async function* snapshotBlocks(
       from = at + BLOCK_BYTES;
     }
   }
-}
-
-/** Whole blocks: the last one of a disk may be cut and is padded with zeros. */
-function padded(bytes: Uint8Array): Uint8Array {
-  if (bytes.length % BLOCK_BYTES === 0) return bytes;
-  const whole = Buffer.alloc(blocksIn(bytes.length) * BLOCK_BYTES);
-  whole.set(bytes);
-  return whole;
 }
 
 function hashed(start: number, bytes: Uint8Array): BlockBytes {

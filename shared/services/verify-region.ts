@@ -3,14 +3,14 @@ import { without } from '../domain/changes.ts';
 import { type BlockRun, normalise, within } from '../domain/extent.ts';
 import { type ChainPoint, type Cover, type FindingKind, isInChain, pointsShowing } from '../domain/findings.ts';
 import type { AttemptId, PointId } from '../domain/ids.ts';
-import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
+import { regionRange } from '../domain/units.ts';
 import { decodeCheckpoint } from '../format/checkpoint.ts';
 import { checkpointName } from '../format/names.ts';
 import type { OwnedLayer, VerifyPlan } from '../format/verify-plan.ts';
 import { type Found, DAMAGE_CODES } from './findings.ts';
 import { type RegionOf, blobOf, readLayer, readLayerMap, readView } from './layers.ts';
 import { checkBlocks, checkSlab } from './verify-blocks.ts';
-import type { Ports } from './ports.ts';
+import { wholeRegion } from './region-bytes.ts';
 import { differences, viewHashes } from './verify-compare.ts';
 import { liveDisks, livePoints, owned } from './verify-points.ts';
 import type { VerifyWork } from './verify-work.ts';
@@ -98,7 +98,7 @@ class Look {
       layer = await readLayer(container, this.#at, named);
     } catch (error) {
       if (!isBackupError(error, ...DAMAGE_CODES)) throw error;
-      const whole = wholeRegion(this.#work.ports);
+      const whole = [wholeRegion(this.#work.ports)];
       return this.#add('layer', blobOf(this.#at, named), error, { runs: whole, listed: [] }, named);
     }
     for (const damage of await checkBlocks(container, layer)) {
@@ -170,7 +170,7 @@ class Look {
     let expected: ReturnType<typeof viewHashes>;
     try {
       expected = viewHashes(
-        await readView(container, { ...this.#at, blocks: wholeRegion(ports)[0]!.count }, stack),
+        await readView(container, { ...this.#at, blocks: wholeRegion(ports).count }, stack),
         window,
       );
     } catch (error) {
@@ -188,11 +188,6 @@ class Look {
     const object = `${snapshot.url}?snapshot=${snapshot.id}`;
     this.found.push(this.#finding('view', object, 'ViewDiffers', message, runs, points));
   }
-}
-
-/** All blocks of a region: a layer that speaks of them all hides whatever lies below it. */
-export function wholeRegion({ settings }: Pick<Ports, 'settings'>): BlockRun[] {
-  return [{ start: 0, count: settings.geometry.regionBytes / BLOCK_BYTES }];
 }
 
 /** What of `runs` each of the layers `above` speaks of. Only read where something has been found. */

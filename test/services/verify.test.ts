@@ -163,7 +163,7 @@ describe('how much is read', () => {
         const disk = key.split('|')[0]!;
         regions.set(disk, (regions.get(disk) ?? 0) + 1);
       }
-      return [...regions.values()].sort();
+      return [...regions.values()].sort((a, b) => a - b);
     };
     expect(await checked()).toEqual([2, 3]);
     const vm = (await world.compute.virtualMachine(item.vmResourceId))!;
