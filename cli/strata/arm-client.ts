@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { addressFrom, jsonOf, parsed } from './answer.ts';
 import type { Connection } from './connection.ts';
 import { RefusedError, UnreachableError } from './errors.ts';
 
@@ -40,9 +41,9 @@ export class ArmClient {
     const list = z.object({ value: z.array(z.unknown()), nextLink: z.string().nullish() });
     let url: URL | undefined = this.#url(path, query);
     while (url !== undefined) {
-      const page: z.infer<typeof list> = list.parse(await this.#json('GET', url));
+      const page: z.infer<typeof list> = parsed(list, await this.#json('GET', url));
       yield* page.value;
-      url = typeof page.nextLink === 'string' ? new URL(page.nextLink) : undefined;
+      url = typeof page.nextLink === 'string' ? addressFrom(page.nextLink) : undefined;
     }
   }
 
@@ -59,17 +60,17 @@ export class ArmClient {
     const accepted = await this.#send('POST', this.#url(path), body);
     const statusUrl = accepted.headers.get('azure-asyncoperation');
     const location = accepted.headers.get('location');
-    if (accepted.status !== 202 || statusUrl === null) return { result: await bodyOf(accepted), failure: undefined };
+    if (accepted.status !== 202 || statusUrl === null) return { result: await jsonOf(accepted), failure: undefined };
     await delay(pauseOf(accepted));
     for (;;) {
-      const answer = await this.#send('GET', new URL(statusUrl));
-      const seen = operation.parse(await bodyOf(answer));
+      const answer = await this.#send('GET', addressFrom(statusUrl));
+      const seen = parsed(operation, await jsonOf(answer));
       onLook(seen);
       if (/^(succeeded|failed|cancell?ed)$/i.test(seen.status)) {
         const { error, status } = seen;
         const said = error === undefined ? `the operation is ${status}` : `${error.code}: ${error.message}`;
         return {
-          result: location === null ? undefined : await this.#json('GET', new URL(location)),
+          result: location === null ? undefined : await this.#json('GET', addressFrom(location)),
           failure: /^succeeded$/i.test(status) ? undefined : said,
         };
       }
@@ -85,7 +86,7 @@ export class ArmClient {
   }
 
   async #json(method: string, url: URL, body?: object): Promise<unknown> {
-    return bodyOf(await this.#send(method, url, body));
+    return jsonOf(await this.#send(method, url, body));
   }
 
   async #send(method: string, url: URL, body?: object): Promise<Response> {
@@ -106,11 +107,6 @@ export class ArmClient {
       else throw new RefusedError(`${method} ${url.pathname}: ${await told(answer)}`);
     }
   }
-}
-
-async function bodyOf(answer: Response): Promise<unknown> {
-  const text = await answer.text();
-  return text === '' ? undefined : JSON.parse(text);
 }
 
 async function told(answer: Response): Promise<string> {

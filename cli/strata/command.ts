@@ -24,6 +24,8 @@ export interface Command {
   readonly details: string;
   /** Its own options, besides the common ones. */
   readonly options: Options;
+  /** Refuses options that do not go together, before anybody is asked. @throws UsageError */
+  readonly check?: (values: Values) => void;
   /** Does it. @throws RefusedError when the service refused or the job failed */
   readonly run: (context: CommandContext) => Promise<void>;
 }
@@ -42,7 +44,7 @@ export function vaultIdOf(values: Values, subscription: string | undefined): str
   return `/subscriptions/${inside}/resourceGroups/${group}/providers/Microsoft.RecoveryServices/vaults/${vault}`;
 }
 
-/** What can be told before anybody has been asked. @throws UsageError */
+/** What can be told of a vault's options before anybody has been asked. @throws UsageError */
 export function checkVault(values: Values): void {
   const id = values.text('vault-id')?.replace(/\/+$/, '');
   if (id !== undefined && !VAULT_ID.test(id)) {
@@ -50,6 +52,11 @@ export function checkVault(values: Values): void {
       `--vault-id must be /subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.RecoveryServices/vaults/<name>; it is "${id}"`,
     );
   }
+  const besides = ['vault', 'resource-group', 'subscription'].find((name) => values.text(name) !== undefined);
+  if (id !== undefined && besides !== undefined)
+    throw new UsageError(
+      `--vault-id says all of the vault: leave out --${besides}, or give --vault and --resource-group alone`,
+    );
   const missing = ['vault', 'resource-group'].filter((name) => values.text(name) === undefined);
   if (id === undefined && missing.length > 0)
     throw new UsageError(`--${missing.join(' and --')} must say which vault is meant (or --vault-id)`);

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { z } from 'zod';
+import { jsonOf, parsed } from './answer.ts';
 import { UnreachableError, UsageError } from './errors.ts';
 import type { Values } from './options.ts';
 
@@ -28,7 +29,7 @@ const tokenAnswer = z.object({ access_token: z.string() });
  */
 export function connect(values: Values, env: Environment): Connection {
   const endpoint = values.text('endpoint') ?? env['STRATA_ENDPOINT'];
-  const given = values.text('token') ?? env['STRATA_TOKEN'];
+  const given = tokenGiven(values, env);
   if (endpoint === undefined || endpoint === '') return toLocalPlatform(values, env, given);
   if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol))
     throw new UsageError(`--endpoint must be an http or https address; it is "${endpoint}"`);
@@ -40,6 +41,13 @@ export function connect(values: Values, env: Environment): Connection {
     subscriptionId: undefined,
     token: given === undefined ? () => fromLogin(scope!) : async () => given,
   };
+}
+
+/** The token that the caller has, if any. It must be one that a header takes. @throws UsageError, which does not show it */
+function tokenGiven(values: Values, env: Environment): string | undefined {
+  const given = values.text('token') ?? (env['STRATA_TOKEN'] || undefined);
+  if (given === undefined || /^[\x21-\x7e]+$/.test(given)) return given;
+  throw new UsageError('--token (or STRATA_TOKEN) must have visible ASCII characters only, as every bearer token has');
 }
 
 function toLocalPlatform(values: Values, env: Environment, given: string | undefined): Connection {
@@ -64,7 +72,7 @@ function toLocalPlatform(values: Values, env: Environment, given: string | undef
       throw new UnreachableError(`the local platform at ${https} does not answer`, { cause });
     });
     if (!answer.ok) throw new UnreachableError(`the local platform gives no token: it answered ${answer.status}`);
-    return tokenAnswer.parse(await answer.json()).access_token;
+    return parsed(tokenAnswer, await jsonOf(answer)).access_token;
   };
   return { endpoint: https, subscriptionId, token: given === undefined ? fetched : async () => given };
 }

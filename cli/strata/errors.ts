@@ -11,7 +11,7 @@ export class RefusedError extends Error {
   override readonly name = 'RefusedError';
 }
 
-/** Nobody answers where the service should be, or no token is to be had: one line, exit status 3. */
+/** Nobody answers where the service should be, or somebody else does, or no token is to be had: one line, exit status 3. */
 export class UnreachableError extends Error {
   override readonly name = 'UnreachableError';
 }

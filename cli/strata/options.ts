@@ -60,10 +60,11 @@ export const OF_A_VAULT: Options = {
   'vault-id': { value: 'ID', help: 'its resource id, in place of the three above' },
 };
 
-/** @throws UsageError for an option that is not known, a value that is missing or one too many */
+/** @throws UsageError for an option that is not known, a value that is missing or empty, or one too many */
 export function parseOptions(args: readonly string[], options: Options): Values {
+  let values: Record<string, string | boolean | undefined>;
   try {
-    const { values } = parseArgs({
+    ({ values } = parseArgs({
       args: [...args],
       options: Object.fromEntries(
         Object.entries(options).map(([name, { value }]) => [
@@ -71,12 +72,14 @@ export function parseOptions(args: readonly string[], options: Options): Values 
           { type: value === undefined ? ('boolean' as const) : ('string' as const) },
         ]),
       ),
-    });
-    return new Values(values);
+    }));
   } catch (error) {
     const [reason = ''] = (error as Error).message.split(/\. |\n/);
     throw new UsageError(`${reason}; --help lists the options`, { cause: error });
   }
+  const empty = Object.keys(values).find((name) => values[name] === '');
+  if (empty !== undefined) throw new UsageError(`--${empty} needs a value; it is empty`);
+  return new Values(values);
 }
 
 /** The options as lines of a help text. */

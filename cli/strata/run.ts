@@ -48,6 +48,7 @@ async function perform(
   const values = parseOptions(rest, { ...command.options, ...COMMON });
   if (values.isSet('help')) return console.out(commandHelp(command));
   if ('vault-id' in command.options) checkVault(values);
+  command.check?.(values);
   const connection = connect(values, env);
   const isJson = values.isSet('json');
   const context: CommandContext = {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parsed } from './answer.ts';
 import type { ArmClient } from './arm-client.ts';
 import type { CommandContext } from './command.ts';
 import { RefusedError } from './errors.ts';
@@ -47,7 +48,7 @@ export async function followJob(
     if (line !== last) say(line);
     last = line;
   });
-  const job = result === undefined ? undefined : strataJob.parse(result).properties;
+  const job = result === undefined ? undefined : parsed(strataJob, result).properties;
   if (job !== undefined) {
     const errors = job.errors.map(({ code, message }) => `error: ${code}: ${message}`);
     show(result, [...lines(job), ...errors, `${job.operation}: ${job.status}`]);

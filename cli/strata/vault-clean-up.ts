@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parsed } from './answer.ts';
 import type { Command } from './command.ts';
 import { RefusedError } from './errors.ts';
 import { OF_A_VAULT } from './options.ts';
@@ -50,10 +51,10 @@ export const cleanUp: Command = {
     const path = `${vaultId()}/strata/cleanUp`;
     if (!values.isSet('wait')) {
       const begun = await arm.post(path);
-      return show(begun, [`cleanup ${cleanUpRun.parse(begun).name} is going on`]);
+      return show(begun, [`cleanup ${parsed(cleanUpRun, begun).name} is going on`]);
     }
     const { result } = await arm.run(path, {}, ({ status }) => say(`cleanup: ${status}`));
-    const run = cleanUpRun.parse(result);
+    const run = parsed(cleanUpRun, result);
     show(result, reportLines(run));
     const failed = run.properties.items.filter(({ status }) => status === 'failed').length;
     if (failed > 0) throw new RefusedError(`${failed} of ${run.properties.items.length} items could not be cleaned up`);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parsed } from './answer.ts';
 import type { Command } from './command.ts';
 import { OF_A_VAULT } from './options.ts';
 import { bytesText, tableLines } from './table.ts';
@@ -67,7 +68,7 @@ export const costs: Command = {
       ...(values.isSet('listing') ? { measure: 'listing' } : {}),
       ...(id === undefined ? {} : { point: id }),
     });
-    show(answer, costLines(report.parse(answer).properties));
+    show(answer, costLines(parsed(report, answer).properties));
   },
 };
 

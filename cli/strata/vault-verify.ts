@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { parsed } from './answer.ts';
 import type { ArmClient } from './arm-client.ts';
 import type { Command, CommandContext } from './command.ts';
 import { RefusedError, UsageError } from './errors.ts';
@@ -55,16 +56,26 @@ export const verifyVault: Command = {
       value: 'AMOUNT',
       help: 'how much to read: all, a number of bytes, or a share such as 10%; by default what a night reads',
     },
-    drill: { value: 'POINT', help: 'try the restore of this recovery point, or of the latest one: latest' },
+    drill: { value: 'POINT', help: 'try the restore of this recovery point of --item, or of the latest one: latest' },
     wait: { help: 'follow the jobs to their end, then show what is wrong' },
     list: { help: 'start nothing: only show what is known to be wrong' },
+  },
+  check(values) {
+    const given = ['deep', 'drill'].filter((name) => values.text(name) !== undefined);
+    const [other] = [...given, ...(values.isSet('wait') ? ['wait'] : [])];
+    if (values.isSet('list') && other !== undefined)
+      throw new UsageError(`--list starts nothing and waits for nothing: leave out --${other}`);
+    amount(values.text('deep'));
+    const drill = values.text('drill');
+    if (drill !== undefined && drill !== 'latest' && values.text('item') === undefined)
+      throw new UsageError('--drill with a recovery point needs --item: a recovery point is that of one VM');
   },
   async run({ values, arm, vaultId, say, show }) {
     const vault = vaultId();
     const item = values.text('item');
     if (values.isSet('list')) return showFindings(arm, vault, item, show, []);
     const body = { item, drill: values.text('drill'), ...amount(values.text('deep')) };
-    const { value: jobs } = started.parse(await arm.post(`${vault}/strata/verify`, body));
+    const { value: jobs } = parsed(started, await arm.post(`${vault}/strata/verify`, body));
     for (const { name, virtualMachine } of jobs) say(`${virtualMachine}: job ${name}`);
     if (!values.isSet('wait'))
       return show(
@@ -97,7 +108,7 @@ function amount(text: string | undefined): { deepBytes?: number; deepPercent?: n
 
 async function ended(arm: ArmClient, id: string): Promise<z.infer<typeof job>['properties']> {
   for (;;) {
-    const { properties } = job.parse(await arm.get(id));
+    const { properties } = parsed(job, await arm.get(id));
     if (!['InProgress', 'Cancelling'].includes(properties.status)) return properties;
     await delay(LOOK_MS);
   }
@@ -115,7 +126,7 @@ async function showFindings(
   const filter: Record<string, string> =
     item === undefined ? {} : { $filter: `item eq '${item.replaceAll("'", "''")}'` };
   for await (const entry of arm.list(`${vault}/strata/findings`, filter)) found.push(entry);
-  const lines = found.flatMap((entry) => linesOf(finding.parse(entry).properties));
+  const lines = found.flatMap((entry) => linesOf(parsed(finding, entry).properties));
   show({ findings: found, failures }, [...lines, ...failures, `${found.length} findings`]);
   const [failure] = failures;
   if (failure !== undefined) throw new RefusedError(failure);

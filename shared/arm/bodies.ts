@@ -248,6 +248,10 @@ export const verifyBody = z
   .refine(({ deepBytes, deepPercent }) => deepBytes === undefined || deepPercent === undefined, {
     path: ['deepPercent'],
     error: 'expected deepBytes or deepPercent, not both',
+  })
+  .refine(({ item, drill }) => item !== undefined || drill === undefined || drill === 'latest', {
+    path: ['drill'],
+    error: 'expected latest, or an item too: a recovery point is that of one VM',
   });
 
 export const backupNowBody = z.strictObject({ vaultId: z.string(), vmId: z.string(), expiry: optional(utcTime) });

@@ -17,6 +17,7 @@ import { page, type Sorted } from './paging.ts';
 import { isVisible } from './point-view.ts';
 import type { Call } from './route.ts';
 import { type FoundVault, theVault, type VaultCall, listLink } from './vaults.ts';
+import { iso } from './times.ts';
 
 export type ItemCall = Call<'subscription' | 'group' | 'vault' | 'container' | 'item'>;
 
@@ -47,7 +48,6 @@ export async function theItem(call: ItemCall): Promise<FoundItem> {
 
 /** "No time yet" of an item that was never backed up, in the service's words. */
 const NEVER = '2001-01-01T00:00:00Z';
-const iso = (ms: number): string => new Date(ms).toISOString();
 
 /** The ARM view of a protected item; with its points it also tells what there is to restore. */
 export function itemView(vault: VaultAddress, row: ItemRow, points?: readonly PointRow[]): Record<string, unknown> {

@@ -4,6 +4,7 @@ import type { VaultAddress } from '../services/keys.ts';
 import { jobResourceId, VAULT_TYPE } from './ids.ts';
 import { VM_MANAGEMENT } from './kinds.ts';
 import { shortContainerName } from './names.ts';
+import { iso } from './times.ts';
 
 export const JOB_STATUSES = [
   'InProgress',
@@ -77,7 +78,6 @@ export function jobView(
   };
 }
 
-const iso = (ms: number): string => new Date(ms).toISOString();
 const isCancellable = ({ status, operation }: JobRow): boolean =>
   status === 'InProgress' && (operation === 'Backup' || operation === 'Restore');
 

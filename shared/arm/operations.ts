@@ -6,6 +6,7 @@ import { type ArmAnswer, noContent, ok } from './http.ts';
 import { vaultId } from './ids.ts';
 import type { Call } from './route.ts';
 import { type FoundVault, theVault, type VaultCall } from './vaults.ts';
+import { iso } from './times.ts';
 
 /*
  * Asynchronous operations. What an operation does is done when it is answered: the job exists, and goes on by itself. So an
@@ -53,7 +54,7 @@ export async function theOperation(call: OperationCall, vault: FoundVault, resou
 
 /** The service's OperationStatus. */
 export function statusAnswer(operation: string, row: OperationRow): ArmAnswer {
-  const at = new Date(row.startedAt).toISOString();
+  const at = iso(row.startedAt);
   return ok({
     id: operation,
     name: operation,

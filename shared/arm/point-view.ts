@@ -5,6 +5,7 @@ import { expiryOf, instantExpiry } from '../domain/retention.ts';
 import type { VaultAddress } from '../services/keys.ts';
 import { pointResourceId, VAULT_TYPE } from './ids.ts';
 import type { ItemNames } from './names.ts';
+import { iso } from './times.ts';
 
 /** A point that can be restored: its snapshots are there, or it is in the vault. Others are not shown. */
 export function isVisible(row: PointRow): boolean {
@@ -62,7 +63,7 @@ export function pointView(
     properties: {
       objectType: 'IaasVMRecoveryPoint',
       recoveryPointType: 'CrashConsistent',
-      recoveryPointTime: new Date(row.time).toISOString(),
+      recoveryPointTime: iso(row.time),
       recoveryPointAdditionalInfo: row.note ?? '',
       sourceVMStorageType: storageTypeOf(set.disks),
       isSourceVMEncrypted: false,
@@ -106,5 +107,5 @@ function expiry(row: PointRow, policy: BackupPolicy | undefined): { expiryTime?:
   if (rule === undefined) return {};
   const snapshotsEnd = row.vault === 'None' && row.note !== undefined ? instantExpiry(row, policy) : undefined;
   const at = snapshotsEnd ?? rule.at;
-  return { ...(Number.isFinite(at) ? { expiryTime: new Date(at).toISOString() } : {}), ruleName: rule.rule };
+  return { ...(Number.isFinite(at) ? { expiryTime: iso(at) } : {}), ruleName: rule.rule };
 }

@@ -1,5 +1,5 @@
 import type { CleanUpReportRow, CleanUpRow } from '../catalog/clean-up-row.ts';
-import { type ReportEntry, readReports, readRuns } from '../services/clean-up-report.ts';
+import { type ReportEntry, readReports, readRun, readRuns } from '../services/clean-up-report.ts';
 import { startCleanUp } from '../services/clean-up-run.ts';
 import { emptyBody, parseBody } from './bodies.ts';
 import { resourceNotFound } from './errors.ts';
@@ -8,6 +8,7 @@ import { VAULT_TYPE, vaultId } from './ids.ts';
 import { newestFirst, page } from './paging.ts';
 import type { Call } from './route.ts';
 import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
+import { iso } from './times.ts';
 
 type RunCall = Call<'subscription' | 'group' | 'vault' | 'run'>;
 
@@ -59,9 +60,10 @@ export async function getCleanUpOperation(call: RunCall): Promise<ArmAnswer> {
   return endedAt === undefined ? { ...answer, headers: { 'Retry-After': RETRY_AFTER_SECONDS } } : answer;
 }
 
+/** The run that the path names, or the one that goes on in its place. */
 async function theRun(call: RunCall): Promise<{ vault: FoundVault; run: CleanUpRow }> {
   const vault = await theVault(call);
-  const run = (await readRuns(call.ports, vault.key)).find(({ runId }) => runId === call.params.run.toLowerCase());
+  const run = await readRun(call.ports, vault.key, call.params.run.toLowerCase());
   if (run !== undefined) return { vault, run };
   throw resourceNotFound(RUN_TYPE, `${vault.row.name}/${call.params.run}`, vault.row.resourceGroup);
 }
@@ -99,5 +101,3 @@ function itemView(row: CleanUpReportRow): Record<string, unknown> {
     lastUpdatedTime: iso(updatedAt),
   };
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

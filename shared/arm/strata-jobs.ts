@@ -11,6 +11,7 @@ import { statusOf } from './job-view.ts';
 import { newestFirst, page, type Sorted } from './paging.ts';
 import type { Call } from './route.ts';
 import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
+import { iso } from './times.ts';
 
 /*
  * Strata's own jobs: what it does beside the service's backups and restores. Their operations have the job's id and really last
@@ -99,5 +100,3 @@ function ownJobView(vault: VaultAddress, row: JobRow, report?: readonly ReportRo
     },
   };
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

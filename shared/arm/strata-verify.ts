@@ -5,7 +5,7 @@ import type { JobId } from '../domain/ids.ts';
 import { BLOCK_BYTES } from '../domain/units.ts';
 import { readItem } from '../services/vault-of.ts';
 import { pointsPartition } from '../services/keys.ts';
-import { type VerifyRequest, startVerify } from '../services/verify.ts';
+import { type VerifyRequest, checkVerify, startVerify } from '../services/verify.ts';
 import { parseBody, verifyBody } from './bodies.ts';
 import { oneOf, parseFilter } from './filter.ts';
 import { type ArmAnswer, ok } from './http.ts';
@@ -13,15 +13,19 @@ import { VAULT_TYPE, vaultId } from './ids.ts';
 import { page, type Sorted } from './paging.ts';
 import { acceptedJob, jobPath } from './strata-jobs.ts';
 import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
+import { iso } from './times.ts';
 
 /**
  * Starts the verification of one item or of all: 202 with the jobs in the body, one for each item. Where it is one job alone the headers
- * tell how it goes, too. Of several items those that are being verified already answer with the job that does.
+ * tell how it goes, too. Of several items those that are being verified already answer with the job that does. Where one cannot be
+ * verified as asked for, none is.
  */
 export async function verifyCall(call: VaultCall): Promise<ArmAnswer> {
   const vault = await theVault(call);
   const { item, ...request } = parseBody(verifyBody, (await call.body()) ?? {});
   const chosen = await itemsNamed(call, vault, item);
+  // What is refused for one of them is refused before any has been started.
+  for (const { key } of chosen) await checkVerify(call.ports, vault.key, key, request);
   const jobs: { id: string; name: JobId; virtualMachine: string }[] = [];
   for (const { key, row } of chosen) {
     const job = await start(call, vault, key, request, item === undefined);
@@ -121,5 +125,3 @@ function findingView(
     },
   };
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

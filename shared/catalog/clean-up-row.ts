@@ -16,6 +16,8 @@ export const cleanUpRow = z.object({
   /** Among how many items the bytes were shared at first; absent until then. */
   items: count.optional(),
   endedAt: timeMs.optional(),
+  /** The run that goes on in place of this one: of two that were started at once the first. */
+  instead: z.string().optional(),
 });
 export type CleanUpRow = z.infer<typeof cleanUpRow>;
 

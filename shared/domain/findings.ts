@@ -17,22 +17,33 @@ export interface Cover {
   readonly extents: ExtentMap | undefined;
 }
 
+/** A live point that includes a disk, and the first point of the disk's chain there. Absent: the first of all. */
+export interface ChainPoint {
+  readonly point: PointId;
+  readonly begins?: PointId | undefined;
+}
+
+/** Whether a layer in `owner`'s list is in the disk's chain at `at`. */
+export const isInChain = (owner: PointId, { point, begins }: ChainPoint): boolean =>
+  owner <= point && (begins === undefined || begins <= owner);
+
 /**
  * The points of `points` (live ones that include the disk, in snapshot order) whose view shows any of `runs`, which lie in a layer
  * in `owner`'s list. `above` are the layers over it, oldest first. One that cannot be read hides nothing here: whoever
- * needs it is told of it too.
+ * needs it is told of it too. Where the disk begins anew, nothing of before is shown any more.
  */
 export function pointsShowing(
   runs: readonly BlockRun[],
   owner: PointId,
   above: readonly Cover[],
-  points: readonly PointId[],
+  points: readonly ChainPoint[],
 ): PointId[] {
   const showing: PointId[] = [];
   let left = runs;
   let next = 0;
-  for (const point of points) {
-    if (point < owner) continue;
+  for (const at of points) {
+    const { point } = at;
+    if (!isInChain(owner, at)) continue;
     for (; next < above.length && above[next]!.owner <= point; next++) left = without(left, above[next]!.extents ?? []);
     if (left.length === 0) break;
     showing.push(point);

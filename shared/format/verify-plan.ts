@@ -30,6 +30,8 @@ export const verifyPlan = z.object({
       sizeBytes: count,
       /** The live points that include it, in snapshot order. */
       points: z.array(point),
+      /** For each of these points, the first one of the disk's chain there; null, or absent for all: the first of all. */
+      begins: z.array(point.nullable()).optional(),
       /** Its snapshot at the compared point, and its size then. */
       compare: z.object({ url: z.string(), id: z.string(), sizeBytes: count }).nullable(),
       /** The same at the point that is tried; null when its snapshot is gone. */

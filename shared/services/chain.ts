@@ -68,7 +68,10 @@ export class Chain {
     let newest = 0;
     for await (const { name } of this.#container.list(chainPrefix(this.item)))
       newest = Math.max(newest, recordSeq(name));
-    if (newest === 0) throw new BackupError('VaultObjectMissing', `item ${this.item} has no chain record in its vault`);
+    if (newest === 0) {
+      const message = `item ${this.item} has no chain record in its vault`;
+      throw new BackupError('VaultObjectMissing', message, { target: chainPrefix(this.item) });
+    }
     return this.#read(newest);
   }
 

@@ -1,7 +1,16 @@
 import type { CleanUpReportRow, CleanUpRow } from '../catalog/clean-up-row.ts';
 import { furtherShares, inTurn } from '../domain/clean-up.ts';
 import { isBackupError } from '../domain/errors.ts';
-import { type ReportEntry, readReports, readRuns, reportsOf, spentBytes, unlessChanged } from './clean-up-report.ts';
+import {
+  type ReportEntry,
+  readAllRuns,
+  readReports,
+  readRuns,
+  removeRun,
+  reportsOf,
+  spentBytes,
+  unlessChanged,
+} from './clean-up-report.ts';
 import { isRunning } from './jobs.ts';
 import { vaultKey } from './keys.ts';
 import type { Ports } from './ports.ts';
@@ -60,15 +69,24 @@ async function shareFurther(
   }
 }
 
-/** The watch's: sees to runs whose messages were lost, or that broke off. */
+/** The watch's: sees to runs whose messages were lost, or that broke off. One vault's trouble does not keep the others waiting. */
 export async function watchCleanUps(ports: Ports): Promise<void> {
   for await (const { row } of ports.catalog.vaults.listAll()) {
     const vault = vaultKey({ ...row, vault: row.name });
-    for (const run of await readRuns(ports, vault)) {
-      if (run.endedAt !== undefined || run.items === undefined) continue;
-      for (const report of await readReports(ports, vault, run.runId)) await wake(ports, vault, run, report);
-      await lookAtRun(ports, vault, run);
+    try {
+      await watchRuns(ports, vault);
+    } catch (error) {
+      if (!isBackupError(error)) throw error;
+      ports.log(`the cleanup of ${vault} could not be looked after: ${error.code}: ${error.message}`);
     }
+  }
+}
+
+async function watchRuns(ports: Ports, vault: string): Promise<void> {
+  for (const run of await readRuns(ports, vault)) {
+    if (run.endedAt !== undefined || run.items === undefined) continue;
+    for (const report of await readReports(ports, vault, run.runId)) await wake(ports, vault, run, report);
+    await lookAtRun(ports, vault, run);
   }
 }
 
@@ -116,11 +134,9 @@ export async function endRun(ports: Ports, vault: string, run: CleanUpRow): Prom
 }
 
 async function removeOld(ports: Ports, vault: string, run: CleanUpRow): Promise<void> {
-  for (const { runId, startedAt } of await readRuns(ports, vault)) {
+  for (const { runId, startedAt } of await readAllRuns(ports, vault)) {
     if (ports.clock.now() - startedAt <= KEPT_MS || runId >= run.runId) continue;
-    for (const { key } of await readReports(ports, vault, runId))
-      await ports.catalog.cleanUpReports.remove(reportsOf(vault, runId), key);
-    await ports.catalog.cleanUps.remove(vault, runId);
+    await removeRun(ports, vault, runId);
   }
 }
 

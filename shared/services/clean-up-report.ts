@@ -11,9 +11,34 @@ export const reportsOf = (vault: string, runId: string): string => `${vault}|${r
 
 /** A vault's runs, the oldest first. */
 export async function readRuns(ports: Ports, vault: string): Promise<CleanUpRow[]> {
+  return (await readAllRuns(ports, vault)).filter(({ instead }) => instead === undefined);
+}
+
+/** The same with runs in whose place another goes on. */
+export async function readAllRuns(ports: Ports, vault: string): Promise<CleanUpRow[]> {
   const runs: CleanUpRow[] = [];
   for await (const { row } of ports.catalog.cleanUps.list(vault)) runs.push(row);
   return runs;
+}
+
+/** The run of this id, or the one that goes on in its place. */
+export async function readRun(ports: Ports, vault: string, runId: string): Promise<CleanUpRow | undefined> {
+  for (let id = runId; ;) {
+    const run = (await ports.catalog.cleanUps.get(vault, id))?.row;
+    if (run?.instead === undefined) return run;
+    id = run.instead;
+  }
+}
+
+/** Takes away all that is known of a run: its reports first, so that none is left without it. */
+export async function removeRun(ports: Ports, vault: string, runId: string): Promise<void> {
+  await removeReports(ports, vault, runId);
+  await ports.catalog.cleanUps.remove(vault, runId);
+}
+
+export async function removeReports(ports: Ports, vault: string, runId: string): Promise<void> {
+  for (const { key } of await readReports(ports, vault, runId))
+    await ports.catalog.cleanUpReports.remove(reportsOf(vault, runId), key);
 }
 
 /** A report as a run's listing gives it; `key` is the item's. */

@@ -2,8 +2,8 @@ import type { CleanUpReportRow, CleanUpRow } from '../catalog/clean-up-row.ts';
 import { equalShares, inTurn } from '../domain/clean-up.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { endRun, lookAtRun } from './clean-up-look.ts';
-import { readReports, readRuns, reportsOf, unlessChanged } from './clean-up-report.ts';
-import { vaultKey } from './keys.ts';
+import { readReports, readRuns, removeReports, removeRun, reportsOf, unlessChanged } from './clean-up-report.ts';
+import { vaultKey, vaultRowKey } from './keys.ts';
 import type { Ports } from './ports.ts';
 
 /*
@@ -61,17 +61,41 @@ async function openRun(ports: Ports, vault: string, run: CleanUpRow): Promise<Cl
 /** Opens the reports of a run and gives every item its message. Again: for items that are new or have stopped for now. */
 export async function cleanVault(ports: Ports, step: { vault: string; run: string }): Promise<void> {
   const { vault } = step;
+  const at = vaultRowKey(vault);
+  // A vault that was deleted meanwhile has no runs: one made anew under its name must not be told of any.
+  if ((await ports.catalog.vaults.get(at.partition, at.key)) === undefined) return removeRun(ports, vault, step.run);
   const run = await openRun(ports, vault, newRun(ports, step.run));
+  if (run.instead !== undefined) return removeReports(ports, vault, run.runId);
   if (run.endedAt !== undefined) return;
   const earlier = (await readRuns(ports, vault)).filter(({ runId }) => runId < run.runId);
   for (const other of earlier.filter(({ endedAt }) => endedAt === undefined)) {
     // Of two that were started at once the first goes on.
-    if (ports.clock.now() < other.endsAt) return ports.catalog.cleanUps.remove(vault, run.runId);
+    if (ports.clock.now() < other.endsAt) return giveWay(ports, vault, run, other);
     // Its merges that still run are counted by this one.
     await endRun(ports, vault, other);
   }
   await openReports(ports, vault, run, earlier.at(-1));
   await lookAtRun(ports, vault, run);
+}
+
+/** Ends a run for another, which whoever asks for it is told of; what it has begun the other goes on with. */
+async function giveWay(ports: Ports, vault: string, run: CleanUpRow, other: CleanUpRow): Promise<void> {
+  await changeRun(ports, vault, run.runId, { endedAt: ports.clock.now(), instead: other.runId });
+  await removeReports(ports, vault, run.runId);
+}
+
+/** Changes a run that has not ended; one that has stays as it is. */
+async function changeRun(ports: Ports, vault: string, runId: string, change: Partial<CleanUpRow>): Promise<void> {
+  for (;;) {
+    const found = await ports.catalog.cleanUps.get(vault, runId);
+    if (found === undefined || found.row.endedAt !== undefined) return;
+    try {
+      await ports.catalog.cleanUps.replace(vault, runId, { ...found.row, ...change }, found.etag);
+      return;
+    } catch (error) {
+      if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error;
+    }
+  }
 }
 
 /** Every item of the vault takes part: a report each, the bytes in equal shares. */
@@ -88,7 +112,7 @@ async function openReports(
   for await (const { key, row } of ports.catalog.items.list(vault))
     items.push({ key, row, servedAt: earlier.get(key)?.servedAt });
   const shares = equalShares(run.bytes, run.items ?? items.length);
-  if (run.items === undefined) await ports.catalog.cleanUps.upsert(vault, run.runId, { ...run, items: items.length });
+  if (run.items === undefined) await changeRun(ports, vault, run.runId, { items: items.length });
   const partition = reportsOf(vault, run.runId);
   for (const [i, { key, row, servedAt }] of inTurn(items).entries()) {
     const there = own.get(key);
@@ -97,11 +121,13 @@ async function openReports(
       const seq = known?.itemId === row.itemId ? known.seq : undefined;
       const report = newReport(ports, row, { grantedBytes: shares[i] ?? 0, servedAt, seq });
       await unlessChanged(() => ports.catalog.cleanUpReports.insert(partition, key, report));
-    } else if (there.row.status === 'done' || there.row.status === 'held') {
+    } else if (['done', 'held', 'failed'].includes(there.row.status)) {
       const again: CleanUpReportRow = {
         ...there.row,
         status: 'open',
         askedAt: undefined,
+        // What has failed is tried again, and told of again where it still fails.
+        failures: [],
         inVain: 0,
         isCompacted: false,
       };

@@ -83,7 +83,8 @@ async function serveOrFail(
     await serve(ports, vault, key, run, report);
   } catch (error) {
     if (error instanceof ReportChanged) throw error;
-    await report.change({ status: 'failed', failures: [failureOf('', error)], trying: undefined });
+    const failures = eachOnce([...report.row.failures, failureOf('', error)]);
+    await report.change({ status: 'failed', failures, trying: undefined });
   }
 }
 
@@ -145,8 +146,12 @@ async function serve(ports: Ports, vault: string, key: string, run: CleanUpRow, 
 
 /** What has failed and is still to be done, each point once: what a later try has mended is no failure. */
 function lastingFailures(failures: readonly Failure[], expired: readonly PointId[]): Failure[] {
-  const byPoint = new Map(failures.map((failure) => [failure.point, failure]));
-  return [...byPoint.values()].filter(({ point }) => point === '' || expired.some((id) => id === point));
+  return eachOnce(failures).filter(({ point }) => point === '' || expired.some((id) => id === point));
+}
+
+/** Of each point the last failure; no more than a report has room for. */
+function eachOnce(failures: readonly Failure[]): Failure[] {
+  return [...new Map(failures.map((failure) => [failure.point, failure])).values()].slice(-MOST_FAILURES);
 }
 
 /** What trying again cannot mend. @throws what it can */

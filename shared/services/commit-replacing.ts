@@ -9,7 +9,7 @@ import { Chain } from './chain.ts';
 import { endJob, finishJob } from './end-job.ts';
 import { type JobAddress, changeJob, readJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { type PartedPlan, partCount, readPart, readPlan } from './plans.ts';
+import { type PartedPlan, partCount, readPart, readPlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { project } from './projection.ts';
 import { planReclaim } from './reclaim.ts';
@@ -84,7 +84,17 @@ export async function commitReplacing<Plan extends ReplacingPlan>(
   const commit = { ports, container, chain, partition, plan, before: newest, partAt, objectsOf };
   let next: RecordPoint[];
   try {
-    for (const part of Array(partCount(plan)).keys()) await objectsOf(await partAt(part));
+    let done = 0;
+    for (const part of Array(partCount(plan)).keys())
+      done += (await finishedObjects(container, objects(await partAt(part)))).size;
+    if (done < unitCount(plan)) {
+      // The watch sends units again that nobody works on: only progress is a sign of life.
+      await changeJob(ports, address, (row) => {
+        const doneBytes = Math.floor((row.totalBytes * done) / unitCount(plan));
+        return row.status === 'InProgress' && doneBytes > row.doneBytes ? { ...row, doneBytes } : undefined;
+      });
+      throw new UnitsMissing();
+    }
     // What has been written has been written, whatever becomes of the commit.
     await changeJob(ports, address, (row) => ({ ...row, doneBytes: row.totalBytes }));
     next = await points(commit);

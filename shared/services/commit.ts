@@ -19,6 +19,7 @@ import { finishJob } from './end-job.ts';
 import { changeJob, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { changeItem } from './items.ts';
+import { deleteOrOwe } from './owed-delete.ts';
 import { inOrder } from './pipeline.ts';
 import { planTransfer } from './plan-transfer.ts';
 import { type ManifestHead, ManifestWriter } from './manifest-writer.ts';
@@ -67,7 +68,7 @@ export async function commitTransfer(
       );
       await finishJob(ports, address, 'Completed');
       const { parts } = (await planOf(container, job.itemId, attemptId(step.attempt))) ?? {};
-      await deletePlan(container, { item: job.itemId, attempt: attemptId(step.attempt), parts });
+      await deletePlan(ports, container, { item: job.itemId, attempt: attemptId(step.attempt), parts });
     };
     if (await chain.committed(job.attempts, job.planSeq ?? 0, newest)) return settle(newest);
 
@@ -106,7 +107,7 @@ export async function commitTransfer(
       points: [...newest.points, entry],
     });
     if (won) {
-      for (const name of empty) await container.delete(name); // units that found nothing changed have said so with an empty object
+      for (const name of empty) await deleteOrOwe(ports, container, name); // units that found nothing changed have said so with an empty object
       return settle(record);
     }
   }

@@ -40,7 +40,7 @@ export interface Found {
   readonly runs: readonly BlockRun[];
   /** Live points whose restore is touched, oldest first. */
   readonly points: readonly PointId[];
-  /** The newest vault point that includes the disk. */
+  /** The newest vault point that includes the disk; or an earlier one, where the layers of all points after it lie above the damage. */
   readonly newest?: PointId | undefined;
 }
 
@@ -57,6 +57,12 @@ const findingPrefix = (disk: string | undefined, region: number | undefined): st
 
 /** The key of a region's check. */
 export const checkKey = (disk: string, region: number): string => `${disk}|${regionKey(region)}`;
+
+/** The region that a check's key names. */
+export function placeOf(key: string): { disk: string; region: number } {
+  const [disk = '', region] = key.split('|');
+  return { disk, region: Number(region) };
+}
 
 function keyOf({ kind, object, disk, region }: Pick<Found, 'kind' | 'object' | 'disk' | 'region'>): string {
   const digest = createHash('sha256').update(`${kind}\n${object}`).digest('hex').slice(0, 32);
@@ -100,8 +106,9 @@ export const DAMAGE_CODES = [
 ] as const;
 
 /**
- * Records damage that a job has met while it did something else. Which blocks and points it touches nobody has looked into yet: what is
- * known already stays, and the next verify looks at the region first. False: `error` is not about a damaged object.
+ * Records damage that a job has met while it did something else. Which blocks and points it touches nobody has looked into yet, so
+ * `newest` is taken to show it too: what is known already stays, and the next verify looks at the region first. False: `error` is not
+ * about a damaged object.
  */
 export async function recordFailure(
   ports: Ports,
@@ -120,7 +127,7 @@ export async function recordFailure(
     message: error.message,
     ...place,
     runs: [],
-    points: at.point === undefined ? [] : [at.point],
+    points: [...new Set([at.point, at.newest])].filter((point) => point !== undefined).sort(),
     ...(at.newest && { newest: at.newest }),
   };
   const known = (await ports.catalog.findings.get(partition, keyOf(found)))?.row;

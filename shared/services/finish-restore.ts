@@ -50,7 +50,7 @@ export async function finishRestore(
   await ports.targets.putText(decided.bag['Config Blob Uri']!, describe(plan, decided.bag));
   await finishJob(ports, address, 'Completed');
   await forgetUnits(ports, plan);
-  await deletePlan(container, plan);
+  await deletePlan(ports, container, plan);
 }
 
 /** What a person or a script needs to make a VM of the restored disks. */

@@ -136,7 +136,9 @@ async function fold(
     // A run that comes late finds its layers deleted by a later merge: nothing is wrong then.
     const { seq } = await new Chain(container, plan.item).newest();
     const { disk, region, cause } = error;
-    if (seq === plan.seq) await recordFailure(ports, partition, cause, { disk: { disk }, region, point: plan.point });
+    // What is damaged is in the list of one of the two: layers of later points lie above it.
+    const at = { disk: { disk }, region, point: plan.point, newest: unit.into };
+    if (seq === plan.seq) await recordFailure(ports, partition, cause, at);
     throw cause;
   }
 }

@@ -5,6 +5,8 @@ import type { AttemptId, ItemId } from '../domain/ids.ts';
 import { decodeDocument, encodeDocument } from '../format/document.ts';
 import { planName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
+import { deleteOrOwe } from './owed-delete.ts';
+import type { Ports } from './ports.ts';
 
 /** Documents of plans read lately, by container and name. They never change, and each unit asks for its own. */
 const recent = new WeakMap<VaultContainer, Map<string, Promise<unknown>>>();
@@ -139,11 +141,12 @@ export async function storePlan(
 
 /** Deletes a plan that has been carried out, its first part last: it names the others. */
 export async function deletePlan(
+  ports: Pick<Ports, 'log'>,
   container: VaultContainer,
   { item, attempt, parts = [] }: Pick<PartedPlan, 'item' | 'attempt' | 'parts'>,
 ): Promise<void> {
-  for (const part of parts.keys()) if (part > 0) await container.delete(planName(item, attempt, part));
-  await container.delete(planName(item, attempt));
+  for (const part of parts.keys()) if (part > 0) await deleteOrOwe(ports, container, planName(item, attempt, part));
+  await deleteOrOwe(ports, container, planName(item, attempt));
 }
 
 /** The names of a plan's documents. */

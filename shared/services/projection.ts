@@ -19,7 +19,7 @@ export async function project(ports: Ports, partition: string, chain: Chain, rec
       if (row.vault === 'Valid')
         await changePoint(ports, partition, key, (now) => (isOlder(now, record) ? 'remove' : undefined));
     } else if (row.manifest !== entry.manifest && isOlder(row, record)) {
-      const counts = countsOf(await chain.manifest(entry));
+      const counts = totalsOf(await chain.manifest(entry));
       await changePoint(ports, partition, key, (now) =>
         isOlder(now, record)
           ? { ...now, ...counts, vault: 'Valid', manifest: entry.manifest, seq: record.seq }
@@ -31,7 +31,7 @@ export async function project(ports: Ports, partition: string, chain: Chain, rec
 
 const isOlder = (row: PointRow, record: ChainRecord): boolean => row.seq < record.seq;
 
-export function countsOf(manifest: Manifest): Pick<PointRow, 'dataBlocks' | 'clearedBlocks' | 'storedBytes'> {
+export function totalsOf(manifest: Manifest): Pick<PointRow, 'dataBlocks' | 'clearedBlocks' | 'storedBytes'> {
   const { dataBlocks, clearedBlocks, storedBytes } = sumOfManifest(manifest);
   return { dataBlocks, clearedBlocks, storedBytes };
 }

@@ -5,7 +5,7 @@ import type { RestoreTargets } from '../disk/restore-targets.ts';
 import { BLOCK_BYTES, type ByteRange, HASH_BYTES } from '../domain/units.ts';
 import { readPieces } from './changed-blocks.ts';
 import { inOrder } from './pipeline.ts';
-import { hashBlock } from './region-bytes.ts';
+import { hashBlock, padded } from './region-bytes.ts';
 
 const READ_BYTES = 8 * 1024 * 1024;
 const READS_IN_FLIGHT = 4;
@@ -67,13 +67,6 @@ export async function readBack(
   for (let block = 0; block < expected.blocks; block++) {
     if (expected.has(block) && seen[block] === 0) throw wrong(target.url, window, block);
   }
-}
-
-function padded(bytes: Uint8Array): Uint8Array {
-  if (bytes.length === BLOCK_BYTES) return bytes;
-  const whole = new Uint8Array(BLOCK_BYTES);
-  whole.set(bytes);
-  return whole;
 }
 
 function wrong(url: string, window: ByteRange, block: number): BackupError {

@@ -2,7 +2,7 @@ import type { ItemRow, PointRow, SetDisk } from '../catalog/catalog.ts';
 import type { ItemId, JobId, PointId } from '../domain/ids.ts';
 import { MOST_KNOWN } from '../domain/lineage.ts';
 import type { ChainRecord, Manifest, RecordPoint } from '../format/documents.ts';
-import { countsOf } from './projection.ts';
+import { totalsOf } from './projection.ts';
 import type { PointSnapshot } from './snapshot-tags.ts';
 import { latestUrls } from './url-list.ts';
 
@@ -52,7 +52,7 @@ export function vaultPointRow(
     instant: own.length === manifest.disks.length ? 'Valid' : 'Deleted',
     vault: 'Valid',
     sizeBytes: manifest.disks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-    ...countsOf(manifest),
+    ...totalsOf(manifest),
     manifest: entry.manifest,
     seq: record.seq,
   };

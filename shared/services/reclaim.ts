@@ -17,6 +17,7 @@ import { Chain } from './chain.ts';
 import { DAMAGE_CODES } from './findings.ts';
 import { readJob } from './jobs.ts';
 import { type RegionOf, blobOf, readLayerMap } from './layers.ts';
+import { deleteOrOwe } from './owed-delete.ts';
 import { inOrder } from './pipeline.ts';
 import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
 import { type PartedPlan, deletePlan, namesOfPlan, partsOf, readPlan } from './plans.ts';
@@ -238,16 +239,7 @@ export async function reclaim(ports: Ports, step: { vault: string; jobId: string
     if (isBackupError(error, 'VaultObjectMissing')) return; // done by an earlier run
     throw error;
   }
-  for await (const { part } of partsOf(container, plan, reclaimPlan)) {
-    for (const name of part.units) {
-      try {
-        await container.delete(name);
-      } catch (error) {
-        // A policy of the storage forbids it so far: nothing names it any more, so the sweep goes on trying.
-        if (!isBackupError(error, 'BMSUserErrorObjectLocked')) throw error;
-        ports.log(`the delete of ${name} is owed: ${error.message}`);
-      }
-    }
-  }
-  await deletePlan(container, plan);
+  for await (const { part } of partsOf(container, plan, reclaimPlan))
+    for (const name of part.units) await deleteOrOwe(ports, container, name);
+  await deletePlan(ports, container, plan);
 }

@@ -1,11 +1,12 @@
 import { hash } from 'node:crypto';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { CLEARED, type Extent, cut } from '../domain/extent.ts';
+import { type BlockRun, CLEARED, type Extent, cut } from '../domain/extent.ts';
 import type { RegionView } from '../domain/region-view.ts';
-import { BLOCK_BYTES, HASH_BYTES } from '../domain/units.ts';
+import { BLOCK_BYTES, HASH_BYTES, blocksIn } from '../domain/units.ts';
 import { decodeFrame } from '../format/frame.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { inOrder } from './pipeline.ts';
+import type { Ports } from './ports.ts';
 
 /** Most bytes of a pack that are read at once: a pack is about as long. */
 const READ_BYTES = 9 * 1024 * 1024;
@@ -25,6 +26,20 @@ export interface BlockBytes {
   readonly bytes: Uint8Array;
   /** The SHA-256 of each block, 32 bytes each: of the very bytes above. */
   readonly hashes: Uint8Array;
+}
+
+/** All blocks of a region. */
+export const wholeRegion = ({ settings }: Pick<Ports, 'settings'>): BlockRun => ({
+  start: 0,
+  count: settings.geometry.regionBytes / BLOCK_BYTES,
+});
+
+/** Whole blocks: the last one of a disk may be cut and is padded with zeros. */
+export function padded(bytes: Uint8Array): Uint8Array {
+  if (bytes.length % BLOCK_BYTES === 0) return bytes;
+  const whole = new Uint8Array(blocksIn(bytes.length) * BLOCK_BYTES);
+  whole.set(bytes);
+  return whole;
 }
 
 /** SHA-256, 32 bytes. */

@@ -6,11 +6,12 @@ import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { readPieces } from './changed-blocks.ts';
 import { readView } from './layers.ts';
+import { runningJob } from './jobs.ts';
 import { newestStacks } from './newest-stacks.ts';
 import { inOrder } from './pipeline.ts';
 import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
-import { type BlockBytes, hashBlock, readBlocks } from './region-bytes.ts';
+import { type BlockBytes, hashBlock, padded, readBlocks } from './region-bytes.ts';
 import { readBack, RegionHashes } from './read-back.ts';
 import { hashesAsCut } from './restored-form.ts';
 import { TargetWriter } from './target-writer.ts';
@@ -31,10 +32,12 @@ export async function restoreUnit(
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
   const open = await openUnit(ports, step, restorePlan);
-  const target = open?.plan.targets[open.unit.target];
-  if (open === undefined || target === undefined) return;
-  const { address, container, plan, unit } = open;
   const key = unitRowKey(step.unit);
+  // A run that came after the job's end may have died before it took its mark away.
+  if (open === undefined) return ports.catalog.units.remove(step.attempt, key);
+  const { address, container, plan, unit } = open;
+  const target = plan.targets[unit.target];
+  if (target === undefined) return;
   if ((await ports.catalog.units.get(plan.attempt, key)) !== undefined) return;
 
   const window = regionRange(unit.region, target.sizeBytes, ports.settings.geometry);
@@ -51,6 +54,9 @@ export async function restoreUnit(
   }
   await readBack(ports.targets, target, window, hashes);
   await ports.catalog.units.upsert(plan.attempt, key, { bytes: unit.bytes });
+  // The job's end takes the marks away: one that came later than that goes too.
+  if ((await runningJob(ports, address, step.attempt)) === undefined)
+    await ports.catalog.units.remove(plan.attempt, key);
 }
 
 type Target = RestorePlan['targets'][number];
@@ -118,14 +124,6 @@ async function* snapshotBlocks(
       from = at + BLOCK_BYTES;
     }
   }
-}
-
-/** Whole blocks: the last one of a disk may be cut and is padded with zeros. */
-function padded(bytes: Uint8Array): Uint8Array {
-  if (bytes.length % BLOCK_BYTES === 0) return bytes;
-  const whole = Buffer.alloc(blocksIn(bytes.length) * BLOCK_BYTES);
-  whole.set(bytes);
-  return whole;
 }
 
 function hashed(start: number, bytes: Uint8Array): BlockBytes {

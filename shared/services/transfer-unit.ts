@@ -1,5 +1,5 @@
 import { type ChurnCount, churnText, noChurn } from '../domain/churn.ts';
-import { isBackupError } from '../domain/errors.ts';
+import { type BackupError, isBackupError } from '../domain/errors.ts';
 import { type RunId, runId } from '../domain/ids.ts';
 import { stackDigest } from '../domain/point-stack.ts';
 import { BLOCK_BYTES } from '../domain/units.ts';
@@ -18,7 +18,10 @@ import { withSlabRanges } from './slab-ranges.ts';
 import { type UnitObject, objectName } from './unit-objects.ts';
 import { writeRegion } from './write-region.ts';
 
-/** A job whose plans meet damage again and again gives up: each has healed what the one before has met. */
+/**
+ * A job whose plans come to nothing again and again gives up: each has healed what the one before has met, and goes by hashes where a diff
+ * was refused.
+ */
 const MOST_PLANS = 20;
 
 type Unit = TransferPlan['units'][number];
@@ -48,12 +51,14 @@ export async function transferUnit(
   if ((await container.stat(objectName(transferObject(plan, unit)))) !== undefined) return;
 
   const run = runId(ports.ids.hex(8));
-  const planAgain = (): Promise<void> =>
-    ports.queue.send({ step: 'plan-transfer', v: 1, ...address, instead: step.attempt });
+  const planAgain = async (cause: BackupError): Promise<void> => {
+    if (job.attempts.length >= MOST_PLANS) throw cause;
+    await ports.queue.send({ step: 'plan-transfer', v: 1, ...address, instead: step.attempt });
+  };
   try {
     await writeUnit(ports, container, plan, unit, run);
   } catch (error) {
-    if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain(); // the base snapshot went after the plan was made
+    if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain(error); // the base snapshot went after the plan was made
     if (!(error instanceof DamagedRegion)) throw error;
     const moved = await atNewestRecord(container, plan, unit);
     if (moved === undefined) return; // the base was merged away: the coordinator plans again
@@ -63,16 +68,14 @@ export async function transferUnit(
       const at = disk.base === null ? {} : { point: disk.base, newest: disk.base };
       for (const region of alsoIn(plan, unit, error))
         await recordFailure(ports, partition, error.cause, { disk, region, ...at });
-      if (job.attempts.length >= MOST_PLANS) throw error.cause;
-      return planAgain();
+      return planAgain(error.cause);
     }
     try {
       await writeUnit(ports, container, plan, moved, run);
     } catch (again) {
       // A plan on the newest record meets the damage under a record that has not moved, and notes it.
-      if (!(again instanceof DamagedRegion) || job.attempts.length >= MOST_PLANS)
-        throw again instanceof DamagedRegion ? again.cause : again;
-      return planAgain();
+      if (!(again instanceof DamagedRegion)) throw again;
+      return planAgain(again.cause);
     }
   }
 }

@@ -5,7 +5,7 @@ import { BLOCK_BYTES } from '../domain/units.ts';
 import { encodeDocument } from '../format/document.ts';
 import type { VaultDocument } from '../format/documents.ts';
 import { VAULT_NAME } from '../format/names.ts';
-import { readReports, readRuns, reportsOf } from './clean-up-report.ts';
+import { readAllRuns, removeRun } from './clean-up-report.ts';
 import { DEFAULT_POLICY_NAME, defaultPolicy } from './default-policy.ts';
 import { runningRebuild } from './jobs.ts';
 import { type VaultAddress, vaultKey, vaultRowKey } from './keys.ts';
@@ -170,16 +170,12 @@ async function refuseNotEmpty(ports: Ports, key: string, { name, containerName }
 
 /** Everything that rows say of a vault but its own row: one made anew under the name shall know nothing of it. */
 async function removeRows(ports: Ports, key: string): Promise<void> {
-  const { policies, jobs, operations, cleanUps, cleanUpReports } = ports.catalog;
+  const { policies, jobs, operations } = ports.catalog;
   for await (const { partition, key: name } of policies.list(key)) await policies.remove(partition, name);
   for await (const { partition, key: id } of jobs.list(key)) {
     await removeReport(ports, { vault: key, jobId: id as JobId });
     await jobs.remove(partition, id);
   }
   for await (const { partition, key: id } of operations.list(key)) await operations.remove(partition, id);
-  for (const { runId } of await readRuns(ports, key)) {
-    for (const report of await readReports(ports, key, runId))
-      await cleanUpReports.remove(reportsOf(key, runId), report.key);
-    await cleanUps.remove(key, runId);
-  }
+  for (const { runId } of await readAllRuns(ports, key)) await removeRun(ports, key, runId);
 }

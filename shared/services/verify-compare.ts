@@ -8,7 +8,7 @@ import type { RestoreTargets } from '../disk/restore-targets.ts';
 import { readPieces } from './changed-blocks.ts';
 import { inOrder } from './pipeline.ts';
 import { RegionHashes } from './read-back.ts';
-import { hashBlock } from './region-bytes.ts';
+import { hashBlock, padded } from './region-bytes.ts';
 
 const READ_BYTES = 8 * 1024 * 1024;
 const READS_IN_FLIGHT = 4;
@@ -76,9 +76,7 @@ async function hashesIn(
   const wanted = readPieces(touchedBlocks(allocated, window), window, READ_BYTES);
   for await (const { item, result } of inOrder(wanted, READS_IN_FLIGHT, ({ range }) => read(range))) {
     for (let at = 0; at < result.length; at += BLOCK_BYTES) {
-      let block = result.subarray(at, at + BLOCK_BYTES);
-      if (block.length < BLOCK_BYTES) block = Buffer.concat([block], BLOCK_BYTES); // the disk ends in it: zeros follow
-      hashes.set(item.block + at / BLOCK_BYTES, hashBlock(block));
+      hashes.set(item.block + at / BLOCK_BYTES, hashBlock(padded(result.subarray(at, at + BLOCK_BYTES))));
     }
   }
   return hashes;

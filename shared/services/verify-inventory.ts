@@ -9,7 +9,8 @@ import type { BlobInfo } from '../vault/vault-container.ts';
 import type { Found } from './findings.ts';
 import { blobOf } from './layers.ts';
 import { countsOf } from './layer-writer.ts';
-import { readCovers, wholeRegion } from './verify-region.ts';
+import { wholeRegion } from './region-bytes.ts';
+import { readCovers } from './verify-region.ts';
 import { type LiveDisk, type LiveRegion, liveDisks, livePoints, owned } from './verify-points.ts';
 import type { VerifyWork } from './verify-work.ts';
 
@@ -145,12 +146,12 @@ async function damage(
   code: string,
   message: string,
 ): Promise<Found[]> {
-  const place = { object, code, message, disk, region: region.region, runs: [], newest: live.points.at(-1) };
+  const place = { object, code, message, disk, region: region.region, runs: [], newest: live.points.at(-1)?.point };
   if (layer === undefined) return [{ ...place, kind: 'index', points: [] }];
   const at = { item: work.item, disk: live.disk, region: region.region };
   const layers = region.layers.map(owned);
   const index = layers.findIndex((each) => blobOf(at, each) === object);
-  const whole = wholeRegion(work.ports);
+  const whole = [wholeRegion(work.ports)];
   const { covers } = await readCovers(work, at, layers.slice(index + 1), whole);
   const points = pointsShowing(whole, layer.owner, covers, live.points);
   if (points.length > 0) return [{ ...place, kind: 'layer', points }];

@@ -1,5 +1,6 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { planName } from '../format/names.ts';
+import { deleteOrOwe } from './owed-delete.ts';
 import type { Ports } from './ports.ts';
 import { openVault } from './vault-of.ts';
 
@@ -10,6 +11,6 @@ export async function discardVerify(ports: Ports, vault: string, job: JobRow): P
   for (const attempt of job.attempts) {
     for await (const { partition, key } of ports.catalog.units.list(attempt))
       await ports.catalog.units.remove(partition, key);
-    await container.delete(planName(job.itemId, attempt));
+    await deleteOrOwe(ports, container, planName(job.itemId, attempt));
   }
 }

@@ -8,7 +8,7 @@ import { type Manifest, vaultDocument } from '../format/documents.ts';
 import { VAULT_NAME, recordName } from '../format/names.ts';
 import { type VerifyPlan, verifyPlan } from '../format/verify-plan.ts';
 import { Chain } from './chain.ts';
-import { type Found, DAMAGE_CODES, checkKey, healFinding, openFindings, recordFinding } from './findings.ts';
+import { type Found, DAMAGE_CODES, checkKey, healFinding, openFindings, placeOf, recordFinding } from './findings.ts';
 import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { readPlan, storePlan } from './plans.ts';
@@ -75,7 +75,7 @@ async function readLive(work: VerifyWork): Promise<LivePoints | undefined> {
   try {
     live = await livePoints(chain);
   } catch (error) {
-    if (!isBackupError(error, 'DocumentCorrupt', 'FormatUnsupported') || error.target === undefined) throw error;
+    if (!isBackupError(error, ...DAMAGE_CODES) || error.target === undefined) throw error;
     await record({ ...document(error.target, error), points: vaultPoints(rows) });
     return undefined;
   }
@@ -112,7 +112,8 @@ async function makePlan(work: VerifyWork, address: JobAddress, live: LivePoints)
   const drilled = live.manifests.find(({ point }) => point === job.verify?.drill?.point);
   const disks: VerifyPlan['disks'] = [];
   const candidates: RegionCandidate[] = [];
-  for (const own of liveDisks(live.manifests).values()) {
+  const known = liveDisks(live.manifests);
+  for (const own of known.values()) {
     const compare = await snapshotAt(ports, compared, own);
     const index = disks.length;
     disks.push({
@@ -120,7 +121,8 @@ async function makePlan(work: VerifyWork, address: JobAddress, live: LivePoints)
       lun: own.lun,
       name: own.name,
       sizeBytes: own.sizeBytes,
-      points: own.points,
+      points: own.points.map(({ point }) => point),
+      begins: own.points.map(({ begins }) => begins ?? null),
       compare,
       drill: await snapshotAt(ports, drilled, own),
     });
@@ -130,7 +132,8 @@ async function makePlan(work: VerifyWork, address: JobAddress, live: LivePoints)
     for (let region = 0; region < regionsIn(sizeBytes, geometry); region++) numbers.add(region);
     for (const region of numbers) candidates.push(candidate(index, own, region));
   }
-  const chosen = await choose(work, candidates);
+  // Where a manifest is damaged nobody knows which regions there are.
+  const chosen = await choose(work, candidates, live.damaged.length === 0 ? known : undefined);
   return {
     format: 1,
     kind: 'verify',
@@ -185,14 +188,25 @@ function candidate(disk: number, own: LiveDisk, region: number): RegionCandidate
   };
 }
 
-/** Chooses what is read in depth. Findings of regions that no live point has any more have healed with them. */
+/**
+ * Chooses what is read in depth. Findings of regions that no live point has any more have healed with them; and when a region was read
+ * is forgotten once none of the `known` disks can have it, if they are all.
+ */
 async function choose(
   { ports, partition, job }: VerifyWork,
   candidates: readonly RegionCandidate[],
+  known: ReadonlyMap<string, LiveDisk> | undefined,
 ): Promise<RegionCandidate[]> {
   const checkedAt = new Map<string, number>();
-  for await (const { key, row } of ports.catalog.checks.list(partition)) checkedAt.set(key, row.checkedAt);
   const keys = new Set(candidates.map(({ key }) => key));
+  for await (const { key, row } of ports.catalog.checks.list(partition)) {
+    const { disk, region } = placeOf(key);
+    // One that no layer speaks of is read on some nights only.
+    const sizeBytes = known?.get(disk)?.sizeBytes ?? 0;
+    const isThere = keys.has(key) || region < regionsIn(sizeBytes, ports.settings.geometry);
+    if (known === undefined || isThere) checkedAt.set(key, row.checkedAt);
+    else await ports.catalog.checks.remove(partition, key);
+  }
   const suspect = new Set<string>();
   for (const { key, row } of await openFindings(ports, partition)) {
     if (row.disk === undefined || row.region === undefined) continue;
@@ -232,15 +246,14 @@ function slices({ layers }: RegionCandidate, at: number): VerifyPlan['units'] {
   return units.length > 0 ? units : [{ kind: 'region', at, from: 0, layers: 0, bytes: 0 }];
 }
 
-/** The newest point that is in both tiers, pinned so that its snapshots stay; none where manifests below it are damaged. */
+/** The newest point that is in both tiers, pinned so that its snapshots stay; none where a manifest that it needs is damaged. */
 async function pinCompared(work: VerifyWork, address: JobAddress, live: LivePoints): Promise<Manifest | undefined> {
   const rows = await readPoints(work.ports, work.partition);
   const inBoth = new Set(
     rows.filter((row) => row.instant === 'Valid' && row.vault === 'Valid').map(({ point }) => point),
   );
-  const newest = live.manifests.findLast(
-    ({ point }) => inBoth.has(point) && (live.brokenFrom === undefined || point < live.brokenFrom),
-  );
+  const unknown = new Set(live.damaged.flatMap(({ points }) => points));
+  const newest = live.manifests.findLast(({ point }) => inBoth.has(point) && !unknown.has(point));
   if (newest === undefined) return undefined;
   try {
     await pin(work.ports, address, work.job.itemKey, newest.point);

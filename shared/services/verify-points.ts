@@ -1,7 +1,8 @@
-import { isBackupError } from '../domain/errors.ts';
+import { type BackupError, isBackupError } from '../domain/errors.ts';
+import type { ChainPoint } from '../domain/findings.ts';
 import type { DiskId, PointId } from '../domain/ids.ts';
 import { nameOf } from '../domain/point-stack.ts';
-import type { ChainRecord, CheckpointRef, CountedLayer, Manifest } from '../format/documents.ts';
+import type { ChainRecord, CheckpointRef, CountedLayer, Manifest, RecordPoint } from '../format/documents.ts';
 import type { OwnedLayer } from '../format/verify-plan.ts';
 import type { Chain } from './chain.ts';
 import { type Found, DAMAGE_CODES } from './findings.ts';
@@ -16,8 +17,7 @@ export interface LivePoints {
   readonly record: ChainRecord;
   /** In snapshot order; points whose manifest is damaged are left out. */
   readonly manifests: readonly Manifest[];
-  /** The first point whose manifest is damaged: from it on nobody knows what disks looked like. */
-  readonly brokenFrom: PointId | undefined;
+  /** The damaged manifests, each with the points of which nobody knows any more what their disks looked like. */
   readonly damaged: readonly Found[];
 }
 
@@ -28,9 +28,7 @@ export interface LivePoints {
 export async function livePoints(chain: Chain): Promise<LivePoints> {
   for (let record = await chain.newest(); ;) {
     const manifests: Manifest[] = [];
-    const damaged: Found[] = [];
-    let brokenFrom: PointId | undefined;
-    let isGone = false;
+    const lost: { entry: RecordPoint; error: BackupError }[] = [];
     for await (const { item: entry, result } of inOrder(record.points, READS_IN_FLIGHT, async (own) => {
       try {
         return await whole(chain, await chain.manifest(own));
@@ -43,23 +41,34 @@ export async function livePoints(chain: Chain): Promise<LivePoints> {
         manifests.push(result);
         continue;
       }
-      isGone ||= result.code === 'VaultObjectMissing';
-      brokenFrom ??= entry.point;
-      damaged.push({
-        kind: 'document',
-        object: result.target ?? entry.manifest,
-        code: result.code,
-        message: result.message,
-        runs: [],
-        points: record.points.map(({ point }) => point).filter((point) => point >= entry.point),
-        newest: record.points.at(-1)?.point,
-      });
+      lost.push({ entry, error: result });
     }
-    if (!isGone) return { record, manifests, brokenFrom, damaged };
-    const newest = await chain.newest();
-    if (newest.seq === record.seq) return { record, manifests, brokenFrom, damaged };
+    const isGone = lost.some(({ error }) => error.code === 'VaultObjectMissing');
+    const newest = isGone ? await chain.newest() : record;
+    if (newest.seq === record.seq)
+      return { record, manifests, damaged: lost.map((own) => lostManifest(record, manifests, own)) };
     record = newest;
   }
+}
+
+/** A manifest that is lost takes later points along, but for those whose disks all begin anew after it. */
+function lostManifest(
+  { points }: ChainRecord,
+  manifests: readonly Manifest[],
+  { entry, error }: { entry: RecordPoint; error: BackupError },
+): Found {
+  const beyond = new Set(
+    manifests.filter(({ disks }) => disks.every(({ begins = '' }) => begins > entry.point)).map(({ point }) => point),
+  );
+  return {
+    kind: 'document',
+    object: error.target ?? entry.manifest,
+    code: error.code,
+    message: error.message,
+    runs: [],
+    points: points.map(({ point }) => point).filter((point) => point >= entry.point && !beyond.has(point)),
+    newest: points.at(-1)?.point,
+  };
 }
 
 /** A layer with the point in whose list it stands. */
@@ -84,7 +93,8 @@ export interface LiveDisk {
   name: string;
   /** The largest size it has at any of them. */
   sizeBytes: number;
-  readonly points: PointId[];
+  /** The points that include it, in snapshot order. */
+  readonly points: ChainPoint[];
   readonly regions: Map<number, LiveRegion>;
 }
 
@@ -92,14 +102,14 @@ export interface LiveDisk {
 export function liveDisks(manifests: readonly Manifest[], only?: DiskId): Map<DiskId, LiveDisk> {
   const disks = new Map<DiskId, LiveDisk>();
   for (const { point, disks: own } of manifests) {
-    for (const { disk, lun, name, sizeBytes, regions } of own) {
+    for (const { disk, lun, name, sizeBytes, begins, regions } of own) {
       if (only !== undefined && disk !== only) continue;
       let live = disks.get(disk);
       if (live === undefined) disks.set(disk, (live = { disk, lun, name, sizeBytes, points: [], regions: new Map() }));
       live.lun = lun;
       live.name = name;
       live.sizeBytes = Math.max(live.sizeBytes, sizeBytes);
-      live.points.push(point);
+      live.points.push({ point, begins });
       for (const { region, layers, checkpoint } of regions) {
         let found = live.regions.get(region);
         if (found === undefined) live.regions.set(region, (found = { region, layers: [], checkpoints: [] }));

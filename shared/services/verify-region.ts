@@ -1,16 +1,16 @@
 import { isBackupError } from '../domain/errors.ts';
 import { without } from '../domain/changes.ts';
 import { type BlockRun, normalise, within } from '../domain/extent.ts';
-import { type Cover, type FindingKind, pointsShowing } from '../domain/findings.ts';
+import { type ChainPoint, type Cover, type FindingKind, isInChain, pointsShowing } from '../domain/findings.ts';
 import type { AttemptId, PointId } from '../domain/ids.ts';
-import { BLOCK_BYTES, regionRange } from '../domain/units.ts';
+import { regionRange } from '../domain/units.ts';
 import { decodeCheckpoint } from '../format/checkpoint.ts';
 import { checkpointName } from '../format/names.ts';
 import type { OwnedLayer, VerifyPlan } from '../format/verify-plan.ts';
 import { type Found, DAMAGE_CODES } from './findings.ts';
 import { type RegionOf, blobOf, readLayer, readLayerMap, readView } from './layers.ts';
 import { checkBlocks, checkSlab } from './verify-blocks.ts';
-import type { Ports } from './ports.ts';
+import { wholeRegion } from './region-bytes.ts';
 import { differences, viewHashes } from './verify-compare.ts';
 import { liveDisks, livePoints, owned } from './verify-points.ts';
 import type { VerifyWork } from './verify-work.ts';
@@ -21,7 +21,7 @@ interface Seen {
   readonly layers: readonly OwnedLayer[];
   /** Attempts of the checkpoints that the points name. */
   readonly checkpoints: readonly AttemptId[];
-  readonly points: readonly PointId[];
+  readonly points: readonly ChainPoint[];
 }
 
 /** Everything about one unit's region that does not change. */
@@ -47,7 +47,8 @@ export async function checkRegion(
   mine: readonly OwnedLayer[],
   isFirst: boolean,
 ): Promise<Found[]> {
-  let seen: Seen = { seq: plan.seq, layers: planned, checkpoints, points: work.disk.points };
+  const points = work.disk.points.map((point, i) => ({ point, begins: work.disk.begins?.[i] ?? undefined }));
+  let seen: Seen = { seq: plan.seq, layers: planned, checkpoints, points };
   let own = mine;
   for (;;) {
     const look = new Look(work, seen);
@@ -97,7 +98,7 @@ class Look {
       layer = await readLayer(container, this.#at, named);
     } catch (error) {
       if (!isBackupError(error, ...DAMAGE_CODES)) throw error;
-      const whole = wholeRegion(this.#work.ports);
+      const whole = [wholeRegion(this.#work.ports)];
       return this.#add('layer', blobOf(this.#at, named), error, { runs: whole, listed: [] }, named);
     }
     for (const damage of await checkBlocks(container, layer)) {
@@ -154,22 +155,22 @@ class Look {
     points: readonly PointId[],
   ): Found {
     const { disk, region } = this.#work;
-    return { kind, object, code, message, disk, region, runs, points, newest: this.#seen.points.at(-1) };
+    return { kind, object, code, message, disk, region, runs, points, newest: this.#seen.points.at(-1)?.point };
   }
 
   /** Compares the view at `compared` with its living snapshot. What cannot be compared is left out. */
   async compare(compared: PointId | null): Promise<void> {
     const { container, disk, region, ports } = this.#work;
     const snapshot = disk.compare;
-    const at = compared === null ? -1 : this.#seen.points.indexOf(compared);
-    if (snapshot === null || compared === null || at < 0) return;
-    const stack = this.#seen.layers.filter(({ owner }) => owner <= compared);
+    const at = this.#seen.points.find(({ point }) => point === compared);
+    if (snapshot === null || compared === null || at === undefined) return;
+    const stack = this.#seen.layers.filter(({ owner }) => isInChain(owner, at));
     const window = regionRange(region, snapshot.sizeBytes, ports.settings.geometry);
     if (window.start === window.end) return;
     let expected: ReturnType<typeof viewHashes>;
     try {
       expected = viewHashes(
-        await readView(container, { ...this.#at, blocks: wholeRegion(ports)[0]!.count }, stack),
+        await readView(container, { ...this.#at, blocks: wholeRegion(ports).count }, stack),
         window,
       );
     } catch (error) {
@@ -187,11 +188,6 @@ class Look {
     const object = `${snapshot.url}?snapshot=${snapshot.id}`;
     this.found.push(this.#finding('view', object, 'ViewDiffers', message, runs, points));
   }
-}
-
-/** All blocks of a region: a layer that speaks of them all hides whatever lies below it. */
-export function wholeRegion({ settings }: Pick<Ports, 'settings'>): BlockRun[] {
-  return [{ start: 0, count: settings.geometry.regionBytes / BLOCK_BYTES }];
 }
 
 /** What of `runs` each of the layers `above` speaks of. Only read where something has been found. */

@@ -2,11 +2,9 @@ import { verifyPlan, type VerifyPlan, type VerifyUnit } from '../format/verify-p
 import { Chain } from './chain.ts';
 import { type Found, checkKey, recordFinding } from './findings.ts';
 import { type JobAddress, runningJob } from './jobs.ts';
-import { pointsPartition } from './keys.ts';
 import { type OpenPlan, openPlan } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { unitRowKey } from './restore-unit.ts';
-import { openVault } from './vault-of.ts';
 import { compareRestored } from './verify-drill.ts';
 import { takeInventory } from './verify-inventory.ts';
 import { checkRegion } from './verify-region.ts';
@@ -19,9 +17,7 @@ export async function openVerify(
 ): Promise<(OpenPlan<VerifyPlan> & { work: VerifyWork }) | undefined> {
   const open = await openPlan(ports, step, verifyPlan);
   if (open === undefined) return undefined;
-  const { container, job } = open;
-  const { row } = await openVault(ports, step.vault);
-  const partition = pointsPartition(row.containerName, job.itemId);
+  const { container, job, partition } = open;
   const chain = new Chain(container, job.itemId);
   return { ...open, work: { ports, container, chain, item: job.itemId, partition, job } };
 }

@@ -1,6 +1,7 @@
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, type PointId, jobId } from '../domain/ids.ts';
 import { Chain } from './chain.ts';
+import { DAMAGE_CODES } from './findings.ts';
 import { forEachItem } from './items.ts';
 import { insertJob, isRunning, newJob, withdrawJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
@@ -21,6 +22,15 @@ export interface VerifyRequest {
   readonly deepPercent?: number | undefined;
   /** A point whose restore is tried. */
   readonly drill?: PointId | 'latest' | undefined;
+}
+
+/**
+ * Whether an item can be verified as `request` asks for, but for another verification of it that may be running.
+ * @throws BackupError ResourceNotFound, UserErrorInvalidRestoreRequest for a drill that cannot be
+ */
+export async function checkVerify(ports: Ports, vault: string, key: string, request: VerifyRequest): Promise<void> {
+  await readItem(ports, vault, key);
+  if (request.drill !== undefined) await drillPoint(ports, vault, key, request.drill);
 }
 
 /**
@@ -107,7 +117,7 @@ async function isEmpty(ports: Ports, vault: string, key: string): Promise<boolea
   try {
     return (await new Chain(container, item.itemId).newest()).points.length === 0;
   } catch (error) {
-    if (isBackupError(error, 'DocumentCorrupt')) return false; // the job says so
+    if (isBackupError(error, ...DAMAGE_CODES)) return false; // the job says so
     throw error;
   }
 }

@@ -19,7 +19,6 @@ const GIVE_UP_MS = 86_400_000;
  * all may come twice), what is too old fails with a reason. So nothing waits for ever, whatever message or host was lost.
  */
 export async function watchJobs(ports: Ports): Promise<number> {
-  await watchCleanUps(ports);
   let woken = 0;
   for await (const { partition: vault, key, row: open, etag } of ports.catalog.openJobs.listAll()) {
     try {
@@ -30,6 +29,7 @@ export async function watchJobs(ports: Ports): Promise<number> {
       ports.log(`job ${key} could not be looked after: ${error.code}: ${error.message}`);
     }
   }
+  await watchCleanUps(ports);
   return woken;
 }
 

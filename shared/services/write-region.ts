@@ -9,7 +9,7 @@ import { type ChangedBlocks, changedBlocks, readPieces } from './changed-blocks.
 import type { RegionWriter } from './layer-writer.ts';
 import { inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
-import { hashBlock } from './region-bytes.ts';
+import { hashBlock, padded, wholeRegion } from './region-bytes.ts';
 
 /** Most bytes asked of a snapshot at once. */
 const READ_BYTES = 8 * 1024 * 1024;
@@ -113,19 +113,6 @@ async function blocksToWrite(
   const read = normalise([...found.read, ...without(normalise(heal), past)]);
   const reported = normalise([...found.reported, ...heal]);
   return { ...found, read, reported, cleared: normalise([...without(found.cleared, read), ...past]) };
-}
-
-const wholeRegion = ({ settings }: SourcePorts): BlockRun => ({
-  start: 0,
-  count: settings.geometry.regionBytes / BLOCK_BYTES,
-});
-
-/** The last block of a disk may be cut: it is padded with zeros. */
-function padded(bytes: Uint8Array): Uint8Array {
-  if (bytes.length === BLOCK_BYTES) return bytes;
-  const whole = new Uint8Array(BLOCK_BYTES);
-  whole.set(bytes);
-  return whole;
 }
 
 /** A test for ascending questions: is this block in one of the runs? */

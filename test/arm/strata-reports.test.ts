@@ -3,7 +3,7 @@ import type { Role } from '../../shared/arm/callers.ts';
 import { armApi } from '../../shared/arm/serve.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { DAY_MS, SUBSCRIPTION } from '../support/life.ts';
-import { type World, createWorld } from '../support/world.ts';
+import { VAULT, type World, createWorld } from '../support/world.ts';
 
 /* Cleanup and costs through the API: one VM with two points, of which the first is over. */
 
@@ -89,6 +89,19 @@ describe('cleanup', () => {
     expect(await runs()).toBe(before);
     expect((await ask('POST', '/strata/cleanUp', 'Backup Contributor', {})).status).toBe(202);
     await world.drain();
+  });
+
+  it('that gave way to another answers with that one', async () => {
+    world.clock.advance(60_000);
+    await world.cleanUp();
+    const list = async () => (await ask('GET', '/strata/cleanUps')).body['value'] as { name: string }[];
+    const [going] = await list();
+    const gone = { runId: '9999999999999-00000000', startedAt: 1, endsAt: 2, bytes: 0, endedAt: 2 };
+    await world.ports.catalog.cleanUps.insert(VAULT, gone.runId, { ...gone, instead: going!.name });
+    expect((await ask('GET', `/strata/cleanUps/${gone.runId}`)).body).toMatchObject({ name: going!.name });
+    const operation = `/strata/cleanUps/${gone.runId}/operationStatus`;
+    expect(await ask('GET', operation)).toMatchObject({ status: 200, body: { status: 'Succeeded' } });
+    expect((await list()).map(({ name }) => name)).not.toContain(gone.runId);
   });
 
   it('knows no other runs', async () => {

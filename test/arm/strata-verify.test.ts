@@ -117,11 +117,24 @@ describe('POST strata/verify', () => {
     [{ deepBytes: 1, deepPercent: 1 }, 400, 'deepPercent'],
     [{ drill: 'newest' }, 400, 'drill'],
     [{ item: 'vm', drill: '00000000000000001' }, 400, 'drill'],
+    [{ drill: '00000000000000001' }, 400, 'drill'],
     [{ depth: 1 }, 400, undefined],
   ])('refuses %j', async (body, status, target) => {
     const refused = await ask('POST', '/strata/verify', body);
     expect(refused.status).toBe(status);
     if (target !== undefined) expect(JSON.stringify(refused.body.error)).toContain(`"target":"${target}"`);
+  });
+
+  it('has started nothing where one of the VMs cannot be verified as asked for', async () => {
+    await world.createVm('young', [6 * BLOCK_BYTES]);
+    await world.protect('young'); // and has no recovery point yet
+    const [point] = await world.points('vm');
+    for (const drill of ['latest', point!.point]) {
+      const refused = await ask('POST', '/strata/verify', { drill });
+      expect(refused).toMatchObject({ status: 400, body: { error: expect.objectContaining({ target: 'drill' }) } });
+    }
+    expect((await ask('GET', '/strata/jobs')).body.value).toEqual([]);
+    expect((await ask('POST', '/strata/verify')).body.value).toHaveLength(3);
   });
 
   it('is for operators', async () => {

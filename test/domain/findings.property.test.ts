@@ -19,9 +19,9 @@ const point = (n: number) => pointId(`${n}`.padStart(17, '0'));
 /** Layers of the points 0, 1, 2, ...: each point's list may have several, or none. */
 const lists = fc.array(fc.array(said, { maxLength: 2 }), { minLength: 1, maxLength: 6 });
 
-it('a point shows a block of a layer as long as no later layer up to it speaks of the block', () =>
+it('a point shows a block of a layer of its chain as long as no later layer up to it speaks of the block', () =>
   fc.assert(
-    fc.property(lists, runs, fc.nat(), fc.nat(), (stack, wanted, pickOwner, pickBelow) => {
+    fc.property(lists, runs, fc.nat(), fc.nat(), fc.nat(), (stack, wanted, pickOwner, pickBelow, pickAnew) => {
       const owner = pickOwner % stack.length;
       const below = pickBelow % (stack[owner]!.length + 1);
       const above = stack
@@ -31,27 +31,31 @@ it('a point shows a block of a layer as long as no later layer up to it speaks o
         owner: point(p),
         extents: layerSaying(`${p}`, own).layer.extents,
       }));
-      const points = stack.map((_, p) => point(p));
+      // From this point on the disk's chain is another; past the last one there is but one chain.
+      const anew = pickAnew % (2 * stack.length);
+      const points = stack.map((_, p) => ({ point: point(p), ...(p >= anew ? { begins: point(anew) } : {}) }));
       const isWanted = (block: number): boolean =>
         wanted.some(({ start, count }) => block >= start && block < start + count);
       const expected = points.filter(
         (_, p) =>
           p >= owner &&
+          p >= anew === owner >= anew &&
           Array.from({ length: BLOCKS + 4 }, (__, block) => block).some(
             (block) => isWanted(block) && !above.some((layer) => layer.p <= p && layer.own[block] !== undefined),
           ),
       );
-      expect(pointsShowing(wanted, point(owner), covers, points)).toEqual(expected);
+      expect(pointsShowing(wanted, point(owner), covers, points)).toEqual(expected.map((own) => own.point));
     }),
   ));
 
 it('a layer that cannot be read hides nothing', () => {
   const points = [point(1), point(2), point(3)];
+  const at = points.map((own) => ({ point: own }));
   const lost = [{ start: 0, count: 2 }];
   const unread = { owner: point(2), extents: undefined };
-  expect(pointsShowing(lost, point(1), [unread], points)).toEqual(points);
+  expect(pointsShowing(lost, point(1), [unread], at)).toEqual(points);
   const over = { owner: point(3), extents: [{ start: 0, count: 2, frame: -1, slot: 0 }] };
-  expect(pointsShowing(lost, point(1), [unread, over], points)).toEqual(points.slice(0, 2));
+  expect(pointsShowing(lost, point(1), [unread, over], at)).toEqual(points.slice(0, 2));
 });
 
 it('capped runs say how many blocks they left out, and uncapped ones hold them all', () =>

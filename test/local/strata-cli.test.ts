@@ -5,7 +5,9 @@ import { afterEach, expect, it } from 'vitest';
 import type { Command } from '../../cli/strata/command.ts';
 import { OF_A_VAULT } from '../../cli/strata/options.ts';
 import { runStrata } from '../../cli/strata/run.ts';
+import { costs } from '../../cli/strata/vault-costs.ts';
 import { rebuildCatalog } from '../../cli/strata/vault-rebuild-catalog.ts';
+import { verifyVault } from '../../cli/strata/vault-verify.ts';
 
 const VAULT_ID = '/subscriptions/s/resourceGroups/g/providers/Microsoft.RecoveryServices/vaults/v';
 const ofVault = ['--vault', 'v', '--resource-group', 'g', '--subscription', 's'];
@@ -17,7 +19,7 @@ afterEach(() => {
   server = undefined;
 });
 
-type Reply = { status?: number; headers?: Record<string, string>; body?: unknown };
+type Reply = { status?: number; headers?: Record<string, string>; body?: unknown; text?: string };
 
 /** A service that answers each request with the next of `replies`, and what it was asked. */
 async function serving(
@@ -30,8 +32,10 @@ async function serving(
     asked.push(`${request.method} ${request.url}`);
     request.on('data', (chunk: Buffer) => bodies.push(chunk.toString()));
     request.on('end', () => {
-      const { status = 200, headers = {}, body } = left.shift() ?? { status: 500 };
-      answer.writeHead(status, { 'retry-after': '0', ...headers }).end(body === undefined ? '' : JSON.stringify(body));
+      const { status = 200, headers = {}, body, text } = left.shift() ?? { status: 500 };
+      answer
+        .writeHead(status, { 'retry-after': '0', ...headers })
+        .end(text ?? (body === undefined ? '' : JSON.stringify(body)));
     });
   });
   server = own;
@@ -84,6 +88,10 @@ it.each([
   [['vault', 'ask', 'extra'], "Unexpected argument 'extra'"],
   [['vault', 'ask', '--vault', 'v'], '--resource-group must say which vault is meant (or --vault-id)'],
   [['vault', 'ask', '--vault-id', '/x'], '--vault-id must be /subscriptions/'],
+  [['vault', 'ask', '--vault-id', VAULT_ID, '--vault', 'v'], '--vault-id says all of the vault: leave out --vault'],
+  [['vault', 'ask', '--vault-id', VAULT_ID, '--subscription', 's'], 'leave out --subscription'],
+  [['vault', 'ask', '--vault', '', '--resource-group', 'g'], '--vault needs a value; it is empty'],
+  [['vault', 'ask', ...ofVault, '--many='], '--many needs a value; it is empty'],
   [['vault', 'ask', ...ofVault, '--endpoint', 'ftp://x'], '--endpoint must be an http or https address'],
   [['vault', 'ask', ...ofVault, '--endpoint', 'http://127.0.0.1:9'], '--endpoint needs --token, or --scope'],
   [
@@ -94,6 +102,19 @@ it.each([
   const command = asks(async ({ vaultId }) => void vaultId());
   const { exit, out, err } = await strata([command], {}, ...args);
   expect({ exit, out }).toEqual({ exit: 2, out: '' });
+  expect(err).toContain(message);
+});
+
+it.each([
+  [['--list', '--wait'], '--list starts nothing and waits for nothing: leave out --wait'],
+  [['--list', '--deep', 'all'], 'leave out --deep'],
+  [['--list', '--drill', 'latest'], 'leave out --drill'],
+  [['--drill', '20260101120000000'], '--drill with a recovery point needs --item'],
+  [['--deep', 'lots'], '--deep must be all, a number of bytes, or a share'],
+])('refuses verify %j, which do not go together, before anybody is asked', async (options, message) => {
+  const nobody = ['--endpoint', 'http://127.0.0.1:9', '--token', 't'];
+  const { exit, err } = await strata([verifyVault], {}, 'vault', 'verify', ...ofVault, ...nobody, ...options);
+  expect(exit).toBe(2);
   expect(err).toContain(message);
 });
 
@@ -117,6 +138,63 @@ it('says what the service said, and ends with 1', async () => {
   expect(exit).toBe(1);
   expect(err).toContain('409 RebuildAmbiguous: a, b all say so');
 });
+
+it.each<[string, Reply, string]>([
+  ['is no JSON', { text: '<html>Welcome</html>' }, 'did not answer with JSON but with "<html>Welcome</html>"'],
+  ['is of another shape', { body: { value: 1 } }, 'its answer is of another shape: value: '],
+  ['has an entry of another shape', { body: { value: [{}] } }, 'its answer is of another shape: properties: '],
+  ['goes on at no address', { body: { value: [], nextLink: 'next' } }, 'an address that is none: next'],
+])('tells in one line of an answer that %s, and ends with 3', async (_, reply, message) => {
+  const { origin } = await serving(() => [reply]);
+  const args = ['vault', 'verify', '--list', '--vault-id', VAULT_ID, '--endpoint', origin, '--token', 't'];
+  const { exit, err } = await strata([verifyVault], {}, ...args);
+  expect(exit).toBe(3);
+  expect(err).toMatch(/^error: is that Strata, and of this version\? .*\n$/);
+  expect(err).toContain(message);
+});
+
+it.each([
+  ['an operation at no address', { 'azure-asyncoperation': 'there', location: 'there' }],
+  ['an operation that is none', { 'azure-asyncoperation': '{origin}/status', location: '{origin}/job' }],
+])('tells in one line of %s, and ends with 3', async (_, headers) => {
+  const { origin } = await serving((own) => [
+    { status: 202, headers: JSON.parse(JSON.stringify(headers).replaceAll('{origin}', own)) },
+    { body: [] },
+  ]);
+  const args = ['vault', 'rebuild-catalog', '--vault-id', VAULT_ID, '--endpoint', origin, '--token', 't'];
+  expect(await strata([rebuildCatalog], {}, ...args)).toMatchObject({
+    exit: 3,
+    err: expect.stringMatching(/^error: is that Strata.*\n$/),
+  });
+});
+
+it('tells in one line of an answer that breaks off, and ends with 3', async () => {
+  const own = createServer((_, answer) => {
+    answer.writeHead(200, { 'content-length': '100' }).write('{', () => answer.destroy());
+  });
+  server = own;
+  own.listen(0, '127.0.0.1');
+  await once(own, 'listening');
+  const origin = `http://127.0.0.1:${(own.address() as AddressInfo).port}`;
+  const args = ['vault', 'costs', '--vault-id', VAULT_ID, '--endpoint', origin, '--token', 't'];
+  expect(await strata([costs], {}, ...args)).toMatchObject({ exit: 3, err: `error: ${origin} broke off its answer\n` });
+});
+
+it.each([['ключ'], ['a b'], ['a\nb']])(
+  'takes the token %j for the mistake that it is, and does not show it',
+  async (token) => {
+    const { origin, asked } = await serving(() => []);
+    const command = asks(async ({ arm, vaultId }) => void (await arm.get(vaultId())));
+    const options = [...ofVault, '--endpoint', origin];
+    for (const [env, ...given] of [[{}, '--token', token] as const, [{ STRATA_TOKEN: token }] as const]) {
+      const { exit, err } = await strata([command], env, 'vault', 'ask', ...options, ...given);
+      expect(exit).toBe(2);
+      expect(err).toContain('--token (or STRATA_TOKEN) must have visible ASCII characters only');
+      expect(err).not.toContain(token);
+    }
+    expect(asked).toEqual([]);
+  },
+);
 
 it('follows a job at the pace that the service asks for, and shows its report', async () => {
   const entry = { subject: 'vm', outcome: 'Rebuilt', text: '3 recovery points', details: {} };

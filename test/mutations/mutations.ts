@@ -3,6 +3,7 @@ import { CLEAN_UP } from './clean-up.ts';
 import { TURNS } from './turns.ts';
 import { COMPACTION } from './compaction.ts';
 import { COSTS } from './costs.ts';
+import { GOING_ON } from './going-on.ts';
 import { LAYOUT } from './layout.ts';
 import { REBUILD } from './rebuild.ts';
 import { RULES_1_TO_6 } from './rules-1-to-6.ts';
@@ -30,6 +31,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...TURNS,
   ...COMPACTION,
   ...COSTS,
+  ...GOING_ON,
   ...REBUILD,
   ...VERIFY,
   // What a transfer writes down.
@@ -92,8 +94,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a base snapshot that goes meanwhile fails the backup',
     file: 'shared/services/transfer-unit.ts',
-    find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain();",
-    replace: "if (isBackupError(error, 'MessageInvalid')) return planAgain();",
+    find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain(error);",
+    replace: "if (isBackupError(error, 'MessageInvalid')) return planAgain(error);",
     tests: [CHANGES],
     why: 'a night without a backup, though hashes could have told the changes',
   },

@@ -24,7 +24,7 @@ type Outcome = 'killed' | 'timed out' | 'SURVIVED' | 'NOT APPLIED';
 
 async function copyProject(): Promise<string> {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'strata-mutation-'));
-  for (const part of ['shared', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']) {
+  for (const part of ['cli', 'shared', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']) {
     await cp(path.join(ROOT, part), path.join(folder, part), { recursive: true });
   }
   await symlink(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'));

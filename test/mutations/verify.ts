@@ -5,6 +5,7 @@ const COMPARED = 'services/verify-compare.test.ts';
 const DRILLED = 'services/verify-drill.test.ts';
 const HEALED = 'services/verify-heal.test.ts';
 const DAMAGED = 'services/verify-damage.test.ts';
+const CHAIN = 'services/verify-chain.test.ts';
 const FOUND = 'domain/findings.property.test.ts';
 
 /** What would let damage pass, call sound things damaged, or leave a drill's disks behind. */
@@ -145,5 +146,78 @@ export const VERIFY: readonly Mutation[] = [
     replace: 'step.unit < 0',
     tests: [VERIFIED],
     why: 'rows that nobody ever takes away',
+  },
+  {
+    name: 'verify: an item whose chain is gone is passed over',
+    file: 'shared/services/verify.ts',
+    find: 'if (isBackupError(error, ...DAMAGE_CODES)) return false;',
+    replace: "if (isBackupError(error, 'DocumentCorrupt')) return false;",
+    tests: [CHAIN],
+    why: 'the worst damage that there is goes without a word',
+  },
+  {
+    name: 'verify: a chain that is gone is no finding',
+    file: 'shared/services/verify-plan.ts',
+    find: 'if (!isBackupError(error, ...DAMAGE_CODES) || error.target === undefined) throw error;',
+    replace:
+      "if (!isBackupError(error, 'DocumentCorrupt', 'FormatUnsupported') || error.target === undefined) throw error;",
+    tests: [CHAIN],
+    why: 'nobody is told which points are lost',
+  },
+  {
+    name: 'verify: a new beginning does not count',
+    file: 'shared/domain/findings.ts',
+    find: 'owner <= point && (begins === undefined || begins <= owner);',
+    replace: 'owner <= point && (begins === undefined || begins <= point);',
+    tests: ['domain/findings.property.test.ts', 'services/verify-begins.test.ts'],
+    why: 'sound points are called damaged for as long as the lost manifest is named',
+  },
+  {
+    name: 'verify: the snapshot is compared with what was before a new beginning, too',
+    file: 'shared/services/verify-region.ts',
+    find: 'isInChain(owner, at)',
+    replace: 'isInChain(owner, { point: at.point })',
+    tests: ['services/verify-begins.test.ts'],
+    why: 'a sound point is said to differ from its snapshot, and blocks are written again in vain',
+  },
+  {
+    name: 'verify: a lost manifest takes all later points along',
+    file: 'shared/services/verify-points.ts',
+    find: '&& !beyond.has(point)',
+    replace: '&& beyond.size >= 0',
+    tests: ['services/verify-begins.test.ts'],
+    why: 'points that restore exactly are called lost',
+  },
+  {
+    name: 'verify: where a disk begins anew is not in the plan',
+    file: 'shared/services/verify-plan.ts',
+    find: 'begins: own.points.map(({ begins }) => begins ?? null),',
+    replace: '',
+    tests: ['services/verify-begins.test.ts'],
+    why: 'sound points are called damaged',
+  },
+  {
+    name: 'verify: of several items each is refused when its turn comes',
+    file: 'shared/arm/strata-verify.ts',
+    find: 'for (const { key } of chosen) await checkVerify(call.ports, vault.key, key, request);',
+    replace: 'void checkVerify;',
+    tests: ['arm/strata-verify.test.ts'],
+    why: 'a call that is refused has started jobs that nobody is told of',
+  },
+  {
+    name: 'verify: the command takes a list for a run',
+    file: 'cli/strata/vault-verify.ts',
+    find: "if (values.isSet('list') && other !== undefined)",
+    replace: "if (values.isSet('list') && other === '')",
+    tests: ['local/strata-cli.test.ts'],
+    why: 'somebody believes that the vault has been read when only the last findings were shown',
+  },
+  {
+    name: 'verify: what is not looked at this night was never read',
+    file: 'shared/services/verify-plan.ts',
+    find: 'const isThere = keys.has(key) || region < regionsIn(sizeBytes, ports.settings.geometry);',
+    replace: 'const isThere = keys.has(key) || region < 0 * sizeBytes;',
+    tests: ['services/verify.test.ts'],
+    why: 'regions without layers come before all others whenever there is a snapshot again',
   },
 ];

@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CLEARED } from '../../shared/domain/extent.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { BackupError } from '../../shared/domain/errors.ts';
+import type { Ports } from '../../shared/services/ports.ts';
 import { startBackup } from '../../shared/services/backup.ts';
 import { itemKey } from '../../shared/services/keys.ts';
 import { runStep } from '../../shared/services/run-step.ts';
@@ -20,8 +22,11 @@ function noise(seed: number, blocks: number): Buffer {
   return bytes;
 }
 
-async function start(diff: 'exact' | 'lying'): Promise<{ world: World; disk: string }> {
-  const world = await createWorld({ diff });
+async function start(
+  diff: 'exact' | 'lying',
+  wrap: (ports: Ports) => Ports = (ports) => ports,
+): Promise<{ world: World; disk: string }> {
+  const world = await createWorld({ diff, wrap });
   const disk = (await world.createVm('vm', [10 * B]))[0]!;
   await world.protect('vm');
   await world.disks.write(disk, 0, noise(3, 10));
@@ -229,5 +234,27 @@ describe('the source of changes', () => {
     expect(newest(world)).toEqual({ data: [5], cleared: [] });
     expect(Buffer.compare((await world.restore('vm', job.point!)).disks[0]!, image)).toBe(0);
     await restoresTo(world, disk);
+  });
+  it('fails, after some plans, where a provider takes back for each region what it answers for the disk', async () => {
+    let refusals = 0;
+    const { world, disk } = await start('exact', (ports) => ({
+      ...ports,
+      snapshots: {
+        ...ports.snapshots,
+        changed(snapshot, since, window) {
+          if (window.end - window.start === 10 * B) return ports.snapshots.changed(snapshot, since, window);
+          refusals++;
+          throw new BackupError('ChangeTrackingUnusable', 'the snapshots cannot be compared there');
+        },
+      },
+    }));
+    await world.disks.write(disk, 5 * B, noise(5, 1));
+    const { status, errors, attempts } = await world.backup('vm');
+    expect({ status, codes: errors.map(({ code }) => code) }).toEqual({
+      status: 'CompletedWithWarnings',
+      codes: ['ChangeTrackingUnusable'],
+    });
+    expect(refusals).toBe(attempts.length);
+    expect(attempts.length).toBeLessThanOrEqual(20);
   });
 });

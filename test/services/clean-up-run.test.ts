@@ -1,10 +1,17 @@
 import { describe, expect, it } from 'vitest';
+import { BackupError } from '../../shared/domain/errors.ts';
+import type { Step } from '../../shared/queue/steps.ts';
+import { startBackup } from '../../shared/services/backup.ts';
 import { cleanUp, startCleanUp } from '../../shared/services/clean-up-run.ts';
-import { readReports, readRuns, spentBytes } from '../../shared/services/clean-up-report.ts';
+import { readReports, readRun, readRuns, spentBytes } from '../../shared/services/clean-up-report.ts';
 import { changeItem } from '../../shared/services/items.ts';
 import { insertJob, newJob } from '../../shared/services/jobs.ts';
+import { vaultKey } from '../../shared/services/keys.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { runStep } from '../../shared/services/run-step.ts';
+import { putVault } from '../../shared/services/vaults.ts';
+import { watchJobs } from '../../shared/services/watch.ts';
+import { ADDRESS } from '../support/life.ts';
 import { DAY_MS, VAULT, type World } from '../support/world.ts';
 import { type Rig, grow, key, merged, reportsOf, rig, spent, statuses } from './clean-up-stage.ts';
 import { sparse } from './compact-stage.ts';
@@ -167,6 +174,43 @@ describe('a cleanup run', () => {
     expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 1 });
   });
 
+  it('keeps what has failed before when an item fails as a whole, and tries all of it again when it is asked to', async () => {
+    const { world } = await rig();
+    const [first, second] = await grow(world, 'bad', 2);
+    await grow(world, 'good', 1);
+    world.clock.advance(2 * DAY_MS);
+    const held: Step[] = [];
+    let struck = 0;
+    let isBroken = false;
+    const { wrapped } = plansOf(world.ports, () => struck++ < 2);
+    const { policies } = wrapped.catalog;
+    const get: typeof policies.get = async (...at) => {
+      if (isBroken) throw new BackupError('DocumentCorrupt', 'the row of the policy does not read');
+      return policies.get(...at);
+    };
+    const ports: Ports = { ...wrapped, catalog: { ...wrapped.catalog, policies: { ...policies, get } } };
+    const run = await startCleanUp(ports, VAULT);
+    for (let message = world.queue.take(); message !== undefined; message = next(world)) {
+      if (message.step.step === 'clean-item' && message.step.itemId === key('good')) held.push(message.step);
+      else await runStep(ports, message.step);
+      isBroken ||= (await reportsOf(world))['bad']?.failures.length === 2; // both tries of the first point have failed
+    }
+    const failed = (await reportsOf(world))['bad']!;
+    expect(failed.status).toBe('failed');
+    expect(failed.failures.map(({ point, code }) => [point, code])).toEqual([
+      [first, 'DocumentCorrupt'],
+      [second, 'DocumentCorrupt'],
+      ['', 'DocumentCorrupt'],
+    ]);
+    expect((await startCleanUp(world.ports, VAULT)).runId).toBe(run.runId);
+    await world.drain();
+    for (const step of held) await runStep(world.ports, step);
+    await world.drain();
+    const reports = await reportsOf(world);
+    expect(reports['bad']).toMatchObject({ status: 'done', merged: 2, failures: [] });
+    expect(reports['good']).toMatchObject({ status: 'done', merged: 1 });
+  });
+
   it('that is asked for while one is going on is that one, and looks at everything again', async () => {
     const { world, begun } = await rig();
     await grow(world, 'vm', 2);
@@ -177,6 +221,28 @@ describe('a cleanup run', () => {
     await world.drain();
     expect(await readRuns(world.ports, VAULT)).toHaveLength(1);
     expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 2 });
+  });
+
+  it('of two that were started at once the first goes on, and whoever asks for the other is told of it', async () => {
+    const { world } = await rig();
+    await grow(world, 'vm', 2);
+    world.clock.advance(2 * DAY_MS);
+    const second = await startCleanUp(world.ports, VAULT);
+    const { step } = world.queue.take()!;
+    await runStep(world.ports, step);
+    expect(await readReports(world.ports, VAULT, second.runId)).toHaveLength(1);
+    // The first one's row comes late.
+    const first = { ...second, runId: `${`${second.startedAt - 1}`.padStart(13, '0')}-00000000` };
+    await world.ports.catalog.cleanUps.insert(VAULT, first.runId, first);
+    await runStep(world.ports, { step: 'clean-vault', v: 1, vault: VAULT, run: first.runId });
+    await runStep(world.ports, step);
+    expect(await readReports(world.ports, VAULT, second.runId)).toEqual([]);
+    await world.drain();
+    await runStep(world.ports, step);
+    expect(await readRun(world.ports, VAULT, second.runId)).toMatchObject({ runId: first.runId });
+    expect((await readRuns(world.ports, VAULT)).map(({ runId }) => runId)).toEqual([first.runId]);
+    expect((await reportsOf(world, first))['vm']).toMatchObject({ status: 'done', merged: 2 });
+    expect(await readReports(world.ports, VAULT, second.runId)).toEqual([]);
   });
 
   it('whose time is over without its end is ended by the next, which counts what was still going on', async () => {
@@ -206,6 +272,29 @@ describe('a cleanup run', () => {
     expect(world.queue.take()!.step.step).toBe('clean-item');
     expect(world.queue.waiting()).toEqual([]);
     await world.watch();
+    expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 1 });
+  });
+
+  it('whose rows cannot be read keeps neither jobs nor the runs of other vaults from being looked after', async () => {
+    const { world } = await rig();
+    await grow(world, 'vm', 1);
+    const broken = { ...ADDRESS, vault: 'a-broken-one' };
+    const request = { location: 'westeurope', skuName: 'Standard', tags: {}, properties: {} };
+    await putVault(world.ports, broken, request);
+    world.clock.advance(2 * DAY_MS);
+    await startCleanUp(world.ports, VAULT);
+    await runStep(world.ports, world.queue.take()!.step);
+    const backup = await startBackup(world.ports, VAULT, key('vm'), { kind: 'onDemand' });
+    while (world.queue.take() !== undefined); // all messages are lost
+    const { cleanUps } = world.ports.catalog;
+    const list: typeof cleanUps.list = (partition, prefix) => {
+      if (partition === vaultKey(broken)) throw new BackupError('DocumentCorrupt', 'a row of the table does not read');
+      return cleanUps.list(partition, prefix);
+    };
+    world.clock.advance(20 * 60_000);
+    await watchJobs({ ...world.ports, catalog: { ...world.ports.catalog, cleanUps: { ...cleanUps, list } } });
+    await world.drain();
+    expect((await world.job(backup)).status).toBe('Completed');
     expect((await reportsOf(world))['vm']).toMatchObject({ status: 'done', merged: 1 });
   });
 

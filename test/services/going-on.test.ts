@@ -1,10 +1,13 @@
 import { expect, it } from 'vitest';
 import { BackupError } from '../../shared/domain/errors.ts';
+import type { Step } from '../../shared/queue/steps.ts';
+import { startMerge } from '../../shared/services/merge.ts';
 import { startRestore } from '../../shared/services/restore.ts';
 import { giveUp, runStep } from '../../shared/services/run-step.ts';
 import { watchJobs } from '../../shared/services/watch.ts';
-import { VAULT, createWorld } from '../support/world.ts';
-import { KEY, block, letPass, restoresExactly, stage, start, until, vaultOnly } from './stage.ts';
+import type { QueuedMessage } from '../support/memory-queue.ts';
+import { DAY_MS, VAULT, createWorld } from '../support/world.ts';
+import { B, KEY, block, letPass, restoresExactly, stage, start, until, vaultOnly } from './stage.ts';
 
 /* What goes wrong under a job without being its end. */
 
@@ -103,4 +106,44 @@ it('a restore that has been decided ends, though the marks of its units are lost
   const made = world.disks.urls().find((url) => url.startsWith(job.restore!.containerUrl) && url.endsWith('.vhd'))!;
   const bytes = await world.disks.read(made, { start: 0, end: world.disks.sizeBytes(made) });
   expect(Buffer.compare(bytes, images.get(point)!)).toBe(0);
+});
+
+it('a merge that gets on is not begun again by every look of the watch, one whose units were lost is', async () => {
+  const regions = 40; // more than are folded on the spot
+  const world = await createWorld({ layout: { thinBytes: -1 }, regionBytes: B });
+  const disk = (await world.createVm('vm', [regions * B]))[0]!;
+  await world.protect('vm');
+  const backUp = async (days: number) => (await world.backup('vm', world.clock.now() + days * DAY_MS)).point!;
+  await world.disks.write(disk, 0, block(1, regions));
+  const first = await backUp(1);
+  await world.disks.write(disk, 0, block(2, regions));
+  world.clock.advance(60_000);
+  const second = await backUp(30);
+  world.clock.advance(2 * DAY_MS);
+  expect(await startMerge(world.ports, VAULT, KEY, first)).toBe(true);
+  await runStep(world.ports, world.queue.take()!.step);
+  const units: QueuedMessage[] = [];
+  const waiting = (step: Step['step']): number =>
+    world.queue.waiting().filter((each) => each.step.step === step).length;
+  /** Lets ten minutes pass with one unit done in them, or none; then the watch looks. */
+  const tenMinutes = async (withUnit: boolean): Promise<void> => {
+    for (let minute = 0; minute < 10; minute++) {
+      world.clock.advance(60_000);
+      for (let due = world.queue.due().length; due > 0; due--) {
+        const message = world.queue.take()!;
+        if (message.step.step === 'merge-unit') units.push(message);
+        else await runStep(world.ports, message.step);
+      }
+    }
+    if (withUnit) await runStep(world.ports, units.shift()!.step);
+    await watchJobs(world.ports);
+  };
+  for (let looks = 0; looks < 12; looks++) await tenMinutes(true);
+  expect({ coordinators: waiting('commit'), begun: waiting('plan-merge') }).toEqual({ coordinators: 1, begun: 0 });
+  units.length = 0; // lost
+  await tenMinutes(false);
+  await tenMinutes(false);
+  expect(waiting('plan-merge') + waiting('merge-unit')).toBeGreaterThan(0);
+  await world.drain();
+  expect((await world.points('vm')).map(({ point }) => point)).toEqual([second]);
 });

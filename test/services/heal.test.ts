@@ -86,6 +86,21 @@ describe('a layer that is', () => {
     expect(newestRecord(container(world)).points.map(({ point }) => point)).toEqual([second]);
     expect(await restoresPoint(world, images, second)).not.toBe('exact');
   });
+
+  it('damaged and met first by a merge is written again once, though nobody ever reads in depth', async () => {
+    const { world, images, backUp, second } = await twoPoints();
+    damage(world, names(world, 'layer')[0]!);
+    world.clock.advance(4 * DAY_MS);
+    await world.cleanUp();
+    expect(await findings(world)).toMatchObject([{ row: { newest: second, newestIsSound: false } }]);
+    const written: boolean[] = [];
+    for (let night = 0; night < 3; night++) {
+      const point = await backUp(30);
+      written.push((await world.points('vm')).at(-1)!.dataBlocks > 0);
+      expect(await restoresPoint(world, images, point)).toBe('exact');
+    }
+    expect(written).toEqual([true, false, false]);
+  });
 });
 
 it('a sound vault has no findings, and heals nothing', async () => {

@@ -117,6 +117,34 @@ describe('a restore', () => {
     expect((await world.ports.catalog.items.get(VAULT, KEY))!.row.pins).toEqual([]);
   });
 
+  it('leaves no mark of a unit whose twin was late, though the twin dies over it', async () => {
+    const { world, disk, backUp } = await stage();
+    await world.disks.write(disk, 0, block(1, 2));
+    const point = await backUp(30);
+    await vaultOnly(world);
+    const id = await startRestore(world.ports, VAULT, KEY, point, { accountId: '/x/restored' });
+    const unit = await until(world, 'restore-unit');
+    const { units } = world.ports.catalog;
+    const marks = async (): Promise<number> => (await collect(units.listAll())).length;
+    /** Its twin does the unit, and all that follows, while this handler is about to leave its mark. */
+    const late = (remove: typeof units.remove): Ports => {
+      const upsert: typeof units.upsert = async (...row) => {
+        await runStep(world.ports, unit.step);
+        await world.drain();
+        return units.upsert(...row);
+      };
+      return { ...world.ports, catalog: { ...world.ports.catalog, units: { ...units, upsert, remove } } };
+    };
+    const dies: typeof units.remove = async () => {
+      throw new Error('dead');
+    };
+    await expect(runStep(late(dies), unit.step)).rejects.toThrow('dead');
+    expect((await job(world, id)).status).toBe('Completed');
+    expect(await marks()).toBe(1);
+    await runStep(world.ports, unit.step); // comes again
+    expect(await marks()).toBe(0);
+  });
+
   it('whose target somebody else has leased ends when it is cancelled, and so does the sweep', async () => {
     const { world, disk, backUp } = await stage();
     await world.disks.write(disk, 0, block(1, 6));
