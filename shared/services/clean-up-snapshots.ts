@@ -22,6 +22,8 @@ export interface InstantTier {
   readonly policy: BackupPolicy;
   /** The newest vault point: its snapshots are where the next diff starts. */
   readonly anchor: PointId | undefined;
+  /** When the cleanup run began. */
+  readonly runStartedAt: number;
 }
 
 /** A point whose snapshots should have gone. */
@@ -31,29 +33,39 @@ type Failure = CleanUpReportRow['failures'][number];
  * Ends the instant tier: snapshots past their instant retention go, except the anchor's; a point that never reached the vault goes
  * with them. What is going to end is noted on the report first and counted afterwards, so that it is counted once, wherever a
  * handler is killed. Resolves the points whose snapshots are out of reach: the others must not wait for them.
+ * @throws BackupError StorageUnavailable, when all else is done, where that may be passing trouble
  */
 export async function endInstantTier(ports: Ports, tier: InstantTier, report: OpenReport): Promise<Failure[]> {
-  const failures: Failure[] = [];
+  const kept = new Map<PointId, OutOfReach>();
   const seen = new Set<PointId>();
   for (;;) {
     let batch = report.row.ending;
     if (batch.length === 0) {
       batch = await nextBatch(ports, tier, seen);
-      if (batch.length === 0) return failures;
+      if (batch.length === 0) return failuresOf(ports, tier, kept);
       await report.change({ ending: batch });
     }
     let { endedSnapshots, removedPoints } = report.row;
     for (const { point, snapshots, removes } of batch) {
       seen.add(point);
       const ended = await endPoint(ports, tier, point);
-      if (typeof ended === 'object')
-        failures.push({ point, code: ended.error.code, message: ended.error.message.slice(0, 300) });
+      if (typeof ended === 'object') kept.set(point, ended);
       if (ended !== true) continue;
       endedSnapshots += snapshots;
       if (removes) removedPoints++;
     }
     await report.change({ ending: [], endedSnapshots, removedPoints });
   }
+}
+
+/** So long after the run's start it may be passing trouble: shorter than the watch waits before it wakes an item. */
+const PASSING_MS = 10 * 60_000;
+
+/** @throws what keeps them while the queue is to try again */
+function failuresOf(ports: Ports, tier: InstantTier, kept: ReadonlyMap<PointId, OutOfReach>): Failure[] {
+  const [first] = kept.values();
+  if (first !== undefined && ports.clock.now() - tier.runStartedAt < PASSING_MS) throw first.error;
+  return [...kept].map(([point, { error }]) => ({ point, code: error.code, message: error.message.slice(0, 300) }));
 }
 
 async function nextBatch(

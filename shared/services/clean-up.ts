@@ -119,7 +119,11 @@ async function serve(ports: Ports, vault: string, key: string, run: CleanUpRow, 
   // Stopped with data retained: nothing expires.
   if (policy !== undefined) {
     const anchor = record.points.at(-1)?.point;
-    unended = await endInstantTier(ports, { vault, partition, item, policy, anchor }, report);
+    unended = await endInstantTier(
+      ports,
+      { vault, partition, item, policy, anchor, runStartedAt: run.startedAt },
+      report,
+    );
     const live = new Set(record.points.map(({ point }) => point));
     const rows = (await readPoints(ports, partition)).filter(({ point }) => live.has(point));
     verdicts = decideRetention(rows, policy, ports.clock.now());

@@ -157,3 +157,19 @@ it('an outage that ends within the time costs nothing: the snapshots go, and the
   expect((await world.points('vm')).map(({ point }) => point)).toEqual([second]);
   expect(await snapshotsOn(world, data)).toBe(0);
 });
+
+it('an answer that is lost once is passing trouble: the same run has it done', async () => {
+  const set = await moved();
+  const { world, data, comeBack } = set;
+  await night(set);
+  world.clock.advance(DAY_MS);
+  await world.cleanUp(); // the snapshots' time is over, and the account does not answer
+  comeBack();
+  world.clock.advance(15 * 60_000);
+  await world.watch();
+  expect(await snapshotsOn(world, data)).toBe(0);
+  const runs = await readRuns(world.ports, VAULT);
+  expect(runs).toHaveLength(2);
+  const [report] = await readReports(world.ports, VAULT, runs.at(-1)!.runId);
+  expect(report!.row).toMatchObject({ status: 'done', failures: [], endedSnapshots: 2 });
+});
