@@ -25,15 +25,19 @@ export function encodeFrame(blocks: Uint8Array): StoredFrame {
 }
 
 /**
- * The `blocks` raw blocks of a stored frame. `where` names it for an error.
+ * The `blocks` raw blocks of a stored frame. For an error `where` names it, and `pack` the object that is damaged.
  * @throws BackupError PackCorrupt
  */
-export function decodeFrame(stored: Uint8Array, codec: number, blocks: number, where: () => string): Uint8Array {
+export function decodeFrame(
+  stored: Uint8Array,
+  codec: number,
+  blocks: number,
+  where: () => string,
+  pack?: string,
+): Uint8Array {
   const expected = blocks * BLOCK_BYTES;
-  const corrupt = (what: string, cause?: unknown): BackupError => {
-    const name = where();
-    return new BackupError('PackCorrupt', `${name} ${what}`, { cause, target: name });
-  };
+  const corrupt = (what: string, cause?: unknown): BackupError =>
+    new BackupError('PackCorrupt', `${where()} ${what}`, { cause, target: pack ?? where() });
   let raw: Uint8Array;
   try {
     raw =

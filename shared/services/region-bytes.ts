@@ -149,7 +149,8 @@ function unpack(piece: Piece, bytes: Uint8Array, unpacked: Map<number, Uint8Arra
   for (const { number, frame, extents } of piece.frames) {
     const at = frame.offset - piece.offset;
     const where = (): string => `frame at ${frame.offset} of ${piece.pack} (${blocksOf(extents)})`;
-    unpacked.set(number, decodeFrame(bytes.subarray(at, at + frame.storedBytes), frame.codec, frame.blocks, where));
+    const stored = bytes.subarray(at, at + frame.storedBytes);
+    unpacked.set(number, decodeFrame(stored, frame.codec, frame.blocks, where, piece.pack));
   }
 }
 

@@ -188,7 +188,7 @@ function checkFrame(
   let raw: Uint8Array;
   try {
     const stored = bytes.subarray(at, at + frame.storedBytes);
-    raw = decodeFrame(stored, frame.codec, frame.blocks, () => `frame at ${frame.offset} of ${name}`);
+    raw = decodeFrame(stored, frame.codec, frame.blocks, () => `frame at ${frame.offset} of ${name}`, name);
   } catch (error) {
     if (!isBackupError(error, 'PackCorrupt')) throw error;
     return lose(lost, extents, error.message);

@@ -67,4 +67,12 @@ export const GOING_ON: readonly Mutation[] = [
     only: 'after some plans',
     why: 'a backup that can never succeed writes plans for two weeks, and holds its item',
   },
+  {
+    name: 'going on: damage of a frame does not say in which object it is',
+    file: 'shared/format/frame.ts',
+    find: 'target: pack ?? where() });',
+    replace: 'target: where() });',
+    tests: ['services/heal.test.ts'],
+    why: 'no merge knows which region it is, and all that come fail over the same frame',
+  },
 ];

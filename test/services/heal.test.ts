@@ -112,6 +112,25 @@ it('a sound vault has no findings, and heals nothing', async () => {
   await restoresExactly(world, images);
 });
 
+it('a frame of a slab that does not unpack is noted for its region by the merge that meets it, and the next one goes on', async () => {
+  const { world, disk, images, backUp } = await stage({ layout: { thinBytes: 8 * B }, regionBytes: 8 * B });
+  await world.disks.write(disk, 0, block(1, 2));
+  const first = await backUp(2);
+  await world.disks.write(disk, B, block(2, 2));
+  const second = await backUp(30);
+  const object = names(world, 'slab').find((name) => name.includes(`/${first}/`))!;
+  const blobs = container(world);
+  const body = Buffer.from(blobs.get(object)!.body);
+  body[16 + 12]! ^= 0xff; // within the first frame, which is compressed
+  blobs.set(object, { ...blobs.get(object)!, body });
+  world.clock.advance(3 * DAY_MS);
+  await world.cleanUp();
+  expect(await findings(world)).toMatchObject([{ row: { kind: 'blocks', object, region: 0, newest: second } }]);
+  await world.cleanUp();
+  expect(newestRecord(blobs).points.map(({ point }) => point)).toEqual([second]);
+  expect(await restoresPoint(world, images, second)).toBe('PackCorrupt');
+});
+
 it('a slab that is gone takes all its regions with it, and one plan heals them all', async () => {
   const set = await stage({ layout: { thinBytes: 2 * B }, regionBytes: 2 * B });
   const { world, disk, images, backUp } = set;
