@@ -6,6 +6,7 @@ import { blockCount } from '../domain/extent.ts';
 import type { Layout } from '../domain/layout.ts';
 import { type RegionStack, chainOf, nameOf, stacksOf } from '../domain/point-stack.ts';
 import { groupThin } from '../domain/thin-regions.ts';
+import { inTurns } from '../domain/turns.ts';
 import { BLOCK_BYTES, type ByteRange, REGION_BYTES, regionsIn } from '../domain/units.ts';
 import type { ChainRecord, CountedLayer, Manifest, PlanDisk, TransferPlan } from '../format/documents.ts';
 import { transferPlan } from '../format/documents.ts';
@@ -108,10 +109,10 @@ async function readNotedPlan(
 async function sendUnits(
   ports: Ports,
   { vault, jobId }: { vault: string; jobId: string },
-  plan: { attempt: string; units: readonly unknown[] },
+  plan: { attempt: string; units: readonly { readonly disk: number }[] },
 ): Promise<void> {
   const { attempt } = plan;
-  await forEachAtOnce(plan.units.keys(), SENDS_IN_FLIGHT, (unit) =>
+  await forEachAtOnce(inTurns(plan.units), SENDS_IN_FLIGHT, (unit) =>
     ports.queue.send({ step: 'transfer-unit', v: 1, vault, jobId, attempt, unit }),
   );
   await sendCommit(ports, { vault, jobId }, attempt);

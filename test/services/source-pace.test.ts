@@ -15,10 +15,10 @@ const SMALL = { requests: 1, bytes: 16_384 };
 /** Time that passes when everybody waits for it: what was to happen first does, then the next. */
 class Time {
   nowMs = 0;
-  #timers: { atMs: number; order: number; then: () => void }[] = [];
+  #timers: { atMs: number; order: number; call: () => void }[] = [];
   #order = 0;
-  readonly after = (ms: number, then: () => void): void => {
-    this.#timers.push({ atMs: this.nowMs + ms, order: this.#order++, then });
+  readonly after = (ms: number, call: () => void): void => {
+    this.#timers.push({ atMs: this.nowMs + ms, order: this.#order++, call });
     this.#timers.sort((a, b) => a.atMs - b.atMs || a.order - b.order);
   };
   readonly sleep = (ms: number): Promise<void> => new Promise((then) => this.after(ms, then));
@@ -29,7 +29,7 @@ class Time {
       const next = this.#timers.shift();
       if (next === undefined) return;
       this.nowMs = next.atMs;
-      next.then();
+      next.call();
     }
   }
 }
