@@ -29,7 +29,8 @@ export function groupThin<Work extends RegionWork>(
   let open: (typeof groups)[number] | undefined;
   for (const work of regions) {
     const bytes = work.bytes + (work.audit?.blocks ?? 0) * BLOCK_BYTES;
-    const thin = bytes <= thinBytes;
+    // What is audited seldom turns out to be new: it makes no region thick, as long as a slab could take it.
+    const thin = work.bytes <= thinBytes && bytes <= SLAB_BYTES;
     if (thin && open !== undefined && open.regions.length < SLAB_REGIONS && open.bytes + bytes <= SLAB_BYTES) {
       open.regions.push(work);
       open.bytes += bytes;

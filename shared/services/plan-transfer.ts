@@ -7,6 +7,7 @@ import { blockCount } from '../domain/extent.ts';
 import type { Layout } from '../domain/layout.ts';
 import { type RegionStack, chainOf, nameOf, stacksOf } from '../domain/point-stack.ts';
 import { groupThin } from '../domain/thin-regions.ts';
+import { inTurns } from '../domain/turns.ts';
 import { BLOCK_BYTES, type ByteRange, REGION_BYTES, regionsIn } from '../domain/units.ts';
 import type { ChainRecord, CountedLayer, Manifest, PlanDisk, TransferPlan } from '../format/documents.ts';
 import { transferPlan } from '../format/documents.ts';
@@ -19,7 +20,7 @@ import { pointsPartition } from './keys.ts';
 import { forEachAtOnce, inOrder } from './pipeline.ts';
 import { planAudit } from './plan-audit.ts';
 import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
-import { type PartedPlan, readPlan, unitCount } from './plans.ts';
+import { notedPlan, partsOf } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { changePoint } from './projection.ts';
 import { type Span, spansOf, within } from './spans.ts';
@@ -58,7 +59,7 @@ export async function planTransfer(
   const { container, row: vault } = await openVault(ports, step.vault);
   if (job.attempt !== undefined && job.attempt !== step.instead) {
     if (step.instead !== undefined) return; // another has planned again already, and sends its own messages
-    return sendUnits(ports, step, await readNotedPlan(container, job));
+    return sendUnits(ports, container, step, await notedPlan(container, job, transferPlan), job.attempt);
   }
   const chain = new Chain(container, job.itemId);
   const partition = pointsPartition(vault.containerName, job.itemId);
@@ -89,7 +90,7 @@ export async function planTransfer(
       transferUnit(ports, { vault: step.vault, jobId: step.jobId, attempt: plan.attempt, unit }),
     );
     await sendCommit(ports, step, plan.attempt);
-  } else await sendUnits(ports, step, plan);
+  } else await sendUnits(ports, container, step, plan, plan.attempt);
 }
 
 /** Whether the plan is done faster than its messages travel: a night in which little has changed. */
@@ -105,29 +106,19 @@ function isSmall(plan: TransferPlan, mostBytes: number): boolean {
 const bytesOf = (plan: TransferPlan): number =>
   plan.parts?.reduce((sum, { bytes }) => sum + bytes, 0) ?? TRANSFER.bytes(plan);
 
-/** A plan that was noted but, after a crash, not stored cannot have been begun: the coordinator finds it missing and plans again. */
-async function readNotedPlan(
-  container: VaultContainer,
-  job: JobRow,
-): Promise<Pick<TransferPlan, 'attempt' | 'item' | 'units' | 'parts'>> {
-  try {
-    return await readPlan(container, job.itemId, job.attempt!, transferPlan);
-  } catch (error) {
-    if (error instanceof BackupError && error.code === 'VaultObjectMissing')
-      return { item: job.itemId, attempt: job.attempt!, units: [] };
-    throw error;
-  }
-}
-
+/** Without a plan, which was noted but after a crash not stored, nothing has been begun: the coordinator finds it missing and plans again. */
 async function sendUnits(
   ports: Ports,
+  container: VaultContainer,
   { vault, jobId }: { vault: string; jobId: string },
-  plan: PartedPlan,
+  plan: TransferPlan | undefined,
+  attempt: AttemptId,
 ): Promise<void> {
-  const { attempt } = plan;
-  await forEachAtOnce(Array(unitCount(plan)).keys(), SENDS_IN_FLIGHT, (unit) =>
-    ports.queue.send({ step: 'transfer-unit', v: 1, vault, jobId, attempt, unit }),
-  );
+  if (plan !== undefined)
+    for await (const { part, first } of partsOf(container, plan, transferPlan))
+      await forEachAtOnce(inTurns(part.units), SENDS_IN_FLIGHT, (unit) =>
+        ports.queue.send({ step: 'transfer-unit', v: 1, vault, jobId, attempt, unit: first + unit }),
+      );
   await sendCommit(ports, { vault, jobId }, attempt);
 }
 

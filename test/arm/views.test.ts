@@ -265,3 +265,32 @@ describe('the filter of jobs', () => {
     ["startTime eq '2026-11-23' and endTime eq '2026-11-22'", /startTime is after endTime/],
   ])('refuses %s', (text, message) => expect(() => matches(text, job())).toThrow(message));
 });
+
+it('a backup shows what it has met on each disk, in a line and in numbers', () => {
+  const churn = {
+    lun: -1,
+    extents: 3,
+    changedBytes: 98_304,
+    equalBytes: 16_384,
+    readBytes: 131_072,
+    requests: 5,
+    savedRequests: 2,
+    auditedBytes: 32_768,
+    missedBytes: 16_384,
+    elapsedMs: 900,
+    sourceMs: 700,
+    vaultMs: 100,
+    boundBy: 'sourceRequests' as const,
+  };
+  expect(shown(job({ churn: [churn] })).properties).toMatchObject({
+    extendedInfo: {
+      churn: [churn],
+      propertyBag: {
+        'Churn (OS disk)':
+          '96 KiB changed in 3 ranges, 16 KiB of it as before; 128 KiB read by 5 requests, 2 saved by reading across gaps; ' +
+          '32 KiB audited, 16 KiB of it missed by the source; bound by the requests of the source disk',
+      },
+    },
+  });
+  expect(shown(job()).properties['extendedInfo']).not.toHaveProperty('churn');
+});

@@ -26,6 +26,16 @@ it('a slab has at most 64 regions', () => {
   expect(groups.map(({ regions }) => regions.length)).toEqual([64, 64, 2]);
 });
 
+it('what is audited fills a slab, and makes no region thick that a slab can take', () => {
+  const audited = (region: number, mib: number) => ({ ...work(region, 10), audit: { blocks: (mib * MIB) / 16_384 } });
+  const groups = groupThin([audited(0, 9), audited(1, 8), audited(2, 7), audited(3, 17)], PRODUCTION_LAYOUT);
+  expect(groups.map(({ thin, regions }) => [thin, ...regions.map(({ region }) => region)])).toEqual([
+    [true, 0],
+    [true, 1, 2],
+    [false, 3],
+  ]);
+});
+
 it('every region is in one group, and a slab holds at most 16 MiB', () => {
   const bytes = fc.oneof(fc.nat(2 * MIB), fc.nat(20_000));
   fc.assert(

@@ -6,6 +6,7 @@ import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { itemKey } from '../../shared/services/keys.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { gatedPorts } from '../support/gated-ports.ts';
+import { type Lie, lyingDiff } from '../support/lying-diff.ts';
 import type { StoredBlob } from '../support/memory-vault.ts';
 import { VAULT, type World, createWorld } from '../support/world.ts';
 import { Random } from './random.ts';
@@ -57,6 +58,7 @@ export async function setScene(seed: number): Promise<Scene> {
   const images = new Map<string, Uint8Array>();
   const counts = new Map<string, number>();
   const sets = new Map<ItemId, Map<PointId, SnapshotSet[]>>();
+  const lies = new Random(seed + 1);
   let compactions = random.chance(0.6) ? random.between(1, 40) : 0;
   const world: World = await createWorld({
     diff: random.chance(0.3) ? 'lying' : 'exact',
@@ -77,7 +79,7 @@ export async function setScene(seed: number): Promise<Scene> {
       },
       catalog: { ...ports.catalog, ...noting(ports.catalog, sets) },
       snapshots: remembering(
-        ports.snapshots,
+        lyingDiff(ports.snapshots, () => (lies.chance(0.1) ? harmless(lies) : undefined)),
         (url) => world.disks.read(url, { start: 0, end: world.disks.sizeBytes(url) }),
         images,
       ),
@@ -121,6 +123,18 @@ async function mixDisks(world: World, random: Random, vmResourceId: string): Pro
     Object.assign(disk, { managedDiskId, vhdUrl: undefined });
   }
   world.compute.put({ ...machine, disks });
+}
+
+/** A lie about what has changed that must make no difference to any point. Omissions do: test/contract/lying-diff.contract.ts has those. */
+function harmless(random: Random): Lie {
+  const start = random.between(0, MOST_BLOCKS) * BLOCK_BYTES;
+  return random.pick<Lie>([
+    { kind: 'adds', range: { start, end: start + random.between(1, 4) * BLOCK_BYTES } },
+    { kind: 'widens' },
+    { kind: 'pages singly' },
+    { kind: 'was overwritten' },
+    { kind: 'vanishes' },
+  ]);
 }
 
 /** Whether the VM's item and its vault have their rows: between the loss of the tables and their rebuild they may have none. */

@@ -30,14 +30,17 @@ export function lyingDiff(snapshots: DiskSnapshots, lie: () => Lie | undefined):
       const truth = (from: ByteRange): AsyncIterable<ChangedRange> => snapshots.changed(snapshot, since, from);
       switch (told?.kind) {
         case undefined:
-          return yield* truth(window);
+          yield* truth(window);
+          return;
         case 'omits':
           for await (const range of truth(window)) yield* without(range, told.at);
           return;
         case 'adds':
-          return yield* withRange(truth(window), clip(told.range, window));
+          yield* withRange(truth(window), clip(told.range, window));
+          return;
         case 'widens':
-          return yield* widened(truth(window), window);
+          yield* widened(truth(window), window);
+          return;
         case 'forgets clears':
           for await (const range of truth(window)) if (range.kind === 'data') yield range;
           return;
