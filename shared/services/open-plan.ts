@@ -6,7 +6,7 @@ import { type JobAddress, runningJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { type PartedPlan, readPlan, unitOf } from './plans.ts';
 import type { Ports } from './ports.ts';
-import { openVault } from './vault-of.ts';
+import { findInVault } from './vault-of.ts';
 
 /** What a step of a planned job works with. */
 export interface OpenPlan<Plan> {
@@ -27,8 +27,11 @@ export async function openPlan<Plan>(
   const address = { vault: step.vault, jobId: step.jobId as JobId };
   const job = await runningJob(ports, address, step.attempt);
   if (job === undefined) return undefined;
-  const { container, row: vault } = await openVault(ports, step.vault);
-  const plan = await readPlan(container, job.itemId, attemptId(step.attempt), schema);
+  const {
+    container,
+    row: vault,
+    found: plan,
+  } = await findInVault(ports, step.vault, (own) => readPlan(own, job.itemId, attemptId(step.attempt), schema));
   return { address, job, container, plan, partition: pointsPartition(vault.containerName, job.itemId) };
 }
 
