@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Snapshot } from '@azure/arm-compute';
-import { BackupError } from '../domain/errors.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { ByteRange } from '../domain/units.ts';
 import type { ChangedRange, DiskSnapshot, DiskSnapshots, TaggedSnapshot } from './disk-snapshots.ts';
 import { isAbsent, managedClient, type ManagedAccess } from './managed-client.ts';
@@ -163,12 +163,14 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
 
     async remove({ url, id }) {
       const at = snapshotResource(id);
-      let isOpen = false;
-      const refused = (): BackupError => new BackupError('SnapshotAccessLimit', `snapshot ${id} is being read`);
       try {
-        await client.deleteSnapshot(at, ({ status }) => ((isOpen = status === 409) ? refused() : undefined));
+        await client.deleteSnapshot(at, ({ status }, cause) =>
+          status === 409
+            ? new BackupError('SnapshotAccessLimit', `snapshot ${id} is being read`, { cause })
+            : undefined,
+        );
       } catch (error) {
-        if (!isOpen) throw error;
+        if (!isBackupError(error, 'SnapshotAccessLimit')) throw error;
         // Readers are told that it is gone.
         await grants.end(url, id);
         await client.deleteSnapshot(at, () => undefined);
@@ -217,8 +219,7 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
             ),
           );
         } catch (error) {
-          if (!(error instanceof BackupError) || error.code !== 'UserErrorInstantRpNotFound') throw error;
-          if (error.target !== since.id) throw error;
+          if (!isBackupError(error, 'UserErrorInstantRpNotFound') || error.target !== since.id) throw error;
           throw incomparable(snapshot, since, 'it does not exist any more', error);
         }
       };
