@@ -7,7 +7,7 @@ import type { ComputeState } from './store.ts';
 /** What the resource kinds share. */
 export interface ComputeContext {
   subscriptionId: string;
-  /** The platform's clock, milliseconds since 1970. Times of resources come from it, times of SAS never. */
+  /** The platform's clock, milliseconds since 1970. Times of resources come from it, but those of snapshots and SAS never. */
   now: () => number;
   state: JsonFile<ComputeState>;
   groups: ResourceGroups;

@@ -143,12 +143,15 @@ function sourceDisk(context: ComputeContext, put: SnapshotPut): DiskRecord {
   return disk;
 }
 
-/** Now, or just after the disk's newest snapshot, so that the times of one disk's snapshots are in order and differ. */
+/**
+ * Now, or just after the disk's newest snapshot, so that the times of one disk's snapshots are in order and differ. By the system's time,
+ * which is the storage's too: a set of snapshots is of one moment while the platform's clock is moved on.
+ */
 function timeOfNext(context: ComputeContext, disk: DiskRecord): number {
   const earlier = Object.values(context.state.value.snapshots)
     .filter((snapshot) => snapshot.backing.container === disk.backing.container)
     .map((snapshot) => Date.parse(snapshot.timeCreated) + 1);
-  return Math.max(context.now(), ...earlier);
+  return Math.max(Date.now(), ...earlier);
 }
 
 async function removeSnapshot(context: ComputeContext, snapshot: SnapshotRecord): Promise<void> {

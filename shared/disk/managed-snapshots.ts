@@ -1,18 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import type { Snapshot } from '@azure/arm-compute';
-import { BackupError } from '../domain/errors.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { ByteRange } from '../domain/units.ts';
 import type { ChangedRange, DiskSnapshot, DiskSnapshots, TaggedSnapshot } from './disk-snapshots.ts';
 import { isAbsent, managedClient, type ManagedAccess } from './managed-client.ts';
-import {
-  diskResource,
-  managedDiskPlace,
-  managedSnapshotId,
-  type ManagedResource,
-  snapshotResource,
-} from './managed-ids.ts';
+import { diskResource, managedDiskPlace, type ManagedResource, snapshotResource } from './managed-ids.ts';
 import { managedProbe } from './managed-probe.ts';
-import { fromResourceTags, toResourceTags } from './managed-tags.ts';
+import { managedSnapshotIdOf, snapshotListings } from './managed-listing.ts';
+import { toResourceTags } from './managed-tags.ts';
 import { answerOf } from '../azure/storage-failures.ts';
 import { asked } from './page-blob-failures.ts';
 import { beyondEnd, eachPiece, piecesOf, READ_BYTES } from './page-blob-pieces.ts';
@@ -63,6 +57,7 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
     options.grants,
   );
   const known = new Map<string, Known>();
+  const listings = snapshotListings(client, options.grants?.now ?? (() => performance.now()));
 
   const groupOf = ({ resourceGroup }: ManagedResource): string => options.resourceGroup ?? resourceGroup;
 
@@ -125,23 +120,26 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
       // The time is for people: what orders snapshots is Compute's own time of them.
       const stamp = new Date().toISOString().replaceAll(/[^0-9]/g, '');
       const name = `strata-${stamp}-${randomBytes(4).toString('hex')}`;
-      const taken = await client.takeSnapshot(
-        { subscriptionId: at.subscriptionId, resourceGroup: group, name },
-        {
-          location: disk.location,
-          incremental: true,
-          creationData: { createOption: 'Copy', sourceResourceId: url },
-          tags: toResourceTags(tags),
-        },
-        (failure, cause) => {
-          if (failure.code === 'ResourceGroupNotFound') {
-            const message = `there is no resource group ${group} for snapshots: create it, or name another in STRATA_SNAPSHOT_GROUP`;
-            return new BackupError('SettingInvalid', message, { cause, target: 'STRATA_SNAPSHOT_GROUP' });
-          }
-          return isAbsent(failure) ? unsupported(url, 'there is no such disk', cause) : undefined;
-        },
-      );
-      const id = idOf(taken);
+      // Whatever the answer, and if none came: it may have been taken.
+      const taken = await client
+        .takeSnapshot(
+          { subscriptionId: at.subscriptionId, resourceGroup: group, name },
+          {
+            location: disk.location,
+            incremental: true,
+            creationData: { createOption: 'Copy', sourceResourceId: url },
+            tags: toResourceTags(tags),
+          },
+          (failure, cause) => {
+            if (failure.code === 'ResourceGroupNotFound') {
+              const message = `there is no resource group ${group} for snapshots: create it, or name another in STRATA_SNAPSHOT_GROUP`;
+              return new BackupError('SettingInvalid', message, { cause, target: 'STRATA_SNAPSHOT_GROUP' });
+            }
+            return isAbsent(failure) ? unsupported(url, 'there is no such disk', cause) : undefined;
+          },
+        )
+        .finally(() => listings.forget());
+      const id = managedSnapshotIdOf(taken);
       if (id === undefined || taken.timeCreated === undefined) {
         throw new BackupError('ComputeUnavailable', `snapshot ${name} was taken, but Compute did not say when`);
       }
@@ -150,31 +148,27 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
 
     async *list(url): AsyncGenerator<TaggedSnapshot> {
       const at = diskResource(url);
-      const place = managedDiskPlace(at);
-      const found: TaggedSnapshot[] = [];
-      for await (const snapshot of client.snapshotsIn(at.subscriptionId, groupOf(at))) {
-        if (snapshot.creationData?.sourceResourceId?.toLowerCase() !== place) continue;
-        const id = idOf(snapshot);
-        if (id !== undefined) found.push({ url: place, id, tags: fromResourceTags(snapshot.tags ?? {}) });
-      }
-      yield* found.sort((a, b) => (a.id < b.id ? -1 : 1));
+      yield* (await listings.of(at.subscriptionId, groupOf(at))).get(managedDiskPlace(at)) ?? [];
     },
 
     sizeOf: async (snapshot) => (await look(snapshot))?.sizeBytes,
 
     async remove({ url, id }) {
       const at = snapshotResource(id);
-      let isOpen = false;
-      const refused = (): BackupError => new BackupError('SnapshotAccessLimit', `snapshot ${id} is being read`);
       try {
-        await client.deleteSnapshot(at, ({ status }) => ((isOpen = status === 409) ? refused() : undefined));
+        await client.deleteSnapshot(at, ({ status }, cause) =>
+          status === 409
+            ? new BackupError('SnapshotAccessLimit', `snapshot ${id} is being read`, { cause })
+            : undefined,
+        );
       } catch (error) {
-        if (!isOpen) throw error;
+        if (!isBackupError(error, 'SnapshotAccessLimit')) throw error;
         // Readers are told that it is gone.
         await grants.end(url, id);
         await client.deleteSnapshot(at, () => undefined);
       }
       known.delete(id);
+      listings.forget();
     },
 
     async *allocated(snapshot, window): AsyncGenerator<ByteRange> {
@@ -218,8 +212,7 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
             ),
           );
         } catch (error) {
-          if (!(error instanceof BackupError) || error.code !== 'UserErrorInstantRpNotFound') throw error;
-          if (error.target !== since.id) throw error;
+          if (!isBackupError(error, 'UserErrorInstantRpNotFound') || error.target !== since.id) throw error;
           throw incomparable(snapshot, since, 'it does not exist any more', error);
         }
       };
@@ -248,10 +241,6 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
       sizeOf: async (snapshot) => (await living(snapshot)).sizeBytes,
     }),
   };
-}
-
-function idOf({ id, timeCreated }: Snapshot): string | undefined {
-  return id === undefined || timeCreated === undefined ? undefined : managedSnapshotId(timeCreated, id);
 }
 
 /** A snapshot in messages. */

@@ -11,7 +11,7 @@
  * its last reader has been done for a moment. What a crash leaves open ends by itself.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BackupError, isBackupError } from '../domain/errors.ts';
+import { BackupError, type ErrorCode, isBackupError } from '../domain/errors.ts';
 
 /** Snapshots of one family that may be open at once: https://learn.microsoft.com/azure/virtual-machines/disks-incremental-snapshots */
 export const MOST_OPEN = 5;
@@ -49,6 +49,14 @@ export class SasRefused extends Error {
   override readonly name = 'SasRefused';
 }
 
+/** After these nothing is open on our behalf. */
+const REFUSALS: readonly ErrorCode[] = [
+  'SnapshotAccessLimit',
+  'UserErrorInstantRpNotFound',
+  'BlobNotFound',
+  'ResourceIsLeased',
+];
+
 /** Times that a piece of work may meet an access that was ended meanwhile. */
 const MOST_REFUSALS = 4;
 
@@ -79,18 +87,18 @@ export function sasGrants(source: SasSource, options: SasGrantsOptions = {}): Sa
   /** Ends a grant that nobody uses; its place is free when Compute has answered, whatever it answered. */
   async function close(family: string, id: string, grant: Grant): Promise<void> {
     clearTimeout(grant.timer);
-    const ended = grant.opened ? source.close(id) : Promise.resolve();
+    const { opened } = grant;
     grant.url = undefined;
     grant.opened = false;
-    grant.closing ??= ended
+    const end = async (): Promise<void> => {
       // Whoever cannot end it leaves it to its own end.
-      .catch(() => undefined)
-      .then(() => {
-        const { grants, waiting } = familyOf(family);
-        grants.delete(id);
-        if (grants.size === 0 && waiting.length === 0) families.delete(family);
-        for (const wake of waiting.splice(0)) wake();
-      });
+      if (opened) await source.close(id).catch(() => undefined);
+      const { grants, waiting } = familyOf(family);
+      grants.delete(id);
+      if (grants.size === 0 && waiting.length === 0) families.delete(family);
+      for (const wake of waiting.splice(0)) wake();
+    };
+    grant.closing ??= end();
     await grant.closing;
   }
 
@@ -151,7 +159,7 @@ export function sasGrants(source: SasSource, options: SasGrantsOptions = {}): Sa
       if (grant.url === asked) {
         grant.url = undefined;
         // After any other failure it may be open: the answer was lost.
-        grant.opened = !isBackupError(error, 'SnapshotAccessLimit', 'UserErrorInstantRpNotFound');
+        grant.opened = !isBackupError(error, ...REFUSALS);
       }
       throw error;
     }

@@ -6,6 +6,8 @@ import { changeJob } from './jobs.ts';
 import { openPlan } from './open-plan.ts';
 import { deletePlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
+import { forEachAtOnce } from './pipeline.ts';
+import { TARGETS_AT_ONCE } from './restored-form.ts';
 import { forgetUnits } from './restore-leftovers.ts';
 import { holdForDrill } from './verify-drill.ts';
 
@@ -46,7 +48,7 @@ export async function finishRestore(
       : undefined,
   );
   if (decided === undefined) return;
-  for (const target of plan.targets) await ports.targets.complete(target);
+  await forEachAtOnce(plan.targets, TARGETS_AT_ONCE, (target) => ports.targets.complete(target));
   await ports.targets.putText(decided.bag['Config Blob Uri']!, describe(plan, decided.bag));
   await finishJob(ports, address, 'Completed');
   await forgetUnits(ports, plan);

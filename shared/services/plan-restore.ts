@@ -22,7 +22,14 @@ import { notedPlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { readPoint } from './projection.ts';
 import { isWanted, pin, tierOf } from './restore.ts';
-import { createTarget, formOf, lastSectorInVault, managedPlace, type Whereto } from './restored-form.ts';
+import {
+  createTarget,
+  formOf,
+  lastSectorInVault,
+  managedPlace,
+  TARGETS_AT_ONCE,
+  type Whereto,
+} from './restored-form.ts';
 import { discardTargets } from './restore-leftovers.ts';
 import { spansOf, within } from './spans.ts';
 import { openVault } from './vault-of.ts';
@@ -75,7 +82,7 @@ export async function planRestore(
 }
 
 async function begin(ports: Ports, { vault, jobId }: JobAddress, plan: RestorePlan): Promise<void> {
-  for (const target of plan.targets) await createTarget(ports, target, jobId);
+  await forEachAtOnce(plan.targets, TARGETS_AT_ONCE, (target) => createTarget(ports, target, jobId));
   const { attempt } = plan;
   const job = await readJob(ports, { vault, jobId });
   if (job === undefined || hasFailed(job)) return discardTargets(ports, plan); // what it had made when it failed is gone already

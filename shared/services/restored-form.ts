@@ -21,6 +21,9 @@ import { type BlockBytes, hashBlock, readBlocks } from './region-bytes.ts';
 type Target = RestorePlan['targets'][number];
 type Source = Pick<SetDisk, 'lun' | 'name' | 'url' | 'sizeBytes' | 'managed'> & { readonly disk: string };
 
+/** Targets made or handed over at once: a VM has up to 65, and Compute takes seconds for each. */
+export const TARGETS_AT_ONCE = 8;
+
 /** What is common to the disks of one restore. */
 export interface Whereto {
   readonly restore: NonNullable<JobRow['restore']>;

@@ -73,6 +73,23 @@ describe('a recovery point', () => {
     expect(recoveryPointTierDetails.map((tier) => Object.values(tier).join(' '))).toEqual(tiers);
   });
 
+  it.each([
+    [[undefined, undefined], false, 'NormalStorage'],
+    [[undefined, 'Standard_LRS'], true, 'NormalStorage'],
+    [[undefined, 'Premium_LRS'], true, 'PremiumVMOnPartialPremiumStorage'],
+    [['UltraSSD_LRS', 'Premium_ZRS'], true, 'PremiumStorage'],
+  ])('says whether its disks are managed, and on what storage: %s', (skus, isManaged, storage) => {
+    const { set } = point();
+    const disks = set.disks.map((disk, i) => {
+      const sku = skus[i];
+      return sku === undefined ? disk : { ...disk, url: `/subscriptions/s/disks/${i}`, managed: { sku } };
+    });
+    expect(view(point({ set: { ...set, disks } })).properties).toMatchObject({
+      isManagedVirtualMachine: isManaged,
+      sourceVMStorageType: storage,
+    });
+  });
+
   it.each(['Lost', 'Deleted'])('that is in neither tier (%s) is not shown', (instant) => {
     expect(isVisible(point({ instant, vault: 'None' }))).toBe(false);
   });

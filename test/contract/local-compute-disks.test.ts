@@ -121,6 +121,22 @@ describe('managed disks', () => {
     await disks().revokeAccess('rg1', 'uploaded');
     expect((await disks().get('rg1', 'uploaded')).diskState).toBe('Unattached');
     await expect(blob.uploadPages(pattern(512, 1), 0, 512)).rejects.toMatchObject({ statusCode: 403 });
+    // An upload that has ended has ended for ever.
+    expect(await failure(disks().grantAccess('rg1', 'uploaded', write))).toMatchObject({ statusCode: 409 });
+  });
+
+  it('takes tags within the limits of the service', async () => {
+    const tagged = (tags: Record<string, string>) =>
+      disks().createOrUpdate('rg1', 'tagged', {
+        location: LOCATION,
+        diskSizeGB: 1,
+        creationData: { createOption: 'Empty' },
+        tags,
+      });
+    const tags = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`t${n}`, 'x']));
+    for (const wrong of [{ long: 'x'.repeat(257) }, { ['k'.repeat(513)]: 'x' }, { 'a/b': 'x' }, tags(51)])
+      expect(await failure(tagged(wrong))).toMatchObject({ statusCode: 400, code: 'InvalidParameter' });
+    expect((await tagged({ ...tags(49), long: 'x'.repeat(256) })).tags?.['long']).toHaveLength(256);
   });
 
   it.each([

@@ -130,7 +130,7 @@ describe('virtual machines', () => {
     expect((await rig.client.disks.get('rg1', 'm-os2')).diskState).toBe('Unattached');
   });
 
-  it('refuses disks that are not there, not page blobs, in use, or of another kind', async () => {
+  it('refuses disks that are not there, not page blobs, or in use', async () => {
     const refused = async (vm: VirtualMachine, name = 'refused') => failure(vms().createOrUpdate('rg1', name, vm));
     const blocks = containerOf(rig, 'stratadisks1', 'vhds').getBlockBlobClient('blocks.vhd');
     await blocks.upload('x', 1);
@@ -157,13 +157,20 @@ describe('virtual machines', () => {
     });
     expect(await refused(managed(`${disk.id}-none`))).toMatchObject({ statusCode: 404, code: 'NotFound' });
     expect(await refused(managed(disk.id, [disk.id]))).toMatchObject({ code: 'InvalidParameter' });
-    const mixed = managed(disk.id);
-    mixed.storageProfile?.dataDisks?.push({ lun: 5, createOption: 'Attach', vhd: { uri: free } });
-    expect(await refused(mixed)).toMatchObject({ code: 'OperationNotAllowed' });
     for (const name of ['-x', 'x.', 'a/b', 'x'.repeat(65), 'ü']) {
       expect(await refused(unmanaged(free), name), name).toMatchObject({ statusCode: 400 });
     }
     expect(await failure(vms().get('rg1', 'refused'))).toMatchObject({ code: 'ResourceNotFound' });
+  });
+
+  it('takes page blobs and managed disks in one VM', async () => {
+    const disk = await managedDisk('mixed-os');
+    const uri = await seedVhd(rig, 'stratadisks1', 'mixed.vhd', MIB);
+    const vm = managed(disk.id);
+    vm.storageProfile?.dataDisks?.push({ lun: 5, createOption: 'Attach', vhd: { uri } });
+    const { storageProfile } = await vms().createOrUpdate('rg1', 'mixed', vm);
+    expect(storageProfile?.osDisk?.managedDisk?.id).toBe(disk.id);
+    expect(storageProfile?.dataDisks?.map(({ vhd }) => vhd?.uri)).toEqual([uri]);
   });
 
   it.each<[string, object]>([

@@ -128,6 +128,28 @@ describe('access to managed snapshots', () => {
     expect((await late.read(snapshot, first))[0]).toBe(1);
   });
 
+  it('is not needed to list the snapshots of many disks, which is asked for once for all of them', async () => {
+    const { owner, gate } = platform;
+    const urls = await Promise.all(
+      [0, 1, 2].map(async (n) => {
+        const url = owner.newUrl(`listed${n}`);
+        await owner.create(url, MIB);
+        return url;
+      }),
+    );
+    gate.answerWith(() => undefined);
+    const snapshots = adapter({ endpoint: gate.endpoint, resourceGroup: 'listed' });
+    const first = await snapshots.take(urls[0]!, { n: '1' });
+    const listed = () => Promise.all(urls.map((url) => collect(snapshots.list(url))));
+    expect((await listed()).map((own) => own.map(({ id }) => id))).toEqual([[first.id], [], []]);
+    expect(gate.seen.filter((request) => /^GET .*\/snapshots$/.test(request))).toHaveLength(1);
+    const second = await snapshots.take(urls[1]!, { n: '2' });
+    expect((await listed()).map((own) => own.map(({ id }) => id))).toEqual([[first.id], [second.id], []]);
+    await snapshots.remove(first);
+    expect((await listed()).map((own) => own.length)).toEqual([0, 1, 0]);
+    expect(gate.seen.filter((request) => /^GET .*\/snapshots$/.test(request))).toHaveLength(3);
+  });
+
   it('leaves no trace of a SAS in an error', async () => {
     const [snapshot, other] = (await family(2)) as [DiskSnapshot, DiskSnapshot];
     const secrets: string[] = [];

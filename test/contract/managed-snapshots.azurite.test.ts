@@ -10,7 +10,7 @@ for (const [mode, diff] of [
     `managed disks, ${mode}`,
     diff,
     async () => {
-      const { endpoint, credential, owner, stop } = await startManagedPlatform(mode);
+      const { endpoint, credential, owner, ...platform } = await startManagedPlatform(mode);
       return {
         snapshots: managedSnapshots({
           endpoint,
@@ -20,7 +20,7 @@ for (const [mode, diff] of [
           blobs: { rangesPerPage: 150 },
         }),
         owner,
-        close: stop,
+        close: () => platform.stop(),
       };
     },
     'managed disk',

@@ -7,7 +7,7 @@ for (const mode of ['stock', 'completed'] as const) {
   restoreTargetsContract(
     `managed disks, ${mode}`,
     async (): Promise<RestoreTargetsSubject> => {
-      const { endpoint, credential, location, owner, gate, stop } = await startManagedPlatform(mode);
+      const { endpoint, credential, location, owner, gate, ...platform } = await startManagedPlatform(mode);
       const make = (options: ManagedTargetsOptions): RestoreTargets => {
         const made = managedTargets(options);
         return {
@@ -25,7 +25,12 @@ for (const mode of ['stock', 'completed'] as const) {
           retries: 0,
           blobs: { retryOptions: { maxTries: 1 } },
         });
-        return { ...targets, create: own.create, complete: own.complete, discard: own.discard };
+        return {
+          ...targets,
+          create: (target, sizeBytes, jobId) => own.create(target, sizeBytes, jobId),
+          complete: (target) => own.complete(target),
+          discard: (target, jobId) => own.discard(target, jobId),
+        };
       };
       return {
         targets,
@@ -38,7 +43,7 @@ for (const mode of ['stock', 'completed'] as const) {
           gate.pauseAt(n, meanwhile);
           return { targets: gated(), slept: () => gate.seen.length >= n };
         },
-        close: stop,
+        close: () => platform.stop(),
       };
     },
     'managed disk',

@@ -440,7 +440,7 @@ describe('what cannot be done is refused with its reason', () => {
       /"Elsewhere": expected RestoreDisks, AlternateLocation/,
     ],
     [
-      'managed disks from a point',
+      'managed disks without a resource group for them',
       () => [
         'POST',
         `${itemPath()}/recoveryPoints/${point}/restore?${API}`,
@@ -448,7 +448,18 @@ describe('what cannot be done is refused with its reason', () => {
       ],
       400,
       'UserErrorInvalidRestoreRequest',
-      /restoreWithManagedDisks/,
+      /targetResourceGroupId is missing: restoreWithManagedDisks/,
+    ],
+    [
+      'managed disks in a group by its name alone',
+      () => [
+        'POST',
+        `${itemPath()}/recoveryPoints/${point}/restore?${API}`,
+        restoring({ targetResourceGroupId: 'restored-rg' }),
+      ],
+      400,
+      'UserErrorInvalidRestoreRequest',
+      /targetResourceGroupId is "restored-rg": expected \/subscriptions/,
     ],
     [
       'another point than the path says',
@@ -651,29 +662,6 @@ describe('what fails later fails its job, with a reason', () => {
     expect(properties).toMatchObject({ status: 'Failed', errorDetails: [{ errorTitle: 'UserErrorUnsupportedDisk' }] });
     const { properties: item } = await platform.backup().protectedItems.get(...at(VAULT, 'odd'));
     expect(item).toMatchObject({ lastBackupStatus: 'Failed', healthStatus: 'ActionRequired' });
-  });
-
-  it('a VM of managed disks', async () => {
-    const { id } = await platform.compute.disks
-      .createOrUpdate(VM_GROUP, 'managed-os', {
-        location: LOCATION,
-        creationData: { createOption: 'Empty' },
-        diskSizeGB: 1,
-        sku: { name: 'Standard_LRS' },
-      })
-      .pollUntilDone();
-    const vm = await platform.compute.virtualMachines
-      .createOrUpdate(VM_GROUP, 'managed', {
-        location: LOCATION,
-        storageProfile: { osDisk: { osType: 'Linux', createOption: 'Attach', managedDisk: { id: id! } } },
-      })
-      .pollUntilDone();
-    await protect('managed', vm.id!);
-    const { properties } = await ended(platform.backup(), VAULT, await backUp('managed'));
-    expect(properties).toMatchObject({
-      status: 'Failed',
-      errorDetails: [{ errorTitle: 'UserErrorUnsupportedDisk', errorString: expect.stringContaining('managed') }],
-    });
   });
 
   it('a VM that was deleted after it was protected', async () => {

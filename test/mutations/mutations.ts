@@ -5,6 +5,7 @@ import { COMPACTION } from './compaction.ts';
 import { COSTS } from './costs.ts';
 import { GOING_ON } from './going-on.ts';
 import { LAYOUT } from './layout.ts';
+import { MIXED_DISKS } from './mixed-disks.ts';
 import { REBUILD } from './rebuild.ts';
 import { RULES_1_TO_6 } from './rules-1-to-6.ts';
 import { RULES_7_TO_13 } from './rules-7-to-13.ts';
@@ -25,6 +26,7 @@ const LAYERS = 'format/layer-file.test.ts';
 export const MUTATIONS: readonly Mutation[] = [
   ...AUDIT,
   ...LAYOUT,
+  ...MIXED_DISKS,
   ...RULES_1_TO_6,
   ...RULES_7_TO_13,
   ...CLEAN_UP,

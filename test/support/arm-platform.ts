@@ -109,7 +109,7 @@ export async function makeDisk(
   return blob;
 }
 
-/** Makes a VM of unmanaged disks; resolves its resource id. */
+/** Makes a VM of disks that are there: page blobs by URL, managed disks by resource id. Resolves its own. */
 export async function makeVm(
   platform: ArmPlatform,
   name: string,
@@ -120,18 +120,41 @@ export async function makeVm(
       location: LOCATION,
       hardwareProfile: { vmSize: 'Standard_D2s_v3' },
       storageProfile: {
-        osDisk: { name: `${name}-os`, osType: 'Linux', createOption: 'Attach', vhd: { uri: disks.os } },
+        osDisk: { name: `${name}-os`, osType: 'Linux', createOption: 'Attach', ...placed(disks.os) },
         dataDisks: (disks.data ?? []).map(({ lun, url }) => ({
           lun,
           name: `${name}-d${lun}`,
           createOption: 'Attach',
-          vhd: { uri: url },
+          ...placed(url),
         })),
       },
     })
     .pollUntilDone();
   if (vm.id === undefined) throw new Error('the VM has no id');
   return vm.id;
+}
+
+const placed = (place: string) => (place.startsWith('/') ? { managedDisk: { id: place } } : { vhd: { uri: place } });
+
+/** A managed disk of so many GiB, empty; resolves its id and the page blob behind it, which the test writes in place of a guest. */
+export async function makeManagedDisk(
+  platform: ArmPlatform,
+  name: string,
+  diskSizeGB: number,
+): Promise<{ id: string; blob: PageBlobClient }> {
+  const { id, uniqueId } = await platform.compute.disks.beginCreateOrUpdateAndWait(VM_GROUP, name, {
+    location: LOCATION,
+    sku: { name: 'Premium_LRS' },
+    hyperVGeneration: 'V2',
+    creationData: { createOption: 'Empty' },
+    diskSizeGB,
+  });
+  return { id: id!, blob: blobOfManaged(platform, uniqueId!) };
+}
+
+/** The page blob behind a managed disk. */
+export function blobOfManaged(platform: ArmPlatform, uniqueId: string): PageBlobClient {
+  return platform.blobs('stratadisks1').getContainerClient(`md-${uniqueId}`).getPageBlobClient('abcd');
 }
 
 /** Daily at 01:30 UTC, kept `days` days. */

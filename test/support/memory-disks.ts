@@ -65,10 +65,12 @@ export function memoryDisks({
   function nextSnapshotId(url: string): string {
     if (isManagedDisk(url)) {
       snapshotsTaken += 1;
-      lastTicks = BigInt(Math.max(clock.now(), Number(lastTicks / 10_000n))) * 10_000n;
+      const ms = BigInt(clock.now());
+      const atMs = ms > lastTicks / 10_000n ? ms : lastTicks / 10_000n;
+      lastTicks = atMs * 10_000n > lastTicks ? atMs * 10_000n : lastTicks;
       const name = `strata-${String(snapshotsTaken).padStart(8, '0')}`;
       const group = '/subscriptions/sub/resourcegroups/snapshots';
-      return `${new Date(Number(lastTicks / 10_000n)).toISOString()}${group}/providers/microsoft.compute/snapshots/${name}`;
+      return `${new Date(Number(atMs)).toISOString()}${group}/providers/microsoft.compute/snapshots/${name}`;
     }
     const ticks = BigInt(clock.now()) * 10_000n;
     lastTicks = ticks > lastTicks ? ticks : lastTicks + 1n;
