@@ -6,7 +6,9 @@ import type { Manifest, ManifestRegion } from '../../shared/format/documents.ts'
 /** What a manifest says of a region with one layer, whose counts tell the region. */
 export const entry = (region: number, own: { point: PointId; attempt: AttemptId }): ManifestRegion => ({
   region,
-  layers: [{ ...own, dataBlocks: region + 1, clearedBlocks: region, storedBytes: 101 + region, liveBytes: 100 + region }],
+  layers: [
+    { ...own, dataBlocks: region + 1, clearedBlocks: region, storedBytes: 101 + region, liveBytes: 100 + region },
+  ],
 });
 
 export function manifestOf(

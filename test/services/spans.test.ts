@@ -29,7 +29,13 @@ const openChain = async (): Promise<Chain> => new Chain(await memoryVault().open
 async function parted(chain: Chain, own: typeof ONE, parts: readonly (readonly number[])[]): Promise<Manifest> {
   const refs = [];
   for (const regions of parts)
-    refs.push(await chain.putPart(own.attempt, { point: own.point, disk: D0 }, regions.map((region) => entry(region, own))));
+    refs.push(
+      await chain.putPart(
+        own.attempt,
+        { point: own.point, disk: D0 },
+        regions.map((region) => entry(region, own)),
+      ),
+    );
   const plain = manifestOf(ITEM, own, { [D0]: [] });
   return { ...plain, format: 3, disks: [{ ...plain.disks[0]!, parts: refs }] };
 }
@@ -102,7 +108,9 @@ describe('what manifests say', () => {
     const both = manifestOf(ITEM, ONE, { [D0]: [entry(0, ONE)], [D1]: [entry(0, ONE), entry(7, ONE)] });
     const none = manifestOf(ITEM, TWO, {});
     const reduced = await within(chain, [both, none], D1, { from: 4, to: 8 });
-    expect(reduced.map(({ point, disks }) => [point, disks.map(({ disk, regions }) => [disk, numbers(regions)])])).toEqual([
+    expect(
+      reduced.map(({ point, disks }) => [point, disks.map(({ disk, regions }) => [disk, numbers(regions)])]),
+    ).toEqual([
       [ONE.point, [[D1, [7]]]],
       [TWO.point, []],
     ]);
@@ -138,7 +146,10 @@ describe('a part', () => {
   it('that is gone, or whose digest is another, is refused by its name', async () => {
     const vault = memoryVault();
     const chain = new Chain(await vault.open('vault'), ITEM);
-    const { disks } = await parted(chain, ONE, [[0, 1], [4, 6]]);
+    const { disks } = await parted(chain, ONE, [
+      [0, 1],
+      [4, 6],
+    ]);
     const [first, second] = disks[0]!.parts!;
     const stale = { ...disks[0]!, parts: [{ ...first!, sha256: second!.sha256 }] };
     await expect(regionsOf(chain, stale, { from: 0, to: 4 })).rejects.toMatchObject({ code: 'DocumentCorrupt' });
