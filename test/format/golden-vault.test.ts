@@ -5,16 +5,17 @@ import { stacksOf } from '../../shared/domain/point-stack.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import { decodeCheckpoint } from '../../shared/format/checkpoint.ts';
 import { decodeDocument } from '../../shared/format/document.ts';
-import { vaultDocument } from '../../shared/format/documents.ts';
+import { type Manifest, manifestPart, vaultDocument } from '../../shared/format/documents.ts';
 import { readSlabDirectory } from '../../shared/format/slab.ts';
 import { Chain } from '../../shared/services/chain.ts';
 import { readView } from '../../shared/services/layers.ts';
+import { sumOfLayers, whole } from '../../shared/services/spans.ts';
 import { readBlocks } from '../../shared/services/region-bytes.ts';
 import type { VaultContainer } from '../../shared/vault/vault-container.ts';
 import { memoryVault } from '../support/memory-vault.ts';
 import { leftovers } from '../support/vault-map.ts';
 import { unspaced } from './failures.ts';
-import { type GoldenVault, V1, V2, goldenBlob, goldenBlobs } from './golden-vault.ts';
+import { type GoldenVault, V1, V2, V3, goldenBlob, goldenBlobs } from './golden-vault.ts';
 
 async function goldenContainer(vault: GoldenVault): Promise<VaultContainer> {
   const container = await memoryVault().open('golden');
@@ -27,7 +28,8 @@ async function restore(container: VaultContainer, vault: GoldenVault, index: num
   const item = itemId(vault.item);
   const { regionBytes } = decodeDocument('v1/vault.json', await container.readWhole('v1/vault.json'), vaultDocument);
   const chain = new Chain(container, item);
-  const manifests = (await chain.manifests(await chain.newest())).slice(0, index + 1);
+  const live = (await chain.manifests(await chain.newest())).slice(0, index + 1);
+  const manifests = await Promise.all(live.map((own) => whole(chain, own)));
   return Promise.all(
     manifests.at(-1)!.disks.map(async ({ disk, lun, sizeBytes }) => {
       const bytes = Buffer.alloc(Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES);
@@ -43,7 +45,7 @@ async function restore(container: VaultContainer, vault: GoldenVault, index: num
   );
 }
 
-describe.each([V1, V2])('the golden vault of version $version', (golden) => {
+describe.each([V1, V2, V3])('the golden vault of version $version', (golden) => {
   it('restores every disk of every point to the known bytes, with and without checkpoints', async () => {
     const container = await goldenContainer(golden);
     for (const [i, { disks }] of golden.points.entries()) {
@@ -112,5 +114,56 @@ describe('in the golden vault of version 2', () => {
     expect(bytes.subarray(0, 12).toString('hex')).toBe(unspaced('5354524154414350 0100 0000'));
     const digest = createHash('sha256').update(`${name}\n`).update(bytes.subarray(0, 32)).update(bytes.subarray(64));
     expect(bytes.subarray(32, 64).equals(digest.digest())).toBe(true);
+  });
+});
+
+describe('in the golden vault of version 3', () => {
+  const manifests = async () => {
+    const chain = new Chain(await goldenContainer(V3), itemId(V3.item));
+    return chain.manifests(await chain.newest());
+  };
+
+  it('one record names manifests with parts and without', async () => {
+    expect(
+      (await manifests()).map(({ format, disks }) => [format, ...disks.map(({ parts }) => parts?.length)]),
+    ).toEqual([
+      [3, 3, 2],
+      [2, undefined, undefined],
+      [3, 2, 1],
+    ]);
+  });
+
+  it('one manifest has parts that three attempts have written', async () => {
+    const [{ attempt, disks }] = (await manifests()) as [Manifest];
+    expect(attempt).toBe('86e5014965866131');
+    expect(disks.flatMap(({ parts }) => parts!.map(({ name }) => name.split('/').at(-1)))).toEqual([
+      '17673552000000000.624b60c58c9d8bfb.e7f6c011.000000.json',
+      '17673552000000000.624b60c58c9d8bfb.e7f6c011.000002.json',
+      '17673552000000000.4523540f1504cd17.e7f6c011.000004.json',
+      '17673552000000000.86e5014965866131.7902699b.000000.json',
+      '17673552000000000.624b60c58c9d8bfb.7902699b.000002.json',
+    ]);
+  });
+
+  it('a manifest says of its parts what they are', async () => {
+    for (const { disks } of await manifests()) {
+      for (const { disk, parts = [] } of disks) {
+        for (const ref of parts) {
+          const { bytes } = goldenBlob(V3, ref.name);
+          const part = decodeDocument(ref.name, bytes, manifestPart, ref.sha256);
+          const { name: _, sha256: __, ...counts } = ref;
+          const numbers = part.regions.map(({ region }) => region);
+          const [first, last] = [numbers[0], numbers.at(-1)];
+          expect(part.disk).toBe(disk);
+          expect(counts).toEqual({
+            bytes: bytes.length,
+            first,
+            last,
+            regions: numbers.length,
+            ...sumOfLayers(part.regions),
+          });
+        }
+      }
+    }
   });
 });

@@ -27,6 +27,7 @@ function goldenVault(version: number): GoldenVault {
 
 export const V1 = goldenVault(1);
 export const V2 = goldenVault(2);
+export const V3 = goldenVault(3);
 
 /** Its blobs by name. */
 export function goldenBlobs({ container }: GoldenVault): Map<string, Buffer> {

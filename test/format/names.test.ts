@@ -10,6 +10,7 @@ import {
   layerName,
   layersPrefix,
   manifestName,
+  manifestPartName,
   packName,
   parseLayerName,
   planName,
@@ -31,7 +32,9 @@ it('names are those of the format page', () => {
   expect([
     recordName(key.item, 7),
     manifestName(key.item, key.point, key.attempt),
+    manifestPartName(key.item, key.point, key.attempt, key.disk, key.region),
     planName(key.item, key.attempt),
+    planName(key.item, key.attempt, 2),
     layerName(key),
     packName(key, runId('89abcdef'), 3),
     slabName(key.item, key.disk, key.point, 5, key.attempt),
@@ -39,7 +42,9 @@ it('names are those of the format page', () => {
   ]).toEqual([
     'v1/items/vm-1/chain/000000000007.json',
     'v1/items/vm-1/points/17672688000000000.0123456789abcdef.json',
+    'v1/items/vm-1/points/17672688000000000.0123456789abcdef.d0.000042.json',
     'v1/items/vm-1/plans/0123456789abcdef.json',
+    'v1/items/vm-1/plans/0123456789abcdef.000002.json',
     'v1/items/vm-1/disks/d0/17672688000000000/000042.0123456789abcdef.layer',
     'v1/items/vm-1/disks/d0/17672688000000000/000042.0123456789abcdef.89abcdef.3.pack',
     'v1/items/vm-1/disks/d0/17672688000000000/000005.0123456789abcdef.slab',
@@ -73,7 +78,9 @@ it('all that a plan makes tells its attempt, and nothing else does', () => {
       const { item, disk, point, region, attempt } = any;
       const made = [
         planName(item, attempt),
+        planName(item, attempt, 1 + number),
         manifestName(item, point, attempt),
+        manifestPartName(item, point, attempt, disk, region),
         layerName(any),
         packName(any, runId('89abcdef'), number),
         slabName(item, disk, point, number, attempt),
@@ -86,12 +93,20 @@ it('all that a plan makes tells its attempt, and nothing else does', () => {
   );
 });
 
+it('a disk that is called like an attempt does not pass for the attempt of a part', () => {
+  const disk = diskId('fedcba9876543210');
+  expect(attemptIn(manifestPartName(key.item, key.point, key.attempt, disk, key.region))).toBe(key.attempt);
+  const item = itemId('vm.0123456789abcdef');
+  expect(attemptIn(recordName(item, 7))).toBeUndefined();
+});
+
 it('nothing else is taken for a layer', () => {
   const others = [
     packName(key, runId('89abcdef'), 0),
     slabName(key.item, key.disk, key.point, 0, key.attempt),
     checkpointName(key.item, key.disk, key.region, key.attempt),
     manifestName(key.item, key.point, key.attempt),
+    manifestPartName(key.item, key.point, key.attempt, key.disk, key.region),
     `${layerName(key)}x`,
     `x${layerName(key)}`,
     layerName(key).toUpperCase(),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads a copy of a backup vault, format version 2. Written from docs/format.md alone; shares no code with Strata.
+"""Reads a copy of a backup vault, format version 3. Written from docs/format.md alone; shares no code with Strata.
 
     reader.py CONTAINER                             lists items, points and disks as JSON
     reader.py CONTAINER ITEM POINT DISK OUTPUT      writes a disk to the file OUTPUT
@@ -119,30 +119,59 @@ def read_points(item, seq):
 
 
 def read_disks(name, named_sha256):
-    """The disks that a manifest has: to each id its entry, with `begins` and, by region, `layers`."""
-    manifest, sha256 = read_document(name, 1, 2)
+    """The disks that a manifest has: to each id its entry, with `begins`, by region `layers`, and `parts`."""
+    manifest, sha256 = read_document(name, 1, 2, 3)
     require(sha256 == named_sha256, name, "does not have the digest that the chain record says")
     item, point, attempt = (string(name, manifest, *part) for part in (("item", ITEM), ("point", POINT), ("attempt", ATTEMPT)))
     require(name == f"v1/items/{item}/points/{point}.{attempt}.json", name, "is another manifest")
     disks = {}
     for entry in array(name, manifest, "disks"):
-        disk, size, layers = string(name, entry, "disk", DISK), integer(name, entry, "sizeBytes"), {}
+        disk, size, format = string(name, entry, "disk", DISK), integer(name, entry, "sizeBytes"), manifest["format"]
         require(disk not in disks and size % 512 == 0, name, f"disk {disk} is there twice, or not a multiple of 512 bytes")
-        begins = string(name, entry, "begins", POINT) if manifest["format"] == 2 and "begins" in entry else ""
+        begins = string(name, entry, "begins", POINT) if format >= 2 and "begins" in entry else ""
         require(begins <= point, name, "`begins` is later than the point")
-        for group in array(name, entry, "regions"):
-            region = integer(name, group, "region")
-            require(region > next(reversed(layers), -1), name, "`regions` do not ascend")
-            layers[region] = [read_layer_entry(name, layer, manifest["format"]) for layer in array(name, group, "layers")]
-            require(layers[region], name, f"region {region} has no layers")
-        disks[disk] = {"lun": integer(name, entry, "lun", -1), "sizeBytes": size, "begins": begins, "layers": layers}
+        layers, parts = read_regions(name, entry, format), read_part_names(name, entry, item, point, disk) if format == 3 else []
+        require(not (layers and parts), name, f"disk {disk} has both `regions` and `parts`")
+        disks[disk] = {"lun": integer(name, entry, "lun", -1), "sizeBytes": size, "begins": begins, "layers": layers, "parts": parts}
     return disks
+
+
+def read_regions(where, value, format):
+    """To each region of `regions` its layers."""
+    layers = {}
+    for group in array(where, value, "regions"):
+        region = integer(where, group, "region")
+        require(region > next(reversed(layers), -1), where, "`regions` do not ascend")
+        layers[region] = [read_layer_entry(where, layer, format) for layer in array(where, group, "layers")]
+        require(layers[region], where, f"region {region} has no layers")
+    return layers
+
+
+def read_part_names(where, entry, item, point, disk):
+    """Of each part of a manifest the name, the digest, the first and the last region."""
+    parts = []
+    for part in array(where, entry, "parts") if "parts" in entry else []:
+        first = integer(where, part, "first", parts[-1][3] + 1 if parts else 0)
+        name = rf"v1/items/{re.escape(item)}/points/{point}\.{ATTEMPT}\.{disk}\.{first:06}\.json"
+        parts.append((string(where, part, "name", name), string(where, part, "sha256", SHA256), first, integer(where, part, "last", first)))
+    return parts
+
+
+def read_part(part, *owner):
+    """To each region of a part its layers. `owner` are its item, point and disk."""
+    name, named_sha256, first, last = part
+    value, sha256 = read_document(name, 3)
+    require(sha256 == named_sha256, name, "does not have the digest that its manifest says")
+    found = tuple(string(name, value, *one) for one in (("item", ITEM), ("point", POINT), ("disk", DISK)))
+    layers = read_regions(name, value, 3)
+    require(found == owner and [*layers][:1] == [first] and [*layers][-1:] == [last], name, "is not the part that its manifest says")
+    return layers
 
 
 def read_layer_entry(where, layer, format):
     """Point, attempt, and of the slab number, offset and bytes, or None."""
     place = None
-    if format == 2 and "slab" in layer:
+    if format >= 2 and "slab" in layer:
         require(isinstance(layer["slab"], dict), where, "`slab` is not an object")
         place = tuple(integer(where, layer["slab"], key) for key in ("number", "offset", "bytes"))
     return string(where, layer, "point", POINT), string(where, layer, "attempt", ATTEMPT), place
@@ -268,8 +297,10 @@ def write_disk(region_bytes, item, points, point, disk, file):
     stacks, size, folder = {}, wanted["sizeBytes"], f"v1/items/{item}/disks/{disk}"
     for earlier in points:
         if wanted["begins"] <= earlier <= point:
-            for region, layers in read_disks(*points[earlier]).get(disk, {"layers": {}})["layers"].items():
-                stacks.setdefault(region, []).extend(layers)
+            entry = read_disks(*points[earlier]).get(disk, {"layers": {}, "parts": []})
+            for own in (entry["layers"], *(read_part(part, item, earlier, disk) for part in entry["parts"])):
+                for region, layers in own.items():
+                    stacks.setdefault(region, []).extend(layers)
     file.truncate(0)
     file.truncate(size)
     for region, stack in stacks.items():

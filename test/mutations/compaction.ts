@@ -77,8 +77,8 @@ export const COMPACTION: readonly Mutation[] = [
   {
     name: 'compaction: commits while units are missing',
     file: 'shared/services/commit-replacing.ts',
-    find: 'if (found.size < units.length) {',
-    replace: 'if (found.size === 0) {',
+    find: 'if (found.size < part.units.length)',
+    replace: 'if (found.size === 0)',
     tests: [COMPACTED],
     why: 'a manifest is written without a layer that it had',
   },
@@ -123,7 +123,7 @@ export const COMPACTION: readonly Mutation[] = [
   {
     name: 'compaction: checkpoints of layers that have another name now stay',
     file: 'shared/services/compact-commit.ts',
-    find: 'manifests[n] = withoutCheckpoint(point, disk, region);',
+    find: 'fresh[n] = withoutCheckpoint(point, disk, region);',
     replace: '',
     tests: [COMPACTED],
     why: 'more is kept than was saved',

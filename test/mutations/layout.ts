@@ -23,8 +23,8 @@ export const LAYOUT: readonly Mutation[] = [
   {
     name: 'layout: a slab goes while one of its layers lives',
     file: 'shared/services/reclaim.ts',
-    find: '...made].filter((name) => !kept.has(name));',
-    replace: '...made];',
+    find: 'yield [...slabs.old.difference(slabs.fresh)];',
+    replace: 'yield [...slabs.old];',
     tests: [LAYERS],
     why: 'thin regions of other layers are lost',
   },
@@ -87,7 +87,7 @@ export const LAYOUT: readonly Mutation[] = [
   {
     name: 'heal: a disk with a lost manifest goes on as if nothing were',
     file: 'shared/services/plan-transfer.ts',
-    find: "const anew = lost.some(({ point: gone }) => gone >= (newest?.disk.begins ?? ''));",
+    find: "const anew = isPartLost || lost.some(({ point: gone }) => gone >= (newest?.disk.begins ?? ''));",
     replace: 'const anew = lost.length < 0;',
     tests: ['services/heal.test.ts'],
     why: 'new points are built on a view that is not theirs',

@@ -6,6 +6,7 @@ import { COSTS } from './costs.ts';
 import { GOING_ON } from './going-on.ts';
 import { LAYOUT } from './layout.ts';
 import { MIXED_DISKS } from './mixed-disks.ts';
+import { PARTS } from './parts.ts';
 import { REBUILD } from './rebuild.ts';
 import { RULES_1_TO_6 } from './rules-1-to-6.ts';
 import { RULES_7_TO_13 } from './rules-7-to-13.ts';
@@ -34,6 +35,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...COMPACTION,
   ...COSTS,
   ...GOING_ON,
+  ...PARTS,
   ...REBUILD,
   ...VERIFY,
   // What a transfer writes down.
@@ -56,8 +58,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'hashes are compared with the view of the newest point but one',
     file: 'shared/services/plan-transfer.ts',
-    find: 'stacksOf(own.disk, live)',
-    replace: 'stacksOf(own.disk, live.slice(0, -1))',
+    find: 'await within(chain, manifests, disk.disk, span)',
+    replace: 'await within(chain, manifests.slice(0, -1), disk.disk, span)',
     tests: [CHANGES],
     why: 'a block that becomes again what it was two points ago keeps the bytes of the point between',
   },
@@ -88,8 +90,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a provider that cannot compare after all fails the backup',
     file: 'shared/services/plan-transfer.ts',
-    find: "if (!isBackupError(error, 'ChangeTrackingUnusable')) throw error;",
-    replace: 'throw error;',
+    find: 'if (!(error instanceof UnusableDisk)) throw error;',
+    replace: 'throw error instanceof UnusableDisk ? error.cause : error;',
     tests: [CHANGES],
     why: 'a disk that was overwritten is never backed up again',
   },
@@ -233,16 +235,16 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'packs of a folded layer are all taken for dead',
     file: 'shared/services/reclaim.ts',
-    find: 'packs.difference(used.names).difference(kept)',
-    replace: 'packs.difference(kept)',
+    find: '...packs.difference(used.names),',
+    replace: '...packs,',
     tests: [WORKED],
     why: 'bytes that the fold still needs are deleted',
   },
   {
     name: 'a late run of a reclaim takes a later merge for its own',
     file: 'shared/services/reclaim.ts',
-    find: '|| fresh.length < standing.length) return [];',
-    replace: '|| fresh.length < 0) return [];',
+    find: ' && fresh.length === standing.length;',
+    replace: ';',
     tests: ['services/reclaim.test.ts'],
     why: 'bytes that live points need are deleted',
   },
@@ -291,8 +293,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'layers of disks that no later point has are not deleted',
     file: 'shared/services/reclaim.ts',
-    find: 'const blobs = [...gone.map',
-    replace: 'const blobs = [...gone.slice(0, 0).map',
+    find: '...gone.map(',
+    replace: '...gone.slice(0, 0).map(',
     tests: [MERGED],
     why: 'storage is paid for what nobody can see',
   },

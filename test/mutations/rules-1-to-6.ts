@@ -77,10 +77,15 @@ export const RULES_1_TO_6: readonly Mutation[] = [
     },
     {
       off: 'a plan is noted after its first object',
-      file: 'shared/services/plan-transfer.ts',
-      find: 'if (!(await noteAttempt(',
-      replace: 'await storePlan(container, plan);\n  if (!(await noteAttempt(',
-      also: [{ find: ') return;\n  await storePlan(container, plan);', replace: ') return;' }],
+      file: 'shared/services/plan-writer.ts',
+      find: '    if (!(await this.#noted())) return undefined;\n    const first',
+      replace: '    const first',
+      also: [
+        {
+          find: 'await storePlan(this.#container, plan);\n',
+          replace: 'await storePlan(this.#container, plan);\n    if (!(await this.#noted())) return undefined;\n',
+        },
+      ],
       only: 'a planner that sleeps has noted its plan',
       why: 'the sweep takes the plan of a job that runs, and the backup fails',
     },
@@ -156,7 +161,7 @@ export const RULES_1_TO_6: readonly Mutation[] = [
     },
     {
       off: 'a later run of a merge has the same attempt',
-      file: 'shared/services/merge.ts',
+      file: 'shared/services/merge-plan.ts',
       find: 'attempt: attemptId(ports.ids.hex(16)),',
       replace: 'attempt: attemptId(job.point.slice(1)),',
       only: 'the fold of a run that gave way',

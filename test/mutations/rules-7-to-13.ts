@@ -15,13 +15,14 @@ export const RULES_7_TO_13: readonly Mutation[] = [
     {
       off: 'the sweep takes the newest record from the rows',
       file: 'shared/services/sweep.ts',
-      find: 'await namedBy(container, chain, await chain.newest());',
+      find: 'await namedBy(container, chain, await chain.newest(), ports.settings.layout);',
       replace: `await (async () => {
     const { recordName } = await import('../format/names.ts');
     const { chainRecord } = await import('../format/documents.ts');
     const seq = Math.max(1, ...(await readPoints(ports, partition)).map((row) => row.seq));
     const record = recordName(item.itemId, seq);
-    return namedBy(container, chain, decodeDocument(record, await container.readWhole(record), chainRecord));
+    const old = decodeDocument(record, await container.readWhole(record), chainRecord);
+    return namedBy(container, chain, old, ports.settings.layout);
   })();`,
       only: 'the newest record is found by listing',
       why: 'where rows lag behind, the newest points are swept',
@@ -59,8 +60,8 @@ export const RULES_7_TO_13: readonly Mutation[] = [
       replace: '',
       also: [
         {
-          find: '  await storePlan(container, plan);',
-          replace: '  await pin(ports, address, job.itemKey, job.point);\n  await storePlan(container, plan);',
+          find: '  if (plan === undefined) return;\n',
+          replace: '  await pin(ports, address, job.itemKey, job.point);\n  if (plan === undefined) return;\n',
         },
       ],
       only: 'a reader reads the record after it has pinned',
@@ -172,9 +173,10 @@ export const RULES_7_TO_13: readonly Mutation[] = [
     },
     {
       off: 'a merge forgets the snapshots of its successor',
-      file: 'shared/services/commit-merge.ts',
-      find: 'return { ...own, regions: ',
-      replace: "return { ...own, snapshot: { ...own.snapshot, id: '' }, regions: ",
+      file: 'shared/services/manifest-writer.ts',
+      find: '{ ...old, attempt }',
+      replace:
+        "{ ...old, attempt, disks: old.disks.map((own) => ({ ...own, snapshot: { ...own.snapshot, id: '' } })) }",
       only: 'a merge carries it on',
       why: 'after each merge all of the disk is read again',
     },
@@ -250,7 +252,7 @@ export const RULES_7_TO_13: readonly Mutation[] = [
       find: 'const open = await openJobs(ports, vault, item);',
       replace:
         'const early = await new Chain(container, item.itemId).newest();\n  const open = await openJobs(ports, vault, item);',
-      also: [{ find: 'namedBy(container, chain, await chain.newest())', replace: 'namedBy(container, chain, early)' }],
+      also: [{ find: 'namedBy(container, chain, await chain.newest(),', replace: 'namedBy(container, chain, early,' }],
       only: 'what a job names that commits and ends during a sweep',
       why: 'what has just been committed is marked, as if its grace had begun',
     },
@@ -265,7 +267,7 @@ export const RULES_7_TO_13: readonly Mutation[] = [
           replace:
             'const early = await new Chain(container, item.itemId).newest();\n  const open = await openJobs(ports, vault, item);\n  const names: string[] = [];',
         },
-        { find: 'namedBy(container, chain, await chain.newest())', replace: 'namedBy(container, chain, early)' },
+        { find: 'namedBy(container, chain, await chain.newest(),', replace: 'namedBy(container, chain, early,' },
       ],
       only: 'a job that begins during one sweep and ends during another',
       why: 'two sweeps delete what a job has written between them and committed: a point is lost',

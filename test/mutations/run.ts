@@ -2,15 +2,16 @@ import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
 import type { Edit, Mutation } from './mutation.ts';
 import { MUTATIONS } from './mutations.ts';
 
 /*
  * Shows that the tests bite: each mutation is made in a copy of the project, and the tests that it names must fail there. A mutation
  * that cannot be made, or whose tests are not there to fail, counts as not noticed. Without arguments all are tried, else those
- * whose names contain one of the arguments.
+ * whose names contain one of the arguments. With --check none is tried: it says which of them cannot be made any more.
  *
- *     node test/mutations/run.ts [part of a name ...]
+ *     node test/mutations/run.ts [--check] [part of a name ...]
  */
 
 const ROOT = path.join(import.meta.dirname, '../..');
@@ -143,9 +144,26 @@ function withoutTests(chosen: readonly Mutation[], { tests }: Results): Mutation
   return chosen.filter(({ only }) => only !== undefined && !tests.some(({ fullName }) => fullName.includes(only)));
 }
 
+/** Says which of `chosen` cannot be made: the code that they change has changed. */
+async function check(chosen: readonly Mutation[]): Promise<number> {
+  let stale = 0;
+  for (const mutation of chosen) {
+    const source = await readFile(path.join(ROOT, mutation.file), 'utf8');
+    if (edited(source, [mutation, ...(mutation.also ?? [])]) !== undefined) continue;
+    stale++;
+    console.error(`NOT APPLIED: ${mutation.name} (${mutation.file}): ${mutation.find}`);
+  }
+  console.log(`${chosen.length - stale} of ${chosen.length} mutations can be made`);
+  return stale === 0 && chosen.length > 0 ? 0 : 1;
+}
+
 async function main(): Promise<number> {
-  const wanted = process.argv.slice(2);
+  const { values, positionals: wanted } = parseArgs({
+    options: { check: { type: 'boolean' } },
+    allowPositionals: true,
+  });
   const chosen = MUTATIONS.filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
+  if (values.check === true) return check(chosen);
   const waiting = [...chosen];
   const bad: string[] = [];
   const worker = async (): Promise<void> => {

@@ -14,7 +14,7 @@ import { startBackup } from '../../shared/services/backup.ts';
 import { CrashGate, crashing } from '../support/crash.ts';
 import { type Gate, Killed } from '../support/gated-ports.ts';
 import { leftovers } from '../support/vault-map.ts';
-import { DAY_MS, VAULT, type World } from '../support/world.ts';
+import { DAY_MS, VAULT, type World, type WorldOptions } from '../support/world.ts';
 import { B, KEY, type Stage, block, container, live, stage, start, until } from './stage.ts';
 
 /*
@@ -28,6 +28,8 @@ interface Operation {
   readonly name: string;
   /** The jobs that it ends, where nothing is struck. */
   readonly ends: readonly string[];
+  /** Regions and their layout, where not as everywhere. */
+  readonly shape?: WorldOptions;
   /** Brings about what the operation needs. Nothing is killed here. */
   readonly prepare: (here: Stage) => Promise<void>;
   /** Through `ports`, each call of which may be the last. */
@@ -85,6 +87,11 @@ async function strayOf({ world, disk }: Stage): Promise<void> {
   }
 }
 
+/** Spans of one region: manifests have a part for each of two, and the plan of a merge has two. */
+const PARTS: WorldOptions = { layout: { spanRegions: 1, inlineRegions: 0 } };
+/** Three of them: the plan of a backup has two parts. */
+const THREE: WorldOptions = { ...PARTS, regionBytes: 2 * B };
+
 /** A job that goes on without the requests of its owner. */
 const running: { id?: JobId } = {};
 
@@ -105,6 +112,16 @@ const OPERATIONS: readonly Operation[] = [
     act: (_, ports, ask) => ask(() => backup(ports)),
   },
   {
+    name: 'a backup in parts',
+    shape: THREE,
+    ends: ['Backup Completed'],
+    async prepare(here) {
+      await points(30)(here);
+      await write(here, 2);
+    },
+    act: (_, ports, ask) => ask(() => backup(ports)),
+  },
+  {
     name: 'a backup that is due',
     ends: ['Backup Completed'],
     async prepare(here) {
@@ -116,6 +133,16 @@ const OPERATIONS: readonly Operation[] = [
   },
   {
     name: 'expiry, merge and reclaim',
+    ends: ['Merge Completed'],
+    async prepare(here) {
+      await points(2, 30)(here);
+      here.world.clock.advance(3 * DAY_MS);
+    },
+    act: (_, ports, ask) => ask(() => cleanUp(ports)),
+  },
+  {
+    name: 'expiry, merge and reclaim in parts',
+    shape: PARTS,
     ends: ['Merge Completed'],
     async prepare(here) {
       await points(2, 30)(here);
@@ -232,7 +259,7 @@ async function crashAt(operation: Operation, at: number, moment: CrashGate['mome
     if (!(error instanceof Killed) && !isBackupError(error)) throw error;
     counting.revive();
   };
-  const here = await stage({ wrapHandlers: crashing(gate), onFailure: revive });
+  const here = await stage({ ...operation.shape, wrapHandlers: crashing(gate), onFailure: revive });
   const { world } = here;
   await operation.prepare(here);
   const kept = await imageOf(here);

@@ -3,9 +3,9 @@ import type { PointId } from '../../shared/domain/ids.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 import { encodeDocument } from '../../shared/format/document.ts';
 import { leftovers, newestRecord } from '../support/vault-map.ts';
-import type { World } from '../support/world.ts';
+import { DAY_MS, type World } from '../support/world.ts';
 import { parted, partsOf, planNames } from './parts-stage.ts';
-import { B, type Stage, block, container, stage, start, until, vaultOnly } from './stage.ts';
+import { B, type Stage, block, container, live, stage, start, until, vaultOnly } from './stage.ts';
 
 /* Parts that are lost: whoever needs one names it, and whatever does not need it goes on. */
 
@@ -62,6 +62,35 @@ describe.each([
     expect(blobs.filter((name) => name.endsWith('.layer'))).toHaveLength(1);
   });
 });
+
+it.each(['gone', 'damaged'])(
+  'points expire although a part of an expired one is %s, once its disk has begun anew',
+  async (how) => {
+    const { world, disk, images, backUp } = await stage(parted());
+    await world.disks.write(disk, 0, block(1, 6));
+    await backUp(2);
+    await world.disks.write(disk, B, block(2));
+    await backUp(2);
+    const lost = partAt(world, 1, 1);
+    if (how === 'gone') container(world).delete(lost);
+    else container(world).set(lost, { summary: {}, body: Buffer.from('{}') });
+    await world.disks.write(disk, 2 * B, block(3));
+    await backUp(2);
+    await world.disks.write(disk, 3 * B, block(4));
+    const last = await backUp(90);
+    expect(live(world)).toHaveLength(4);
+    for (let night = 0; night < 4; night++) {
+      world.clock.advance(4 * DAY_MS);
+      await world.cleanUp();
+    }
+    expect(live(world)).toEqual([last]);
+    await world.sweep();
+    expect(leftovers(container(world))).toEqual([]);
+    await vaultOnly(world);
+    const { disks } = await world.restore('vm', last);
+    expect(Buffer.compare(disks[0]!, images.get(last)!)).toBe(0);
+  },
+);
 
 it('a part of another manifest in the place of one counts as damaged', async () => {
   const { world, second } = await twoPoints();

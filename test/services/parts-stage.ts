@@ -4,8 +4,8 @@ import type { Layout } from '../../shared/domain/layout.ts';
 import type { Manifest } from '../../shared/format/documents.ts';
 import { assertBilled } from '../support/assert-billed.ts';
 import { leftovers, liveManifests } from '../support/vault-map.ts';
-import { type World, type WorldOptions, createWorld } from '../support/world.ts';
-import { B, type Stage, backUpOf, container, restoresExactly } from './stage.ts';
+import { DAY_MS, type World, type WorldOptions, createWorld } from '../support/world.ts';
+import { B, type Stage, backUpOf, block, container, live, restoresExactly } from './stage.ts';
 
 /*
  * Small spans, so that plans and manifests have parts. Regions are of one block: by default the disk of six blocks has six spans.
@@ -24,6 +24,21 @@ export async function wide(layout: Partial<Layout>): Promise<Stage & { change: (
   const images = new Map<PointId, Uint8Array>();
   const change = (next: Partial<Layout>): void => void Object.assign(world.ports.settings.layout, next);
   return { world, disk, images, backUp: backUpOf(world, disk, images), change };
+}
+
+/** A vault without parts, in which one slab had all regions of the first of two points; then spans got small, and that point was merged. */
+export async function mergedAcross(): Promise<Stage> {
+  const set = await wide({ spanRegions: 16, inlineRegions: 256, thinBytes: 16 * B });
+  const { world, disk, backUp, change } = set;
+  await world.disks.write(disk, 0, block(1, 16));
+  await backUp(2);
+  await world.disks.write(disk, 0, block(2, 3));
+  await backUp(30);
+  change({ spanRegions: 2, inlineRegions: 0 });
+  world.clock.advance(3 * DAY_MS);
+  await world.cleanUp();
+  expect(live(world)).toHaveLength(1);
+  return set;
 }
 
 /** Of each live point, oldest first, the parts of its manifest. */

@@ -7,9 +7,9 @@ import { assertBilled } from '../support/assert-billed.ts';
 import { leftovers, liveManifests, newestRecord } from '../support/vault-map.ts';
 import { DAY_MS, VAULT, type World } from '../support/world.ts';
 import { compact, sparse } from './compact-stage.ts';
-import { firsts, isSound, parted, partsOf, planNames } from './parts-stage.ts';
+import { firsts, isSound, mergedAcross, parted, partsOf, planNames } from './parts-stage.ts';
 import { lose, rebuild } from './rebuild-stage.ts';
-import { B, KEY, block, container, live, stage, start, until } from './stage.ts';
+import { B, KEY, block, container, live, restoresExactly, stage, start, until } from './stage.ts';
 import { takeSteps, verify } from './verify-stage.ts';
 
 /* The life of a vault in which plans and manifests all have parts: everything else is as without them. */
@@ -101,6 +101,12 @@ describe('a merge', () => {
     await isSound(world, images);
   });
 
+  it('that takes some regions of a slab across spans leaves it for the others', async () => {
+    const { world, images } = await mergedAcross();
+    expect(leftovers(container(world))).toEqual([]);
+    await restoresExactly(world, images);
+  });
+
   it('that leaves few regions writes a manifest without parts again', async () => {
     const { world, disk, images, backUp } = await stage(parted({ inlineRegions: 2 }));
     await world.disks.write(disk, 0, block(1, 6));
@@ -146,6 +152,11 @@ it('a transfer sends every unit of every part by its number, and those that were
   for (const step of sent.filter((_, unit) => unit !== 1 && unit !== 5)) await runStep(world.ports, step);
   await runStep(world.ports, (await until(world, 'commit')).step);
   expect((await world.job(id)).doneBytes).toBe(4 * B);
+  for (const unit of [1, 5]) {
+    const again = await until(world, 'transfer-unit');
+    expect(again.step).toMatchObject({ unit });
+    await runStep(world.ports, again.step);
+  }
   await world.drain();
   const job = await world.job(id);
   expect(job).toMatchObject({ status: 'Completed', errors: [], doneBytes: 6 * B, totalBytes: 6 * B });

@@ -3,8 +3,9 @@ import type { Step } from '../../shared/queue/steps.ts';
 import { cleanUp } from '../../shared/services/clean-up-run.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 import { putBy } from '../support/put-by.ts';
+import { assertBilled } from '../support/assert-billed.ts';
 import { DAY_MS, type World } from '../support/world.ts';
-import { isSound, planNames, wide } from './parts-stage.ts';
+import { isSound, mergedAcross, planNames, wide } from './parts-stage.ts';
 import { B, block, live, start, until } from './stage.ts';
 import { takeSteps } from './verify-stage.ts';
 
@@ -79,18 +80,7 @@ describe.each([
   });
 });
 
-it('slabs of a manifest without parts may lie across spans: a merge tells their shares all the same', async () => {
-  const { world, disk, images, backUp, change } = await wide({
-    spanRegions: 16,
-    inlineRegions: 256,
-    thinBytes: 16 * B,
-  });
-  await world.disks.write(disk, 0, block(1, 16));
-  await backUp(2);
-  await world.disks.write(disk, 0, block(2, 3));
-  await backUp(30);
-  change({ spanRegions: 2, inlineRegions: 0 });
-  world.clock.advance(3 * DAY_MS);
-  await world.cleanUp();
-  await isSound(world, images);
+it('of a slab across spans every byte stays explained', async () => {
+  const { world } = await mergedAcross();
+  await assertBilled(world);
 });

@@ -1,0 +1,192 @@
+import type { Mutation } from './mutation.ts';
+
+const LIFE = 'services/parts.test.ts';
+const SPANS = 'services/spans.test.ts';
+const MANIFESTS = 'services/manifest-writer.test.ts';
+const PLANS = 'services/plan-writer.test.ts';
+
+/** Plans and manifests in parts. */
+export const PARTS: readonly Mutation[] = [
+  {
+    name: 'parts: a manifest is stored before its parts',
+    file: 'shared/services/chain.ts',
+    find: 'const { sha256, bytes } = await this.#putOnce(name, value, manifestPart);',
+    replace: `const body = encodeDocument(name, value);
+    const [sha256, bytes] = [documentDigest(body), body.length];
+    setImmediate(() => void this.#putOnce(name, value, manifestPart));`,
+    tests: [MANIFESTS],
+    only: 'all stored before it',
+    why: 'a crash leaves a point that lacks a span of a disk',
+  },
+  {
+    name: 'parts: the digest of a part is not checked',
+    file: 'shared/services/chain.ts',
+    find: 'await this.#container.readWhole(name), manifestPart, sha256)',
+    replace: 'await this.#container.readWhole(name), manifestPart)',
+    tests: [SPANS],
+    only: 'whose digest is another',
+    why: 'a part that another attempt has left is taken for the one that the manifest means',
+  },
+  {
+    name: 'parts: a twin names the part that it meant to write',
+    file: 'shared/services/chain.ts',
+    find: 'bytes = await this.#container.readWhole(name);',
+    replace: 'bytes = encodeDocument(name, { ...value, twin: true });',
+    tests: [MANIFESTS],
+    only: 'that a twin writes too',
+    why: 'a manifest names a part by a digest that it does not have',
+  },
+  {
+    name: 'parts: a part that a merge does not touch is dropped',
+    file: 'shared/services/manifest-writer.ts',
+    find: 'else for (const part of parts) await writer.keep(own.disk, part);',
+    replace: '',
+    tests: [LIFE],
+    only: 'keeps the parts of its successor',
+    why: 'a merge takes a span of a disk out of the point that it goes into',
+  },
+  {
+    name: 'parts: what comes before a part that is kept is written after it',
+    file: 'shared/services/manifest-writer.ts',
+    find: '    await this.#flush();\n    this.#list(disk).push(part);',
+    replace: '    this.#list(disk).push(part);',
+    tests: [MANIFESTS],
+    only: 'a span that changes before one that is kept',
+    why: 'a manifest has regions and parts besides: readers refuse it',
+  },
+  {
+    name: 'parts: spans cut a part that was written under another layout',
+    file: 'shared/services/spans.ts',
+    find: 'for (const { first, last } of own.parts ?? []) add(first, last);',
+    replace: 'for (const { first } of own.parts ?? []) add(first, first);',
+    tests: [SPANS],
+    only: 'never cut a part',
+    why: 'a merge keeps a part and writes half of it besides',
+  },
+  {
+    name: 'parts: a part is read by its first region',
+    file: 'shared/services/spans.ts',
+    find: 'if (part.last < span.from || part.first >= span.to) continue;',
+    replace: 'if (part.first < span.from || part.first >= span.to) continue;',
+    tests: [SPANS],
+    only: 'of a span is the same with parts and without',
+    why: 'layers of regions at the end of a part are not seen',
+  },
+  {
+    name: 'parts: regions beyond the span come along',
+    file: 'shared/services/spans.ts',
+    find: 'for (const entry of (await chain.part(part)).regions) if (isIn(entry, span)) found.push(entry);',
+    replace: 'found.push(...(await chain.part(part)).regions);',
+    tests: [SPANS],
+    only: 'of a span is the same with parts and without',
+    why: 'a merge writes regions twice',
+  },
+  {
+    name: "parts: a plan's first document is stored before the others",
+    file: 'shared/services/plan-writer.ts',
+    find: 'this.#first = piece; // written last, when it is known what else there is',
+    replace: 'this.#first = piece;\n      await this.#noted();\n      await storePlan(this.#container, piece);',
+    tests: [PLANS],
+    only: 'the first, which lists them, last',
+    why: 'after a crash a backup commits the first part of its plan as if it were all',
+  },
+  {
+    name: 'parts: a part of a plan is stored before the plan is noted',
+    file: 'shared/services/plan-writer.ts',
+    find: '    if (!(await this.#noted())) return false;\n    await storePlan',
+    replace: '    await storePlan',
+    tests: [PLANS],
+    only: 'that is noted by another run',
+    why: 'the sweep takes a part of a plan that is about to be carried out',
+  },
+  {
+    name: 'parts: a unit is looked up by its number in the whole plan',
+    file: 'shared/services/plans.ts',
+    find: 'unit: part.units[unit - first]',
+    replace: 'unit: part.units[unit]',
+    tests: [PLANS],
+    only: 'units are found by their numbers',
+    why: 'units of later parts are never done',
+  },
+  {
+    name: 'parts: a unit is looked up in the part before its own',
+    file: 'shared/services/plans.ts',
+    find: 'if (unit < first + units) {',
+    replace: 'if (unit <= first + units) {',
+    tests: [PLANS],
+    only: 'units are found by their numbers',
+    why: 'the first unit of each part is never done',
+  },
+  {
+    name: 'parts: units that were lost are sent again by their numbers in their part',
+    file: 'shared/services/commit.ts',
+    find: 'missing.push(first + i);',
+    replace: 'missing.push(i);',
+    tests: [LIFE],
+    only: 'those that were lost again',
+    why: 'a backup waits for ever for units whose messages were lost',
+  },
+  {
+    name: 'parts: a plan is deleted beginning with the document that names the others',
+    file: 'shared/services/plans.ts',
+    find: 'for (const part of parts.keys()) if (part > 0) await container.delete(planName(item, attempt, part));',
+    replace: '',
+    also: [
+      {
+        find: '  await container.delete(planName(item, attempt));\n',
+        replace:
+          '  await container.delete(planName(item, attempt));\n  for (const part of parts.keys()) if (part > 0) await container.delete(planName(item, attempt, part));\n',
+      },
+    ],
+    tests: [PLANS],
+    only: 'the first last',
+    why: 'after a crash the other documents stay until a sweep',
+  },
+  {
+    name: 'parts: those that a merge has replaced stay',
+    file: 'shared/services/reclaim.ts',
+    find: 'yield [...partNames(old).difference(partNames(fresh))];',
+    replace: '',
+    tests: [LIFE],
+    only: 'keeps the parts of its successor',
+    why: 'storage is paid for what nobody can see',
+  },
+  {
+    name: 'parts: those that a merge has kept are deleted with the manifest that named them before',
+    file: 'shared/services/reclaim.ts',
+    find: 'yield [...partNames(old).difference(partNames(fresh))];',
+    replace: 'yield [...partNames(old)];',
+    tests: [LIFE],
+    only: 'keeps the parts of its successor',
+    why: 'a merge loses a span of the point that it goes into',
+  },
+  {
+    name: 'parts: slabs are told apart span by span',
+    file: 'shared/services/reclaim.ts',
+    find: 'yield await unnamedIn(container, seen.old, seen.fresh, slabs);',
+    replace: `yield await unnamedIn(container, seen.old, seen.fresh, slabs);
+      yield [...slabs.old.difference(slabs.fresh)];
+      slabs.old.clear();
+      slabs.fresh.clear();`,
+    tests: [LIFE],
+    only: 'some regions of a slab across spans',
+    why: 'a slab whose regions go in one span is deleted though those of another are in it',
+  },
+  {
+    name: 'parts: the sweep does not know what manifests name',
+    file: 'shared/services/named.ts',
+    find: 'for (const { name } of parts) named.add(name);',
+    replace: 'void parts;',
+    tests: [LIFE],
+    only: 'is left clean by a backup that was cancelled',
+    why: 'the sweep deletes what every large disk is restored from',
+  },
+  {
+    name: 'parts: the costs of a point end with its first span',
+    file: 'shared/domain/costs.ts',
+    find: 'if (more === undefined) return own;',
+    replace: 'if (more === undefined || own.regionCount > 0) return own;',
+    tests: [LIFE],
+    why: 'the bill of a large disk is higher than the report',
+  },
+];
