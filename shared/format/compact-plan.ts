@@ -11,6 +11,8 @@ export const compactPlan = z.object({
   attempt,
   job,
   seq: count,
+  /** Regions of a span when the plan was made: its commit goes by the same. */
+  spanRegions: count.optional(),
   /** Each writes one layer in place of another, of the same point and region, that says the same. */
   units: z.array(
     z.object({

@@ -187,11 +187,15 @@ const blockRuns = z.array(z.object({ start: count, count }));
 const planParts = z.array(z.object({ units: count, bytes: count })).optional();
 const planFormat = z.literal([1, 3]);
 
+/** Regions of a span when the plan was made: its commit goes by the same. */
+export const spanRegions = count.optional();
+
 /** What a transfer is going to do. */
 export const transferPlan = z.object({
   format: planFormat,
   parts: planParts,
   kind: z.literal('transfer'),
+  spanRegions,
   item,
   attempt,
   job,
@@ -231,6 +235,7 @@ export const mergePlan = z.object({
   format: planFormat,
   parts: planParts,
   kind: z.literal('merge'),
+  spanRegions,
   item,
   attempt,
   job,

@@ -16,7 +16,7 @@ import { readJob } from './jobs.ts';
 import { rewriteManifest } from './manifest-writer.ts';
 import { inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
-import { partCount } from './plans.ts';
+import { layoutOf, partCount } from './plans.ts';
 import { readPoint } from './projection.ts';
 import { OUT_OF_REACH_MS, leaveToSweep, removeSnapshots } from './remove-snapshots.ts';
 import { type Span, regionsOf } from './spans.ts';
@@ -55,7 +55,9 @@ async function mergedPoints(commit: ReplacingCommit<MergePlan>): Promise<RecordP
     else {
       const change = (disk: ManifestDisk, span: Span) => mergedSpan(commit, gone, mine, disk, span);
       const old = await chain.manifest(entry);
-      points.push(await rewriteManifest(chain, old, [gone], plan.attempt, ports.settings.layout, change));
+      points.push(
+        await rewriteManifest(chain, old, [gone], plan.attempt, layoutOf(ports.settings.layout, plan), change),
+      );
     }
   }
   return points;

@@ -23,7 +23,7 @@ import { deleteOrOwe } from './owed-delete.ts';
 import { inOrder } from './pipeline.ts';
 import { planTransfer } from './plan-transfer.ts';
 import { type ManifestHead, ManifestWriter } from './manifest-writer.ts';
-import { deletePlan, partsOf, readPlan } from './plans.ts';
+import { deletePlan, layoutOf, partsOf, readPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { project } from './projection.ts';
 import { transferObject } from './transfer-unit.ts';
@@ -87,7 +87,7 @@ export async function commitTransfer(
       return ports.queue.send(next, backOffSeconds(step.round));
     }
     const { set } = job;
-    const found = await writeManifest(container, chain, plan, ports.settings.layout, (churn) =>
+    const found = await writeManifest(container, chain, plan, layoutOf(ports.settings.layout, plan), (churn) =>
       manifestOf(plan, job, set, churn),
     );
     if (found === undefined) {

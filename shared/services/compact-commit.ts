@@ -5,6 +5,7 @@ import { type CompactPlan, type CompactUnit, compactPlan } from '../format/compa
 import type { CountedLayer, Manifest, ManifestDisk, ManifestRegion, RecordPoint } from '../format/documents.ts';
 import { type ReplacingCommit, commitReplacing } from './commit-replacing.ts';
 import { rewriteManifest } from './manifest-writer.ts';
+import { layoutOf } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { type Span, spansOf, within } from './spans.ts';
 import { type UnitObject, layersIn, objectName } from './unit-objects.ts';
@@ -38,7 +39,7 @@ const objectOf = (plan: CompactPlan, { disk, region, layer }: CompactUnit): Unit
  */
 async function compactedPoints(commit: ReplacingCommit<CompactPlan>): Promise<RecordPoint[]> {
   const { ports, container, chain, plan, before, objectsOf } = commit;
-  const { layout } = ports.settings;
+  const layout = layoutOf(ports.settings.layout, plan);
   const objects = await objectsOf(plan);
   const compacted = new Map<string, CountedLayer>();
   for (const unit of plan.units) {

@@ -99,6 +99,7 @@ export async function planCompaction(ports: Ports, step: { vault: string; jobId:
   const plan: CompactPlan = {
     format: 1,
     kind: 'compact',
+    spanRegions: ports.settings.layout.spanRegions,
     item: job.itemId,
     attempt: attemptId(ports.ids.hex(16)),
     job: job.jobId,

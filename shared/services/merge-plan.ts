@@ -48,6 +48,7 @@ export async function makeMergePlan(
   const plan: MergePlan = {
     format: 1,
     kind: 'merge',
+    spanRegions: layout.spanRegions,
     item: job.itemId,
     attempt: attemptId(ports.ids.hex(16)),
     job: job.jobId,

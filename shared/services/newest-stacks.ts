@@ -1,8 +1,8 @@
 import type { DiskId, ItemId, PointId } from '../domain/ids.ts';
-import { type RegionStack, stacksOf } from '../domain/point-stack.ts';
+import type { RegionStack } from '../domain/point-stack.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
-import { within } from './spans.ts';
+import { stacksWithin } from './spans.ts';
 
 /**
  * The stacks of some regions of a disk at `point` as the newest record has them: who meets "not found" under a plan's stacks starts its region again
@@ -19,6 +19,6 @@ export async function newestStacks(
   const span = { from: Math.min(...regions), to: Math.max(...regions) + 1 };
   return chain.onNewest(async (record) => {
     if (!record.points.some((live) => live.point === point)) return undefined;
-    return stacksOf(disk, await within(chain, await chain.history(record, point), disk, span));
+    return await stacksWithin(chain, await chain.history(record, point), disk, span);
   });
 }

@@ -3,7 +3,7 @@ import type { JobRow, PointRow } from '../catalog/catalog.ts';
 import { BackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
 import { addByRegion } from '../domain/changes.ts';
-import { nameOf, stacksOf } from '../domain/point-stack.ts';
+import { nameOf } from '../domain/point-stack.ts';
 import { BLOCK_BYTES, regionRange, SECTOR_BYTES } from '../domain/units.ts';
 import {
   type ChainRecord,
@@ -31,7 +31,7 @@ import {
   type Whereto,
 } from './restored-form.ts';
 import { discardTargets } from './restore-leftovers.ts';
-import { spansOf, within } from './spans.ts';
+import { spansOf, stacksWithin } from './spans.ts';
 import { openVault } from './vault-of.ts';
 
 const SENDS_IN_FLIGHT = 8;
@@ -194,7 +194,7 @@ async function* vaultUnits(
   for (const [target, { disk, form }] of disks.entries()) {
     for (const span of spansOf(disk, manifests, layout)) {
       const units: RestorePlan['units'] = [];
-      for (const [region, { layers, checkpoint }] of stacksOf(disk, await within(chain, manifests, disk, span))) {
+      for (const [region, { layers, checkpoint }] of await stacksWithin(chain, manifests, disk, span)) {
         const window = regionRange(region, form.sizeBytes, geometry);
         if (window.start === window.end) continue;
         const most = layers.reduce((sum, { dataBlocks }) => sum + dataBlocks * BLOCK_BYTES, 0);
@@ -216,7 +216,7 @@ async function lastSectorOf(
 ): Promise<Uint8Array> {
   const { regionBytes } = ports.settings.geometry;
   const region = Math.floor((sizeBytes - 1) / regionBytes);
-  const stacks = stacksOf(disk, await within(chain, manifests, disk, { from: region, to: region + 1 }));
+  const stacks = await stacksWithin(chain, manifests, disk, { from: region, to: region + 1 });
   const { layers, checkpoint } = stacks.get(region) ?? { layers: [] };
   const at = { item: chain.item, disk, region, blocks: regionBytes / BLOCK_BYTES };
   const entry = { stack: layers.map(nameOf), checkpoint };

@@ -5,7 +5,7 @@ import { AUDIT_REQUESTS, type AuditRun } from '../domain/audit.ts';
 import { addByRegion } from '../domain/changes.ts';
 import { blockCount } from '../domain/extent.ts';
 import type { Layout } from '../domain/layout.ts';
-import { type RegionStack, chainOf, nameOf, stacksOf } from '../domain/point-stack.ts';
+import { type RegionStack, chainOf, nameOf } from '../domain/point-stack.ts';
 import { groupThin } from '../domain/thin-regions.ts';
 import { inTurns } from '../domain/turns.ts';
 import { BLOCK_BYTES, type ByteRange, REGION_BYTES, regionsIn } from '../domain/units.ts';
@@ -23,7 +23,7 @@ import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
 import { notedPlan, partsOf } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { changePoint } from './projection.ts';
-import { type Span, spansOf, within } from './spans.ts';
+import { type Span, spansOf, stacksWithin } from './spans.ts';
 import { transferUnit } from './transfer-unit.ts';
 import { openVault } from './vault-of.ts';
 import { takeTurn } from './wait-turn.ts';
@@ -192,6 +192,7 @@ async function makePlan(
       const plan: TransferPlan = {
         format: 1,
         kind: 'transfer',
+        spanRegions: ports.settings.layout.spanRegions,
         item: job.itemId,
         attempt: attemptId(ports.ids.hex(16)),
         job: job.jobId,
@@ -277,7 +278,7 @@ async function knownFrom(
   const known: number[] = [];
   for (const span of source === 'diff' ? spansOf(disk, manifests, layout) : []) {
     if (span.to <= first || known.length >= AUDIT_REQUESTS) continue;
-    const stacks = stacksOf(disk, await within(chain, manifests, disk, span));
+    const stacks = await stacksWithin(chain, manifests, disk, span);
     known.push(...[...stacks.keys()].filter((region) => region >= first));
   }
   return known;
@@ -322,7 +323,7 @@ async function planSpan(
   span: Span,
 ): Promise<TransferPlan['units']> {
   const { layout } = ports.settings;
-  const stacks = stacksOf(disk.disk, await within(chain, manifests, disk.disk, span));
+  const stacks = await stacksWithin(chain, manifests, disk.disk, span);
   const changed = await changedRegions(ports, disk, stacks, span);
   const isHere = (region: number): boolean => region >= span.from && region < span.to;
   for (const region of audit.keys()) if (isHere(region)) changed.set(region, changed.get(region) ?? 0);

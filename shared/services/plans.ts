@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { JobRow } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { AttemptId, ItemId } from '../domain/ids.ts';
+import type { Layout } from '../domain/layout.ts';
 import { decodeDocument, encodeDocument } from '../format/document.ts';
 import { planName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
@@ -71,6 +72,15 @@ export async function unitOf<Plan extends PartedPlan>(
   }
   return undefined;
 }
+
+/** The layout by which a plan's commit writes manifests: spans are those of the plan, whatever they have become since, so that twins agree. */
+export const layoutOf = (
+  layout: Layout,
+  { spanRegions = layout.spanRegions }: { spanRegions?: number | undefined },
+): Layout => ({
+  ...layout,
+  spanRegions,
+});
 
 /** How many documents a plan has. */
 export const partCount = ({ parts }: Pick<PartedPlan, 'parts'>): number => parts?.length ?? 1;

@@ -1,7 +1,8 @@
 import type { DiskId } from '../domain/ids.ts';
 import type { Layout } from '../domain/layout.ts';
-import type { Manifest, ManifestDisk, ManifestRegion, PartRef } from '../format/documents.ts';
+import type { CountedLayer, Manifest, ManifestDisk, ManifestRegion, PartRef } from '../format/documents.ts';
 import type { Chain } from './chain.ts';
+import { type RegionStack, stacksOf } from '../domain/point-stack.ts';
 import { inOrder } from './pipeline.ts';
 
 /*
@@ -24,8 +25,8 @@ export interface Span {
 const ALL: Span = { from: 0, to: Infinity };
 
 /**
- * The spans of `disk` in which any of `manifests` names a layer, or one of the regions `also` lies, ascending. A part that was written
- * under another setting is never cut: its spans are one then.
+ * The spans of `disk` in which any of `manifests` names a layer, or one of the regions `also` lies, ascending. A part or a slab that was
+ * written under another setting is never cut: its spans are one then.
  */
 export function spansOf(
   disk: DiskId,
@@ -44,6 +45,7 @@ export function spansOf(
     for (const own of disks) {
       if (own.disk !== disk) continue;
       for (const { region } of own.regions) add(region, region);
+      for (const { first, last } of reachOfSlabs(own.regions)) add(first, last);
       for (const { first, last } of own.parts ?? []) add(first, last);
     }
   }
@@ -54,6 +56,19 @@ export function spansOf(
     else spans.push({ from, to });
   }
   return spans;
+}
+
+/** Slabs from before there were spans may lie across their borders: their regions stay together, so that their shares add up. */
+function reachOfSlabs(regions: readonly ManifestRegion[]): Iterable<{ first: number; last: number }> {
+  const reach = new Map<string, { first: number; last: number }>();
+  for (const { region, layers } of regions) {
+    for (const { point, attempt, slab } of layers) {
+      if (slab === undefined) continue;
+      const key = `${point}.${attempt}.${slab.number}`;
+      reach.set(key, { first: reach.get(key)?.first ?? region, last: region });
+    }
+  }
+  return reach.values();
 }
 
 /** The ids of all disks of `manifests`, each once. */
@@ -88,6 +103,27 @@ export async function within(
   for await (const { result } of inOrder(manifests, READS_IN_FLIGHT, (own) => reduce(chain, own, disk, span)))
     reduced.push(result);
   return reduced;
+}
+
+/** The stacks of the regions of a span at the last of `manifests`. Manifests from before the disk's chain begins are not looked into. */
+export async function stacksWithin(
+  chain: Chain,
+  manifests: readonly Manifest[],
+  disk: DiskId,
+  span: Span,
+): Promise<Map<number, RegionStack<CountedLayer>>> {
+  const { begins = '' } =
+    manifests.findLast(({ disks }) => disks.some((own) => own.disk === disk))?.disks.find((own) => own.disk === disk) ??
+    {};
+  return stacksOf(
+    disk,
+    await within(
+      chain,
+      manifests.filter(({ point }) => point >= begins),
+      disk,
+      span,
+    ),
+  );
 }
 
 async function reduce(chain: Chain, manifest: Manifest, disk: DiskId, span: Span): Promise<Manifest> {

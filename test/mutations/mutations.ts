@@ -58,8 +58,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'hashes are compared with the view of the newest point but one',
     file: 'shared/services/plan-transfer.ts',
-    find: 'await within(chain, manifests, disk.disk, span)',
-    replace: 'await within(chain, manifests.slice(0, -1), disk.disk, span)',
+    find: 'await stacksWithin(chain, manifests, disk.disk, span)',
+    replace: 'await stacksWithin(chain, manifests.slice(0, -1), disk.disk, span)',
     tests: [CHANGES],
     why: 'a block that becomes again what it was two points ago keeps the bytes of the point between',
   },

@@ -42,7 +42,7 @@ describe('a manifest', () => {
     await writer.add(D0, entries(0, 1));
     await writer.add(D1, []);
     await writer.add(D1, entries(7));
-    const named = await writer.finish();
+    const named = await writer.finish(head(D0, D1));
     expect(stored).toEqual([`${FOLDER}/${POINT}.${OLD.attempt}.json`]);
     const read = await chain.manifest(named);
     expect(read.format).toBe(2);
@@ -58,7 +58,7 @@ describe('a manifest', () => {
     expect(stored).toEqual([]);
     await writer.add(D1, entries(8, 9));
     await writer.add(D1, entries(16));
-    const named = await writer.finish();
+    const named = await writer.finish(head(D0, D1));
     expect(stored).toEqual([
       ...['d0.000000', 'd0.000005', 'd1.000008', 'd1.000016'].map(
         (end) => `${FOLDER}/${POINT}.${OLD.attempt}.${end}.json`,
@@ -92,7 +92,7 @@ describe('a manifest', () => {
     const { chain, stored } = await openVault();
     const writer = new ManifestWriter(chain, head(D0), { inlineRegions: 0 });
     await writer.add(D0, []);
-    expect(numbers(await chain.manifest(await writer.finish()))).toEqual([[]]);
+    expect(numbers(await chain.manifest(await writer.finish(head(D0))))).toEqual([[]]);
     expect(stored).toHaveLength(1);
   });
 
@@ -104,8 +104,8 @@ describe('a manifest', () => {
       return writer;
     };
     await write(2); // died before the third part
-    const first = await (await write(3)).finish();
-    const second = await (await write(3)).finish();
+    const first = await (await write(3)).finish(head(D0));
+    const second = await (await write(3)).finish(head(D0));
     expect(second).toEqual(first);
     expect(blobs.size).toBe(4);
     expect(numbers(await whole(chain, await chain.manifest(first)))).toEqual([[0, 1, 2, 3, 4, 5]]);
@@ -118,7 +118,7 @@ describe('a manifest that is written anew', () => {
   async function old(chain: Chain, layout: { inlineRegions: number }, ...spans: number[][]) {
     const writer = new ManifestWriter(chain, head(D0), layout);
     for (const span of spans) await writer.add(D0, entries(...span));
-    return chain.manifest(await writer.finish());
+    return chain.manifest(await writer.finish(head(D0)));
   }
 
   it('keeps by name the parts that do not change', async () => {
