@@ -33,7 +33,7 @@ export interface Assembly {
  */
 export interface VaultContainer {
   /**
-   * Stores `body` atomically: readers see all of it or nothing.
+   * Stores `body` atomically: readers see all of it or nothing. Once it has resolved, the body is the caller's to change.
    *
    * `summary` is kept beside the bytes and comes back from `stat` and `list`; keys are lower-case letters, values printable
    * ASCII. A retry after a lost answer can make the caller's own blob look like somebody else's: callers to whom that
