@@ -67,8 +67,8 @@ export async function commitTransfer(
       plan.units.map((unit) => transferObject(plan, unit)),
     );
     const missing = plan.units.filter((unit) => objectOf(plan, unit, objects) === undefined);
-    await report(ports, address, plan, missing);
     if (missing.length > 0) {
+      await report(ports, address, plan, missing);
       const done = plan.units.length - missing.length;
       let stalled = done === step.done ? (step.stalled ?? 0) + 1 : 0;
       if (stalled === LOOKS_WITHOUT_PROGRESS) {

@@ -44,7 +44,7 @@ export async function endJob(ports: Ports, address: JobAddress, outcome: Outcome
 /** Sets a job's final status, then frees what it held. Repeats safely; the first final status stands. */
 export async function finishJob(ports: Ports, address: JobAddress, status: Outcome): Promise<void> {
   const now = ports.clock.now();
-  await changeJob(ports, address, (job) =>
+  const changed = await changeJob(ports, address, (job) =>
     ENDED.has(job.status)
       ? undefined
       : {
@@ -60,7 +60,7 @@ export async function finishJob(ports: Ports, address: JobAddress, status: Outco
           ),
         },
   );
-  const row = await readJob(ports, address);
+  const row = changed ?? (await readJob(ports, address));
   if (row !== undefined) await release(ports, address, row);
 }
 

@@ -56,17 +56,12 @@ export async function planTransfer(
   }
   const partition = pointsPartition(vault.containerName, job.itemId);
   const plan = await makePlan(ports, partition, chain, record, job, job.set, job.point);
-  if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, record.seq))) return;
+  const told = {
+    totalBytes: bytesOf(plan),
+    sources: plan.disks.map(({ lun, name, source, reason }) => ({ lun, name, source, reason })),
+  };
+  if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, record.seq, told))) return;
   await storePlan(container, plan);
-  await changeJob(ports, address, (row) =>
-    row.attempt === plan.attempt
-      ? {
-          ...row,
-          totalBytes: bytesOf(plan),
-          sources: plan.disks.map(({ lun, name, source, reason }) => ({ lun, name, source, reason })),
-        }
-      : undefined,
-  );
   if (isSmall(plan, ports.settings.onTheSpotBytes)) {
     const units = plan.units.keys();
     await forEachAtOnce(units, UNITS_ON_THE_SPOT, (unit) =>
