@@ -28,13 +28,19 @@ export interface Lab {
   readonly vault: (container: string) => ContainerClient;
   /** The URL of a blob of the disks' account. */
   readonly diskUrl: (path: string) => string;
+  /** The VM with the disk that is measured. */
   readonly machine: VirtualMachine;
+  /** A VM with many small disks. */
+  readonly wide: VirtualMachine;
   readonly advanceClock: (ms: number) => void;
   readonly stop: () => Promise<void>;
 }
 
 export const BENCH_VM = { subscriptionId: SUBSCRIPTION, resourceGroup: 'bench', name: 'vm' } as const;
+export const WIDE_VM = { ...BENCH_VM, name: 'wide' } as const;
 export const DISK_PATH = 'vhds/disk.vhd';
+/** The disks of the wide VM: as many as the largest common sizes take. */
+export const WIDE_PATHS: readonly string[] = Array.from({ length: 16 }, (_, i) => `wide/disk-${i}.vhd`);
 export const RESTORE_ACCOUNT = `/subscriptions/${SUBSCRIPTION}/resourceGroups/bench/providers/Microsoft.Storage/storageAccounts/${DISKS}`;
 
 export async function startLab(inFlight: number): Promise<Lab> {
@@ -48,7 +54,8 @@ export async function startLab(inFlight: number): Promise<Lab> {
     );
   const app = connection('devstoreaccount1');
   const diskUrl = (path: string): string => `${blobEndpoint(DISKS, server)}/${path}`;
-  const machine = virtualMachine(diskUrl(DISK_PATH));
+  const machine = virtualMachine(BENCH_VM.name, [diskUrl(DISK_PATH)]);
+  const wide = virtualMachine(WIDE_VM.name, WIDE_PATHS.map(diskUrl));
   const queue = inProcessQueue(inFlight);
   const busy = new BusyMeter();
   let aheadMs = 0;
@@ -78,9 +85,9 @@ export async function startLab(inFlight: number): Promise<Lab> {
     ...watched(composed, busy),
     queue,
     compute: {
-      virtualMachine: async (id) => (id.toLowerCase() === machine.id.toLowerCase() ? machine : undefined),
+      virtualMachine: async (id) => [machine, wide].find((own) => own.id.toLowerCase() === id.toLowerCase()),
       async *virtualMachines() {
-        yield machine;
+        yield* [machine, wide];
       },
     },
     clock: { now: () => Date.now() + aheadMs },
@@ -92,6 +99,7 @@ export async function startLab(inFlight: number): Promise<Lab> {
     busy,
     diskUrl,
     machine,
+    wide,
     disks: (name) => BlobServiceClient.fromConnectionString(connection(DISKS)).getContainerClient(name),
     vault: (name) => BlobServiceClient.fromConnectionString(app).getContainerClient(name),
     advanceClock: (ms) => (aheadMs += ms),
@@ -102,8 +110,8 @@ export async function startLab(inFlight: number): Promise<Lab> {
   };
 }
 
-function virtualMachine(vhdUrl: string): VirtualMachine {
-  const { subscriptionId, resourceGroup, name } = BENCH_VM;
+function virtualMachine(name: string, vhdUrls: readonly string[]): VirtualMachine {
+  const { subscriptionId, resourceGroup } = BENCH_VM;
   return {
     id: `/subscriptions/${subscriptionId}/resourceGroups/${resourceGroup}/providers/Microsoft.Compute/virtualMachines/${name}`,
     vmId: SUBSCRIPTION,
@@ -112,7 +120,12 @@ function virtualMachine(vhdUrl: string): VirtualMachine {
     location: 'westeurope',
     size: 'Standard_D2s_v5',
     osType: 'Linux',
-    disks: [{ lun: -1, name: 'disk', vhdUrl, managedDiskId: undefined }],
+    disks: vhdUrls.map((vhdUrl, i) => ({
+      lun: i - 1,
+      name: i === 0 ? 'disk' : `disk-${i}`,
+      vhdUrl,
+      managedDiskId: undefined,
+    })),
   };
 }
 
