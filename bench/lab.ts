@@ -137,14 +137,15 @@ function watched(ports: Ports, busy: BusyMeter): Ports {
     ...ports,
     snapshots: {
       ...snapshots,
-      read: (snapshot, range) =>
-        busy.watch('read snapshot', range.end - range.start, () => snapshots.read(snapshot, range)),
+      read: (snapshot, range, into) =>
+        busy.watch('read snapshot', range.end - range.start, () => snapshots.read(snapshot, range, into)),
     },
     targets: {
       ...targets,
       write: (target, offset, body) =>
         busy.watch('write target', body.length, () => targets.write(target, offset, body)),
-      readBack: (url, range) => busy.watch('read back', range.end - range.start, () => targets.readBack(url, range)),
+      readBack: (url, range, into) =>
+        busy.watch('read back', range.end - range.start, () => targets.readBack(url, range, into)),
     },
     vaults: {
       ...vaults,
