@@ -157,7 +157,8 @@ function watched(ports: Ports, busy: BusyMeter): Ports {
           ...container,
           put: (blob, body, summary) =>
             busy.watch('put to vault', body.length, () => container.put(blob, body, summary)),
-          read: (blob, offset, length) => busy.watch('read vault', length, () => container.read(blob, offset, length)),
+          read: (blob, offset, length, into) =>
+            busy.watch('read vault', length, () => container.read(blob, offset, length, into)),
         };
         containers.set(container, made);
         return made;

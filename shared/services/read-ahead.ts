@@ -4,10 +4,10 @@ import { inOrder } from './pipeline.ts';
 /** Reads under way: more streams on one blob do not help past its cap. */
 const READS_IN_FLIGHT = 4;
 
-/** The lengths of buffers, and how many of each are kept when nobody reads: 72 MiB in all. */
+/** The lengths of buffers, of small reads and of the longest, and how many of each are kept when nobody reads: 80 MiB in all. */
 const CLASSES = [
   { bytes: 256 * 1024, kept: 32 },
-  { bytes: 8 * 1024 * 1024, kept: 8 },
+  { bytes: 9 * 1024 * 1024, kept: 8 },
 ];
 const free = CLASSES.map((): Uint8Array[] => []);
 
@@ -30,11 +30,12 @@ function give(buffer: Uint8Array): void {
  */
 export async function* readAhead<Piece extends { readonly range: ByteRange }>(
   pieces: Iterable<Piece>,
-  read: (range: ByteRange, into: Uint8Array) => Promise<Uint8Array>,
+  read: (range: ByteRange, into: Uint8Array, piece: Piece) => Promise<Uint8Array>,
 ): AsyncGenerator<{ piece: Piece; bytes: Uint8Array }> {
-  const reads = inOrder(pieces, READS_IN_FLIGHT, async ({ range }) => {
+  const reads = inOrder(pieces, READS_IN_FLIGHT, async (piece) => {
+    const { range } = piece;
     const into = take(range.end - range.start);
-    return { into, bytes: await read(range, into) };
+    return { into, bytes: await read(range, into, piece) };
   });
   for await (const { item: piece, result } of reads) {
     yield { piece, bytes: result.bytes };
