@@ -30,13 +30,19 @@ export interface Lab {
   readonly vault: (container: string) => ContainerClient;
   /** The URL of a blob of the disks' account. */
   readonly diskUrl: (path: string) => string;
+  /** The VM with the disk that is measured. */
   readonly machine: VirtualMachine;
+  /** A VM with many small disks. */
+  readonly wide: VirtualMachine;
   readonly advanceClock: (ms: number) => void;
   readonly stop: () => Promise<void>;
 }
 
 export const BENCH_VM = { subscriptionId: SUBSCRIPTION, resourceGroup: 'bench', name: 'vm' } as const;
+export const WIDE_VM = { ...BENCH_VM, name: 'wide' } as const;
 export const DISK_PATH = 'vhds/disk.vhd';
+/** The disks of the wide VM: as many as the largest common sizes take. */
+export const WIDE_PATHS: readonly string[] = Array.from({ length: 16 }, (_, i) => `wide/disk-${i}.vhd`);
 export const RESTORE_ACCOUNT = `/subscriptions/${SUBSCRIPTION}/resourceGroups/bench/providers/Microsoft.Storage/storageAccounts/${DISKS}`;
 
 /** `delayMs`: how much later each request reaches the storage. */
@@ -53,7 +59,8 @@ export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
     );
   const app = connection('devstoreaccount1');
   const diskUrl = (path: string): string => `${blobEndpoint(DISKS, server)}/${path}`;
-  const machine = virtualMachine(diskUrl(DISK_PATH));
+  const machine = virtualMachine(BENCH_VM.name, [diskUrl(DISK_PATH)]);
+  const wide = virtualMachine(WIDE_VM.name, WIDE_PATHS.map(diskUrl));
   const queue = inProcessQueue(inFlight);
   const busy = new BusyMeter();
   let aheadMs = 0;
@@ -86,9 +93,9 @@ export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
     ...watched(composed, busy),
     queue,
     compute: {
-      virtualMachine: async (id) => (id.toLowerCase() === machine.id.toLowerCase() ? machine : undefined),
+      virtualMachine: async (id) => [machine, wide].find((own) => own.id.toLowerCase() === id.toLowerCase()),
       async *virtualMachines() {
-        yield machine;
+        yield* [machine, wide];
       },
     },
     clock: { now: () => Date.now() + aheadMs },
@@ -100,6 +107,7 @@ export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
     busy,
     diskUrl,
     machine,
+    wide,
     disks: (name) => BlobServiceClient.fromConnectionString(connection(DISKS)).getContainerClient(name),
     vault: (name) => BlobServiceClient.fromConnectionString(app).getContainerClient(name),
     advanceClock: (ms) => (aheadMs += ms),
@@ -111,8 +119,8 @@ export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
   };
 }
 
-function virtualMachine(vhdUrl: string): VirtualMachine {
-  const { subscriptionId, resourceGroup, name } = BENCH_VM;
+function virtualMachine(name: string, vhdUrls: readonly string[]): VirtualMachine {
+  const { subscriptionId, resourceGroup } = BENCH_VM;
   return {
     id: `/subscriptions/${subscriptionId}/resourceGroups/${resourceGroup}/providers/Microsoft.Compute/virtualMachines/${name}`,
     vmId: SUBSCRIPTION,
@@ -121,7 +129,12 @@ function virtualMachine(vhdUrl: string): VirtualMachine {
     location: 'westeurope',
     size: 'Standard_D2s_v5',
     osType: 'Linux',
-    disks: [{ lun: -1, name: 'disk', vhdUrl, managedDiskId: undefined }],
+    disks: vhdUrls.map((vhdUrl, i) => ({
+      lun: i - 1,
+      name: i === 0 ? 'disk' : `disk-${i}`,
+      vhdUrl,
+      managedDiskId: undefined,
+    })),
   };
 }
 
@@ -133,14 +146,15 @@ function watched(ports: Ports, busy: BusyMeter): Ports {
     ...ports,
     snapshots: {
       ...snapshots,
-      read: (snapshot, range) =>
-        busy.watch('read snapshot', range.end - range.start, () => snapshots.read(snapshot, range)),
+      read: (snapshot, range, into) =>
+        busy.watch('read snapshot', range.end - range.start, () => snapshots.read(snapshot, range, into)),
     },
     targets: {
       ...targets,
       write: (target, offset, body) =>
         busy.watch('write target', body.length, () => targets.write(target, offset, body)),
-      readBack: (url, range) => busy.watch('read back', range.end - range.start, () => targets.readBack(url, range)),
+      readBack: (url, range, into) =>
+        busy.watch('read back', range.end - range.start, () => targets.readBack(url, range, into)),
     },
     vaults: {
       ...vaults,
@@ -152,7 +166,8 @@ function watched(ports: Ports, busy: BusyMeter): Ports {
           ...container,
           put: (blob, body, summary) =>
             busy.watch('put to vault', body.length, () => container.put(blob, body, summary)),
-          read: (blob, offset, length) => busy.watch('read vault', length, () => container.read(blob, offset, length)),
+          read: (blob, offset, length, into) =>
+            busy.watch('read vault', length, () => container.read(blob, offset, length, into)),
         };
         containers.set(container, made);
         return made;

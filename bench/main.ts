@@ -1,12 +1,22 @@
 /** `npm run bench`: Strata's work on one disk, held against a raw copy of the same bytes in the same run. See docs/performance.md. */
 import { loadavg } from 'node:os';
 import type { PointRow } from '../shared/catalog/catalog.ts';
-import { type Lab, startLab } from './lab.ts';
+import { encodeFrame } from '../shared/format/frame.ts';
+import { type Lab, WIDE_PATHS, startLab } from './lab.ts';
 import { MEASUREMENTS, type Measurement, type Options, USAGE, parseOptions } from './options.ts';
-import { DISK_BYTES, type Write, compressedShare, initialWrites, nightlyWrites } from './disk-content.ts';
+import { DISK_BYTES, type Write, compressedShare, content, initialWrites, nightlyWrites } from './disk-content.ts';
 import { rawCopies } from './raw-copy.ts';
 import { type Findings, asJson, asText } from './report.ts';
-import { type Measured, backup, deleteSnapshots, merge, points, prepareVault, restore } from './scenarios.ts';
+import {
+  type Measured,
+  WIDE_ITEM,
+  backup,
+  deleteSnapshots,
+  merge,
+  points,
+  prepareVault,
+  restore,
+} from './scenarios.ts';
 import { type SourceDisk, createSourceDisk } from './source-disk.ts';
 
 const MIB = 1024 * 1024;
@@ -15,6 +25,9 @@ const NIGHTLY_SHARE = 0.05;
 /** Points that are to stay, and the one that is to expire during the run. */
 const LONG_HOURS = 30 * 24;
 const SHORT_HOURS = 1;
+
+/** Data on each disk of the wide VM. */
+const WIDE_MIB = 1;
 
 const progress = (line: string): void => void process.stderr.write(`bench: ${line}\n`);
 
@@ -28,6 +41,7 @@ async function run(lab: Lab, options: Options): Promise<Omit<Findings, 'loadBefo
   progress('raw copies');
   const raw = await rawCopies(lab, lab.disks('vhds').getPageBlobClient('disk.vhd'));
   await prepareVault(lab);
+  await writeWideDisks(lab);
   const measured: Measured[] = [];
   const differences: { name: string; offset: number }[] = [];
   const last = options.only ?? MEASUREMENTS.at(-1)!;
@@ -48,14 +62,37 @@ async function run(lab: Lab, options: Options): Promise<Omit<Findings, 'loadBefo
     compressedShare: compressedShare(),
     dataBytes: options.sizeMib * MIB,
     changedBytes: changes.reduce((sum, { bytes }) => sum + bytes, 0),
+    changedBlocks: oneByOne(disk.touched(changes)),
     raw,
     measured,
     differences,
   };
 }
 
+/** How many blocks there are, and what they take when each is compressed alone. */
+function oneByOne(blocks: Iterable<Uint8Array>): Findings['changedBlocks'] {
+  let count = 0;
+  let compressedBytes = 0;
+  for (const block of blocks) {
+    count += 1;
+    compressedBytes += encodeFrame(block).bytes.length;
+  }
+  return { count, compressedBytes };
+}
+
+async function writeWideDisks(lab: Lab): Promise<void> {
+  const [container] = WIDE_PATHS[0]!.split('/');
+  await lab.disks(container!).createIfNotExists();
+  for (const path of WIDE_PATHS) {
+    const blob = lab.disks(container!).getPageBlobClient(path.split('/')[1]!);
+    await blob.create(64 * MIB);
+    await blob.uploadPages(content(path, WIDE_MIB * MIB), 0, WIDE_MIB * MIB);
+  }
+}
+
 /** Whether `last` builds on `name`: restores and the night without change leave nothing that a later measurement needs. */
 function isNeeded(name: Measurement, last: Measurement): boolean {
+  if (name.startsWith('wide')) return last.startsWith('wide') || last === MEASUREMENTS.at(-1);
   return name === last || name === 'first-backup' || name === 'incremental' || last === MEASUREMENTS.at(-1);
 }
 
@@ -73,6 +110,8 @@ const MEASURE: Readonly<Record<Measurement, (lab: Lab, bench: Bench) => Promise<
     return backup(lab, 'incremental', LONG_HOURS);
   },
   'no-change': (lab) => backup(lab, 'no-change', LONG_HOURS),
+  'wide-first': (lab) => backup(lab, 'wide-first', LONG_HOURS, WIDE_ITEM),
+  'wide-no-change': (lab) => backup(lab, 'wide-no-change', LONG_HOURS, WIDE_ITEM),
   'restore-snapshot': (lab, { points: [, second] }) => restore(lab, 'restore-snapshot', second!),
   async 'restore-vault'(lab, { points: [, second] }) {
     await deleteSnapshots(lab, second!);

@@ -5,6 +5,8 @@ export const MEASUREMENTS = [
   'first-backup',
   'incremental',
   'no-change',
+  'wide-first',
+  'wide-no-change',
   'restore-snapshot',
   'restore-vault',
   'merge',

@@ -1,10 +1,13 @@
 import { cpus, totalmem } from 'node:os';
+import { PRICES } from '../shared/domain/prices.ts';
+import { WIDE_PATHS } from './lab.ts';
 import type { Cost } from './meter.ts';
 import type { Options } from './options.ts';
 import type { RawCopies } from './raw-copy.ts';
 import type { Measured } from './scenarios.ts';
 
 const MIB = 1024 * 1024;
+const TIB = 1024 ** 4;
 
 /** Everything that a run found. */
 export interface Findings {
@@ -13,6 +16,8 @@ export interface Findings {
   readonly compressedShare: number;
   readonly dataBytes: number;
   readonly changedBytes: number;
+  /** Blocks that the night touches, and what they take when each is compressed alone. */
+  readonly changedBlocks: { readonly count: number; readonly compressedBytes: number };
   readonly raw: RawCopies;
   readonly measured: readonly Measured[];
   /** How many processes wanted to run before the run began: above nought, figures are another's too. */
@@ -44,6 +49,8 @@ const AIMS: Readonly<Record<Measured['name'], string>> = {
   'first-backup': '1.00 of the raw copy',
   incremental: 'under 2 s for 50 MiB',
   'no-change': 'under 0.5 s, a handful of requests',
+  'wide-first': 'visible in under 1 s',
+  'wide-no-change': 'visible in under 1 s',
   'restore-snapshot': '-',
   'restore-vault': '0.95 of the raw copy',
   merge: '-',
@@ -59,7 +66,7 @@ export function asJson(findings: Findings): string {
       aim: AIMS[one.name],
     };
   });
-  return JSON.stringify({ machine: machine(), ...findings, measured }, undefined, 2);
+  return JSON.stringify({ machine: machine(), ...findings, measured, aims: aims(findings) }, undefined, 2);
 }
 
 export function asText(findings: Findings): string {
@@ -104,10 +111,50 @@ export function asText(findings: Findings): string {
     ...table(rows),
     '',
     ...findings.measured.flatMap(details),
+    '',
+    ...aims(findings),
     ...findings.differences.map(({ name, offset }) => `DIFFERENT BYTES: ${name} differs from the disk at ${offset}`),
     findings.differences.length === 0 ? 'All restored bytes are the disk’s.' : '',
   ].join('\n');
 }
+
+/** Figures of the aims that are no seconds. */
+export function aims({ measured, changedBlocks, dataBytes }: Findings): string[] {
+  const found = (name: Measured['name']): Measured | undefined => measured.find((one) => one.name === name);
+  const lines: string[] = [];
+  const night = found('incremental');
+  if (night !== undefined) {
+    const { count, compressedBytes } = changedBlocks;
+    const ratio = (night.storedBytes / compressedBytes).toFixed(3);
+    const alone = (compressedBytes / MIB).toFixed(1);
+    lines.push(
+      `stored: ${ratio} of its ${count} changed blocks compressed one by one (${alone} MiB); aim: at most 1.05`,
+    );
+  }
+  const [first, narrow, wide] = [found('first-backup'), found('no-change'), found('wide-no-change')];
+  if (first !== undefined && narrow !== undefined) {
+    const count = writes(first) - writes(narrow);
+    const [hot, cool] = [PRICES.hot, PRICES.cool].map(({ write }) => ((count * write * TIB) / dataBytes).toFixed(2));
+    lines.push(
+      `first-backup: ${count} write requests besides those of any job, $${hot} (hot) or $${cool} (cool) for each TiB; aim: under $1`,
+    );
+  }
+  if (wide !== undefined)
+    lines.push(`${WIDE_PATHS.length} disks: point visible after ${wide.visibleSeconds?.toFixed(2)} s; aim: under 1 s`);
+  if (narrow !== undefined && wide !== undefined) {
+    const each = (total(wide) - total(narrow)) / (WIDE_PATHS.length - 1);
+    lines.push(
+      `no change: ${total(narrow)} requests with one disk, ${total(wide)} with ${WIDE_PATHS.length}: ${each.toFixed(1)} for each disk, ${(total(narrow) - each).toFixed(0)} for the VM`,
+    );
+  }
+  return lines;
+}
+
+/** Requests that the vault's container is billed for as writes. */
+const writes = ({ cost }: Measured): number =>
+  ['put blob', 'block', 'blocklist'].reduce((sum, kind) => sum + (cost.requests[kind] ?? 0), 0);
+
+const total = ({ cost }: Measured): number => Object.values(cost.requests).reduce((sum, n) => sum + n, 0);
 
 /** The machine that this runs on, in a line. */
 export function machine(): string {
@@ -119,8 +166,8 @@ function costs({ cpuSeconds, storageCpuSeconds, peakRssBytes }: Cost): string[] 
   return [cpuSeconds.toFixed(2), storageCpuSeconds?.toFixed(2) ?? '?', Math.round(peakRssBytes / MIB).toString()];
 }
 
-function details({ name, cost, busy, steps, leftOutSeconds }: Measured): string[] {
-  const total = Object.values(cost.requests).reduce((sum, n) => sum + n, 0);
+function details(one: Measured): string[] {
+  const { name, cost, busy, steps, leftOutSeconds } = one;
   const kinds = Object.entries(cost.requests)
     .sort(([, a], [, b]) => b - a)
     .map(([kind, n]) => `${n} ${kind}`);
@@ -129,7 +176,7 @@ function details({ name, cost, busy, steps, leftOutSeconds }: Measured): string[
       `${kind} ${seconds.toFixed(2)} s (${calls} calls, ${(bytes / MIB).toFixed(1)} MiB)`,
   );
   return [
-    `${name}: ${steps} steps, ${leftOutSeconds.toFixed(1)} s of waiting left out; ${total} requests: ${kinds.join(', ')}`,
+    `${name}: ${steps} steps, ${leftOutSeconds.toFixed(1)} s of waiting left out; ${total(one)} requests: ${kinds.join(', ')}`,
     ...(times.length === 0 ? [] : [`  under way: ${times.join(', ')}`]),
   ];
 }

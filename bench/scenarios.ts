@@ -12,13 +12,14 @@ import { runStep } from '../shared/services/run-step.ts';
 import { openVault, readItem } from '../shared/services/vault-of.ts';
 import { putVault } from '../shared/services/vaults.ts';
 import type { BusyTimes } from './busy.ts';
-import { BENCH_VM, type Lab, RESTORE_ACCOUNT } from './lab.ts';
+import { BENCH_VM, type Lab, RESTORE_ACCOUNT, WIDE_VM } from './lab.ts';
 import { type Cost, measured } from './meter.ts';
 import type { Measurement } from './options.ts';
 
 const HOUR_MS = 3_600_000;
 const VAULT = vaultKey({ subscriptionId: BENCH_VM.subscriptionId, resourceGroup: 'bench', vault: 'v1' });
 const ITEM = itemKey(BENCH_VM.resourceGroup, BENCH_VM.name);
+export const WIDE_ITEM = itemKey(WIDE_VM.resourceGroup, WIDE_VM.name);
 
 /** One of the services' jobs from start to end. */
 export interface Measured<Name extends string = Measurement> {
@@ -27,6 +28,8 @@ export interface Measured<Name extends string = Measurement> {
   /** How long at least one call of a kind was under way. */
   readonly busy: Readonly<Record<string, BusyTimes>>;
   readonly steps: number;
+  /** Of a backup: seconds from its request until its point was there to be restored from. */
+  readonly visibleSeconds: number | undefined;
   /** Seconds that delayed messages would still have waited when nothing else was left to do. Not in the time. */
   readonly leftOutSeconds: number;
   /** What the vault's container grew by; negative after a merge. */
@@ -39,24 +42,25 @@ export interface Measured<Name extends string = Measurement> {
   readonly restoredTo: string | undefined;
 }
 
-/** A vault with one protected VM. */
-export async function prepareVault({ ports, machine }: Lab): Promise<void> {
+/** A vault with both VMs protected. */
+export async function prepareVault({ ports, machine, wide }: Lab): Promise<void> {
   const address = { subscriptionId: BENCH_VM.subscriptionId, resourceGroup: 'bench', vault: 'v1' };
   await putVault(ports, address, { location: 'westeurope', skuName: 'Standard', tags: {}, properties: {} });
   const rules = { minuteOfDay: 60, zone: 'UTC', dailyRetentionDays: 7, instantRetentionDays: 2 };
   await putPolicy(ports, VAULT, 'nightly', {}, rules);
-  await protect(
-    ports,
-    VAULT,
-    { resourceId: machine.id, resourceGroup: BENCH_VM.resourceGroup, vmName: BENCH_VM.name },
-    'nightly',
-  );
+  for (const { id, resourceGroup, name } of [machine, wide])
+    await protect(ports, VAULT, { resourceId: id, resourceGroup, vmName: name }, 'nightly');
 }
 
 /** Backs up on demand; a point kept for `hours` can be merged after that, by the lab's clock. */
-export function backup<Name extends string>(lab: Lab, name: Name, hours: number): Promise<Measured<Name>> {
+export function backup<Name extends string>(
+  lab: Lab,
+  name: Name,
+  hours: number,
+  item: string = ITEM,
+): Promise<Measured<Name>> {
   const retainUntil = lab.ports.clock.now() + hours * HOUR_MS;
-  return job(lab, name, () => startBackup(lab.ports, VAULT, ITEM, { kind: 'onDemand', retainUntil }));
+  return job(lab, name, () => startBackup(lab.ports, VAULT, item, { kind: 'onDemand', retainUntil }));
 }
 
 export function restore<Name extends string>(lab: Lab, name: Name, point: PointRow): Promise<Measured<Name>> {
@@ -87,9 +91,14 @@ async function job<Name extends string>(lab: Lab, name: Name, start: () => Promi
   const before = await vaultBlobs(lab);
   lab.busy.take();
   const { cost, result } = await measured(lab.server, async () => {
+    const startedAt = performance.now();
     const id = await start();
-    const drained = await lab.queue.drain((step) => runStep(lab.ports, step));
-    return { id, ...drained };
+    let visibleSeconds: number | undefined;
+    const drained = await lab.queue.drain(async (step) => {
+      await runStep(lab.ports, step);
+      if (step.step === 'take-snapshot') visibleSeconds = (performance.now() - startedAt) / 1_000;
+    });
+    return { id, visibleSeconds, ...drained };
   });
   const row = await readJob(lab.ports, { vault: VAULT, jobId: result.id });
   assertCompleted(name, row);
@@ -99,6 +108,7 @@ async function job<Name extends string>(lab: Lab, name: Name, start: () => Promi
     cost,
     busy: lab.busy.take(),
     steps: result.steps,
+    visibleSeconds: result.visibleSeconds,
     leftOutSeconds: result.skippedWaitMs / 1_000,
     storedBytes: bytesIn(after) - bytesIn(before),
     objects: {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ContainerClient, PageBlobClient } from '@azure/storage-blob';
+import { BLOCK_BYTES } from '../shared/domain/units.ts';
 import { forEachAtOnce } from '../shared/services/pipeline.ts';
 import { type Write, content } from './disk-content.ts';
 
@@ -8,6 +9,8 @@ const WRITES_IN_FLIGHT = 8;
 export interface SourceDisk {
   /** Writes a night's changes: what they write depends on the night's name and where it is. */
   change(night: string, writes: readonly Write[]): Promise<void>;
+  /** The blocks that `writes` touch, as they are now. */
+  touched(writes: readonly Write[]): Iterable<Uint8Array>;
   /** The offset of the first bytes of `copy` that are not the disk's; undefined when all are the same. */
   firstDifference(copy: PageBlobClient): Promise<number | undefined>;
 }
@@ -38,6 +41,7 @@ export async function createSourceDisk(
         if (writes.some((write) => overlap(write, piece)))
           digests.set(piece.offset, digestOf(contentOf(piece, nights)));
     },
+    touched: (writes) => touched(pieces, nights, writes),
     firstDifference: (copy) => firstDifference(copy, sizeBytes, pieces, digests),
   };
 }
@@ -56,6 +60,21 @@ function contentOf(piece: Write, nights: readonly Night[]): Buffer {
   const bytes = content(`disk ${piece.offset}`, piece.bytes);
   for (const { name, writes } of nights) overwrite(bytes, piece, name, writes);
   return bytes;
+}
+
+function* touched(pieces: readonly Write[], nights: readonly Night[], writes: readonly Write[]): Generator<Uint8Array> {
+  for (const piece of pieces) {
+    const within = writes.filter((write) => overlap(write, piece));
+    if (within.length === 0) continue;
+    const bytes = contentOf(piece, nights);
+    const block = (offset: number): number => Math.floor((offset - piece.offset) / BLOCK_BYTES);
+    const blocks = within.flatMap(({ offset, bytes: length }) => {
+      const first = Math.max(0, block(offset));
+      const last = Math.min(block(offset + length - 1), block(piece.offset + piece.bytes - 1));
+      return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+    });
+    for (const own of new Set(blocks)) yield bytes.subarray(own * BLOCK_BYTES, (own + 1) * BLOCK_BYTES);
+  }
 }
 
 /** Puts into `bytes`, which stand at `piece`, the parts of a night's writes that fall into them. */

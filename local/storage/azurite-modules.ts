@@ -137,8 +137,26 @@ export interface Azurite {
   BlobStorageContext: Class<[RequestContext], BlobContext>;
   LokiBlobMetadataStore: { prototype: CopyStore };
   PageBlobHandler: { prototype: { getPageRanges: PageListMethod; getPageRangesDiff: PageListMethod } };
+  BlobHandler: { prototype: DownloadHandler };
   checksums: { computeAndValidateTransactionalChecksums: ChecksumFunction };
   accountInfoHandlers: { prototype: { getAccountInfo: AccountInfoMethod } }[];
+}
+
+/** Opens bytes of extent files; resolves to nothing where there is no body. */
+export type ExtentRead = (...request: unknown[]) => Promise<unknown>;
+
+export type DownloadMethod = (
+  this: DownloadHandler,
+  options: unknown,
+  context: RequestContext,
+  blob: BlobModel,
+) => Promise<{ body?: unknown }>;
+
+/** The handler that answers reads of blobs. */
+export interface DownloadHandler {
+  extentStore: { readExtent: ExtentRead; readExtents: ExtentRead };
+  downloadPageBlob: DownloadMethod;
+  downloadBlockBlobOrAppendBlob: DownloadMethod;
 }
 
 /** Checks a request's body against the checksums that came with it; `force` asks for one that did not come. */
@@ -191,6 +209,7 @@ export function loadAzurite(): Azurite {
     BlobStorageContext: loadDefault('blob/context/BlobStorageContext.js') as Azurite['BlobStorageContext'],
     LokiBlobMetadataStore: loadDefault('blob/persistence/LokiBlobMetadataStore.js') as Azurite['LokiBlobMetadataStore'],
     PageBlobHandler: loadDefault('blob/handlers/PageBlobHandler.js') as Azurite['PageBlobHandler'],
+    BlobHandler: loadDefault('blob/handlers/BlobHandler.js') as Azurite['BlobHandler'],
     checksums: load('blob/utils/utils.js') as Azurite['checksums'],
     accountInfoHandlers: ['ServiceHandler', 'ContainerHandler', 'BlobHandler'].map((name) =>
       loadDefault(`blob/handlers/${name}.js`),

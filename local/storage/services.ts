@@ -15,6 +15,7 @@ import { type Azurite, type AzuriteServer, loadAzurite } from './azurite-modules
 import { adoptExtents, databasesOf, flush, keepSaved } from './durability.ts';
 import { completePageRanges } from './get-page-ranges.ts';
 import { separatePageBlobCopies } from './page-blob-copies.ts';
+import { leaveOutUnaskedReads } from './read-checksums.ts';
 import { leaveOutUnaskedChecksums } from './write-checksums.ts';
 import { reviveTimes } from './reloaded-times.ts';
 import type { StorageOptions, StoragePorts } from './server.ts';
@@ -51,6 +52,7 @@ export async function startServices(options: Required<StorageOptions>): Promise<
   if (options.mode === 'completed') {
     separatePageBlobCopies(azurite);
     leaveOutUnaskedChecksums(azurite);
+    leaveOutUnaskedReads(azurite);
     completePageRanges(azurite, () => portOf(servers.blob));
     answerAccountKinds(azurite, options.accounts);
   }

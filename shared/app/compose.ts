@@ -29,6 +29,7 @@ import { pageBlobSnapshots } from '../disk/page-blob-snapshots.ts';
 import { pageBlobTargets } from '../disk/page-blob-targets.ts';
 import { SourcePace } from '../disk/source-pace.ts';
 import { BackupError } from '../domain/errors.ts';
+import { frameStream } from '../format/frame-stream.ts';
 import { storageQueue } from '../queue/storage-queue.ts';
 import type { Ports } from '../services/ports.ts';
 import { azureVaultContainers } from '../vault/azure-blobs.ts';
@@ -66,6 +67,7 @@ export function compose(config: Config, log: (line: string) => void): Ports {
           .toString('hex')
           .slice(0, digits),
     },
+    frameEncoder: frameStream,
     settings: config,
     log,
   };

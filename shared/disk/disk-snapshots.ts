@@ -71,8 +71,11 @@ export interface DiskSnapshots {
    * cannot compare the two (`since` gone, newer, or of a blob that was re-created)
    */
   changed(snapshot: DiskSnapshot, since: DiskSnapshot, window: ByteRange): AsyncIterable<ChangedRange>;
-  /** Exactly the bytes of `range`, holes as zeros. @throws BackupError UserErrorInstantRpNotFound, RangeError beyond the end */
-  read(snapshot: DiskSnapshot, range: ByteRange): Promise<Uint8Array>;
+  /**
+   * Exactly the bytes of `range`, holes as zeros; in the first bytes of `into`, or else in memory of their own.
+   * @throws BackupError UserErrorInstantRpNotFound, RangeError beyond the end
+   */
+  read(snapshot: DiskSnapshot, range: ByteRange, into?: Uint8Array): Promise<Uint8Array>;
   /**
    * Whether the provider of this disk can be trusted with `changed`: a server that cannot compare answers a comparison
    * with a snapshot that never existed as if all were well. The answer names what was seen, for people.

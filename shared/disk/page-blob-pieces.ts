@@ -16,6 +16,18 @@ export function piecesOf({ start, end }: ByteRange, mostBytes: number): ByteRang
   return pieces;
 }
 
+/** Memory for the bytes of `range`: the first of `into`, where that is given. */
+export function roomFor({ start, end }: ByteRange, into: Uint8Array | undefined): Uint8Array {
+  if (into !== undefined && into.byteLength < end - start)
+    throw new RangeError(`${end - start} bytes do not fit into ${into.byteLength}`);
+  return into?.subarray(0, end - start) ?? new Uint8Array(end - start);
+}
+
+/** The part of `bytes`, which are those of `range`, that a piece of the range takes. */
+export function partOf(bytes: Uint8Array, range: ByteRange, piece: ByteRange): Uint8Array {
+  return bytes.subarray(piece.start - range.start, piece.end - range.start);
+}
+
 /**
  * Runs `task` for each piece, at most `bound` at once. After a failure no further piece begins, and the failure is thrown when
  * those that run have ended: nothing goes on behind the caller's back.

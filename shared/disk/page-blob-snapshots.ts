@@ -4,7 +4,7 @@ import type { ChangedRange, DiskSnapshot, DiskSnapshots, TaggedSnapshot } from '
 import { blobName, pageBlobClients, unsupported, type PageBlobAccess } from './page-blob-clients.ts';
 import { answerOf, storageFailure } from '../azure/storage-failures.ts';
 import { asked } from './page-blob-failures.ts';
-import { beyondEnd, eachPiece, piecesOf, READ_BYTES, readInto } from './page-blob-pieces.ts';
+import { beyondEnd, eachPiece, partOf, piecesOf, READ_BYTES, readInto, roomFor } from './page-blob-pieces.ts';
 import { changeTrackingProbe } from './page-blob-probe.ts';
 import { assertSectors, listedRanges, type ListedPage } from './page-blob-ranges.ts';
 
@@ -165,16 +165,15 @@ export function pageBlobSnapshots(options: PageBlobSnapshotsOptions): DiskSnapsh
       yield* listedRanges(window, nextPage);
     },
 
-    async read(snapshot, range) {
+    async read(snapshot, range, into) {
       const client = clientOf(snapshot);
-      const bytes = new Uint8Array(range.end - range.start);
+      const bytes = roomFor(range, into);
       await eachPiece(piecesOf(range, READ_BYTES), readConcurrency, (piece) =>
         asked(
           `read ${shown(snapshot)}`,
           async () => {
-            const into = bytes.subarray(piece.start - range.start, piece.end - range.start);
             try {
-              await readInto(client, piece.start, into, deadline());
+              await readInto(client, piece.start, partOf(bytes, range, piece), deadline());
             } catch (error) {
               throw beyond(error) ? beyondEnd(snapshot.url, range) : error;
             }

@@ -16,7 +16,16 @@ import type { ByteRange } from '../domain/units.ts';
 import { pageBlobClients, type PageBlobAccess } from './page-blob-clients.ts';
 import { type StorageFailure, storageFailure } from '../azure/storage-failures.ts';
 import { asked } from './page-blob-failures.ts';
-import { beyondEnd, eachPiece, piecesOf, READ_BYTES, readInto, WRITE_BYTES } from './page-blob-pieces.ts';
+import {
+  beyondEnd,
+  eachPiece,
+  partOf,
+  piecesOf,
+  READ_BYTES,
+  readInto,
+  roomFor,
+  WRITE_BYTES,
+} from './page-blob-pieces.ts';
 import { assertSectors, listedRanges, type ListedPage } from './page-blob-ranges.ts';
 import type { RestoreTarget, RestoreTargets } from './restore-targets.ts';
 
@@ -169,15 +178,15 @@ export function pageBlobTargets(options: PageBlobTargetsOptions): RestoreTargets
       for await (const { start, end } of listedRanges(window, nextPage)) yield { start, end };
     },
 
-    async readBack(url, range) {
+    async readBack(url, range, into) {
       const client = readers.blob(url);
-      const bytes = new Uint8Array(range.end - range.start);
-      await eachPiece(piecesOf(range, READ_BYTES), concurrency, ({ start, end }) =>
+      const bytes = roomFor(range, into);
+      await eachPiece(piecesOf(range, READ_BYTES), concurrency, (piece) =>
         asked(
           `read ${url}`,
           async () => {
             try {
-              await readInto(client, start, bytes.subarray(start - range.start, end - range.start), deadline());
+              await readInto(client, piece.start, partOf(bytes, range, piece), deadline());
             } catch (error) {
               throw storageFailure(error)?.status === 416 ? beyondEnd(url, range) : error;
             }

@@ -37,8 +37,11 @@ export interface RestoreTargets {
   write(target: RestoreTarget, offset: number, body: Uint8Array): Promise<void>;
   /** The ranges of `window` that hold data now. */
   allocated(target: RestoreTarget, window: ByteRange): AsyncIterable<ByteRange>;
-  /** Exactly the bytes of `range` as any reader of the disk gets them, over another path than `write`'s (no lease, no write client). */
-  readBack(url: string, range: ByteRange): Promise<Uint8Array>;
+  /**
+   * Exactly the bytes of `range` as any reader of the disk gets them, over another path than `write`'s (no lease, no write client); in
+   * the first bytes of `into`, or else in memory of their own.
+   */
+  readBack(url: string, range: ByteRange, into?: Uint8Array): Promise<Uint8Array>;
   /** Takes the mark off and ends the lease: from here on nobody writes here any more on Strata's behalf. Repeats safely. */
   complete(target: RestoreTarget): Promise<void>;
   /** Deletes the target if it is this job's and still incomplete; absent is fine, a completed or foreign one stays. */

@@ -12,15 +12,18 @@ export interface StoredFrame {
   readonly bytes: Uint8Array;
 }
 
+/** Compresses whole blocks, at once or in its own time; what is stored raw is the very bytes given. */
+export type FrameEncoder = (blocks: Uint8Array) => StoredFrame | Promise<StoredFrame>;
+
 /** Level 1: in bench/frames the stored size hardly falls above it and the time rises. */
-const OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 } };
+export const ZSTD_PARAMS = { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 };
 
 /** Room for a whole frame and a little more: zlib would make its output of 16 KiB pieces, and begin another where one is just full. */
 const SPARE_BYTES = 64;
 
 /** Compresses whole blocks; where that does not save anything they are stored raw, as the very bytes given. */
 export function encodeFrame(blocks: Uint8Array): StoredFrame {
-  const packed = zstdCompressSync(blocks, { ...OPTIONS, chunkSize: blocks.length + SPARE_BYTES });
+  const packed = zstdCompressSync(blocks, { params: ZSTD_PARAMS, chunkSize: blocks.length + SPARE_BYTES });
   return packed.length < blocks.length ? { codec: CODEC.zstd, bytes: packed } : { codec: CODEC.raw, bytes: blocks };
 }
 

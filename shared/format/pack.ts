@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BackupError } from '../domain/errors.ts';
+import { PACK_BYTES } from '../domain/units.ts';
 import type { StoredFrame } from './frame.ts';
 
 /**
@@ -21,11 +22,26 @@ export interface PackedFrame {
   readonly blocks: readonly number[];
 }
 
-/** Gathers frames until they make a pack. */
+/** What a builder has room for at first, and then: it keeps what it has for the next pack. */
+const FIRST_ROOM_BYTES = 512 * 1024;
+const FULL_ROOM_BYTES = PACK_BYTES + FIRST_ROOM_BYTES;
+
+/** Gathers frames until they make a pack, in memory of its own. */
 export class PackBuilder {
-  readonly #parts: Uint8Array[] = [];
-  readonly #frames: PackedFrame[] = [];
-  #bytes = PACK_HEADER_BYTES;
+  #room = Buffer.allocUnsafeSlow(FIRST_ROOM_BYTES);
+  #frames: PackedFrame[] = [];
+  #bytes = 0;
+
+  constructor() {
+    this.clear();
+  }
+
+  /** Begins another pack in the same memory: bytes that `finish` gave are overwritten from here on. */
+  clear(): void {
+    this.#frames = [];
+    this.#bytes = 0;
+    this.#append(packHeader());
+  }
 
   /** Bytes so far, without table and footer. */
   get storedBytes(): number {
@@ -36,17 +52,28 @@ export class PackBuilder {
     return this.#frames;
   }
 
-  /** Adds a frame; answers its number in this pack. */
+  /** Adds a frame, whose bytes are copied; answers its number in this pack. */
   add(frame: StoredFrame, blocks: readonly number[]): number {
     this.#frames.push({ offset: this.#bytes, storedBytes: frame.bytes.length, codec: frame.codec, blocks });
-    this.#parts.push(frame.bytes);
-    this.#bytes += frame.bytes.length;
+    this.#append(frame.bytes);
     return this.#frames.length - 1;
   }
 
-  /** The pack's bytes; `name` is bound into its checksum. */
+  /** The pack's bytes, good until `clear`; `name` is bound into its checksum. Nothing can be added after. */
   finish(name: string): Uint8Array {
-    return Buffer.concat([packHeader(), ...this.#parts, packTail(name, this.#frames)]);
+    this.#append(packTail(name, this.#frames));
+    return this.#room.subarray(0, this.#bytes);
+  }
+
+  #append(bytes: Uint8Array): void {
+    const end = this.#bytes + bytes.length;
+    if (end > this.#room.length) {
+      const larger = Buffer.allocUnsafeSlow(end > FULL_ROOM_BYTES ? 2 * end : FULL_ROOM_BYTES);
+      this.#room.copy(larger, 0, 0, this.#bytes);
+      this.#room = larger;
+    }
+    this.#room.set(bytes, this.#bytes);
+    this.#bytes = end;
   }
 }
 

@@ -46,10 +46,10 @@ export class SlabBuilder {
     return this.#framesEnd;
   }
 
-  /** Adds a frame; answers its offset in the slab. */
+  /** Adds a frame, whose bytes are copied; answers its offset in the slab. */
   add({ bytes }: StoredFrame): number {
     const offset = this.#framesEnd;
-    this.#frames.push(bytes);
+    this.#frames.push(bytes.slice());
     this.#framesEnd += bytes.length;
     return offset;
   }

@@ -76,8 +76,8 @@ export async function commitTransfer(
     if (plan === undefined || !standsOn(plan, newest)) return planTransfer(ports, { ...step, instead: step.attempt });
     if ((await runningJob(ports, address, step.attempt)) === undefined) return;
     const { missing, done, doneBytes, part } = await progress(container, plan, step.part ?? 0);
-    await report(ports, address, plan, { doneBytes });
     if (missing.length > 0) {
+      await report(ports, address, plan, { doneBytes });
       let stalled = done === step.done ? (step.stalled ?? 0) + 1 : 0;
       if (waitedSeconds(step.round, stalled) >= STALLED_SECONDS) {
         await resend(ports, step, missing);

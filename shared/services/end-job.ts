@@ -52,7 +52,7 @@ export async function endJob(ports: Ports, address: JobAddress, outcome: Outcome
  */
 export async function finishJob(ports: Ports, address: JobAddress, status: Outcome): Promise<void> {
   const now = ports.clock.now();
-  await changeJob(ports, address, (job) => {
+  const changed = await changeJob(ports, address, (job) => {
     if (ENDED.has(job.status)) return undefined;
     const warnings = status === 'Completed' ? churnWarnings(job) : [];
     return {
@@ -68,7 +68,7 @@ export async function finishJob(ports: Ports, address: JobAddress, status: Outco
       ),
     };
   });
-  const row = await readJob(ports, address);
+  const row = changed ?? (await readJob(ports, address));
   if (row !== undefined) await release(ports, address, row);
 }
 

@@ -118,17 +118,21 @@ export async function changeJob(
   }
 }
 
-/** Notes `attempt` as the one current plan of a running job, in place of `instead`. False: the job has ended or a twin was first. */
+/**
+ * Notes `attempt` as the one current plan of a running job, in place of `instead`, and with it what the plan tells of the job. False: the
+ * job has ended or a twin was first.
+ */
 export async function noteAttempt(
   ports: Ports,
   job: JobAddress,
   attempt: AttemptId,
   instead: AttemptId | undefined,
   planSeq: number,
+  told: Partial<Pick<JobRow, 'totalBytes' | 'sources' | 'churn'>> = {},
 ): Promise<boolean> {
   const noted = await changeJob(ports, job, (row) =>
     row.status === 'InProgress' && row.attempt === instead
-      ? { ...row, attempt, planSeq: row.planSeq ?? planSeq, attempts: [...row.attempts, attempt] }
+      ? { ...row, ...told, attempt, planSeq: row.planSeq ?? planSeq, attempts: [...row.attempts, attempt] }
       : undefined,
   );
   return noted !== undefined;

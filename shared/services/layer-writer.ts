@@ -3,7 +3,7 @@ import { type Extent, CLEARED, append, dataBlocks, blockCount } from '../domain/
 import type { RunId } from '../domain/ids.ts';
 import type { Frame, Layer, PackUse } from '../domain/layer.ts';
 import { BLOCK_BYTES, FRAME_BLOCKS, PACK_BYTES } from '../domain/units.ts';
-import { CODEC, type StoredFrame, encodeFrame } from '../format/frame.ts';
+import { type FrameEncoder, type StoredFrame, encodeFrame } from '../format/frame.ts';
 import { encodeLayer } from '../format/layer-file.ts';
 import { type LayerKey, layerName, packName } from '../format/names.ts';
 import { PackBuilder } from '../format/pack.ts';
@@ -61,25 +61,31 @@ export async function storeLayer(
 
 /** Where the frames of a region go. */
 interface FrameSink {
-  /** Answers where the frame has been put: the number of its pack, and the offset there. */
+  /** Copies the frame's bytes; answers where they have been put: the number of its pack, and the offset there. */
   add(frame: StoredFrame, blocks: readonly number[]): Promise<{ pack: number; offset: number }>;
 }
 
 /**
- * Cuts the blocks of one region, given in ascending order, into frames, and keeps the region's columns. Memory: a frame, and what
- * the columns take.
+ * Cuts the blocks of one region, given in ascending order, into frames, and keeps the region's columns. One frame is compressed
+ * while the next one is gathered. Memory: two frames, and what the columns take.
  */
 export class RegionWriter {
   readonly #sink: FrameSink;
+  readonly #encode: FrameEncoder;
   readonly #frames: Frame[] = [];
   readonly #extents: Extent[] = [];
   readonly #hashes: Uint8Array[] = [];
-  /** The blocks of the open frame and their bytes. */
+  /** The number of the open frame, its blocks and their bytes. */
+  #frame = 0;
   #pending: number[] = [];
-  #raw = Buffer.allocUnsafe(FRAME_BLOCKS * BLOCK_BYTES);
+  #raw: Buffer = Buffer.allocUnsafeSlow(FRAME_BLOCKS * BLOCK_BYTES);
+  /** The bytes of the frame before it, and what is being done with them. */
+  #closedRaw: Buffer | undefined;
+  #closing: Promise<void> = Promise.resolve();
 
-  constructor(sink: FrameSink) {
+  constructor(sink: FrameSink, encode: FrameEncoder = encodeFrame) {
     this.#sink = sink;
+    this.#encode = encode;
   }
 
   /** Whether nothing has been written so far. */
@@ -94,7 +100,7 @@ export class RegionWriter {
 
   /** Block `block` has these 16 KiB, which hash to `hash`. The bytes are copied. */
   async data(block: number, bytes: Uint8Array, hash: Uint8Array): Promise<void> {
-    append(this.#extents, { start: block, count: 1, frame: this.#frames.length, slot: this.#pending.length });
+    append(this.#extents, { start: block, count: 1, frame: this.#frame, slot: this.#pending.length });
     this.#hashes.push(hash);
     this.#raw.set(bytes, this.#pending.length * BLOCK_BYTES);
     this.#pending.push(block);
@@ -104,18 +110,27 @@ export class RegionWriter {
   /** The columns of the layer; its packs are the sink's. */
   async finish(): Promise<Omit<Layer, 'packs'> & { hashes: Uint8Array }> {
     await this.#closeFrame();
+    await this.#closing;
     return { frames: this.#frames, extents: this.#extents, hashes: Buffer.concat(this.#hashes) };
   }
 
+  /** Sets about storing the open frame, once the one before it is stored. */
   async #closeFrame(): Promise<void> {
     if (this.#pending.length === 0) return;
-    const blocks = this.#pending;
-    const frame = encodeFrame(this.#raw.subarray(0, blocks.length * BLOCK_BYTES));
-    // A frame that is stored raw is this buffer, and belongs to the sink from here on.
-    if (frame.codec === CODEC.raw) this.#raw = Buffer.allocUnsafe(FRAME_BLOCKS * BLOCK_BYTES);
+    await this.#closing;
+    const raw = this.#raw;
+    this.#closing = this.#store(raw.subarray(0, this.#pending.length * BLOCK_BYTES), this.#pending);
+    this.#closing.catch(() => undefined); // awaited by the next frame or by finish
+    this.#raw = this.#closedRaw ?? Buffer.allocUnsafeSlow(raw.length);
+    this.#closedRaw = raw;
+    this.#pending = [];
+    this.#frame += 1;
+  }
+
+  async #store(raw: Uint8Array, blocks: readonly number[]): Promise<void> {
+    const frame = await this.#encode(raw);
     const place = await this.#sink.add(frame, blocks);
     this.#frames.push({ ...place, storedBytes: frame.bytes.length, blocks: blocks.length, codec: frame.codec });
-    this.#pending = [];
   }
 }
 
@@ -127,6 +142,8 @@ export class PackSink implements FrameSink {
   readonly #packs: PackUse[] = [];
   readonly #waiting: <T>(upload: Promise<T>) => Promise<T>;
   #pack = new PackBuilder();
+  /** The builder of the pack before it, and that pack's way to the container. */
+  #uploaded: PackBuilder | undefined;
   #upload: Promise<void> = Promise.resolve();
 
   /** @param waiting stands around each wait for an upload, so that it can be timed */
@@ -159,10 +176,13 @@ export class PackSink implements FrameSink {
   async #closePack(): Promise<void> {
     if (this.#pack.frames.length === 0) return;
     const name = packName(this.#key, this.#run, this.#packs.length);
-    const body = this.#pack.finish(name);
+    const pack = this.#pack;
+    const body = pack.finish(name);
     this.#packs.push({ name, totalBytes: body.length });
-    this.#pack = new PackBuilder();
     await this.#waiting(this.#upload);
+    this.#uploaded?.clear();
+    this.#pack = this.#uploaded ?? new PackBuilder();
+    this.#uploaded = pack;
     // Its name holds this run's nonce: where it exists already, a retry inside the client has stored it.
     this.#upload = putOnce(this.#container, name, body);
     this.#upload.catch(() => undefined); // awaited by the next pack or by close
@@ -172,18 +192,19 @@ export class PackSink implements FrameSink {
 /** Gathers thin regions, one after another, into one slab. Memory: the slab. */
 export class SlabWriter {
   readonly #name: string;
+  readonly #encode: FrameEncoder;
   readonly #builder = new SlabBuilder();
   readonly #regions: { key: LayerKey; columns: Omit<Layer, 'packs'> }[] = [];
 
-  constructor(name: string) {
+  constructor(name: string, encode: FrameEncoder = encodeFrame) {
     this.#name = name;
+    this.#encode = encode;
   }
 
   /** Adds a region: `fill` writes its blocks. A region of which nothing is left does not come into the slab. */
   async region(key: LayerKey, fill: (writer: RegionWriter) => Promise<void>): Promise<void> {
-    const writer = new RegionWriter({
-      add: (frame) => Promise.resolve({ pack: 0, offset: this.#builder.add(frame) }),
-    });
+    const sink = { add: (frame: StoredFrame) => Promise.resolve({ pack: 0, offset: this.#builder.add(frame) }) };
+    const writer = new RegionWriter(sink, this.#encode);
     await fill(writer);
     const columns = await writer.finish();
     if (columns.extents.length > 0) this.#regions.push({ key, columns });

@@ -73,17 +73,6 @@ export async function planTransfer(
     return makePlan(ports, address, { ...planning, record }, noted);
   });
   if (plan === undefined) return;
-  const totalBytes = bytesOf(plan);
-  await changeJob(ports, address, (row) =>
-    row.attempt === plan.attempt
-      ? {
-          ...row,
-          totalBytes,
-          churn: undefined,
-          sources: plan.disks.map(({ lun, name, source, reason }) => ({ lun, name, source, reason })),
-        }
-      : undefined,
-  );
   if (isSmall(plan, ports.settings.onTheSpotBytes)) {
     const units = plan.units.keys();
     await forEachAtOnce(units, UNITS_ON_THE_SPOT, (unit) =>
@@ -294,11 +283,18 @@ async function writePlan(
   noted: { attempt: AttemptId | undefined },
 ): Promise<TransferPlan | undefined> {
   const { layout } = ports.settings;
-  const writer = new PlanWriter<TransferPlan>(container, TRANSFER, PART_SPANS * layout.spanRegions, async () => {
-    if (!(await noteAttempt(ports, address, plan.attempt, noted.attempt, record.seq))) return false;
-    noted.attempt = plan.attempt;
-    return true;
-  });
+  const writer = new PlanWriter<TransferPlan>(
+    container,
+    TRANSFER,
+    PART_SPANS * layout.spanRegions,
+    async (totalBytes) => {
+      const sources = plan.disks.map(({ lun, name, source, reason }) => ({ lun, name, source, reason }));
+      const told = { totalBytes, sources, churn: undefined };
+      if (!(await noteAttempt(ports, address, plan.attempt, noted.attempt, record.seq, told))) return false;
+      noted.attempt = plan.attempt;
+      return true;
+    },
+  );
   for (const [index, own] of plan.disks.entries()) {
     const { manifests, anew, audit } = bases[index]!;
     const damage = anew ? new Map<number, RegionDamage>() : await damageOf(ports, partition, own.disk);
@@ -310,7 +306,12 @@ async function writePlan(
     for await (const { result: units } of inOrder(spans, SPANS_IN_FLIGHT, span))
       if (units.length > 0 && !(await writer.add({ ...plan, units }))) return undefined;
   }
-  return writer.finish(plan);
+  const written = await writer.finish(plan);
+  if (written?.parts !== undefined) {
+    const totalBytes = bytesOf(written);
+    await changeJob(ports, address, (row) => (row.attempt === plan.attempt ? { ...row, totalBytes } : undefined));
+  }
+  return written;
 }
 
 /** The units of one span of a disk. */

@@ -24,14 +24,22 @@ export class PlanWriter<Plan extends PartedPlan & { parts?: PartsOf | undefined 
   readonly #container: VaultContainer;
   readonly #kind: PlanKind<Plan>;
   readonly #mostWeight: number;
-  readonly #note: () => Promise<boolean>;
+  readonly #note: (bytes: number) => Promise<boolean>;
   readonly #parts: PartsOf = [];
   #first: Plan | undefined;
   #open: Plan | undefined;
   #isNoted: Promise<boolean> | undefined;
 
-  /** `note` answers whether the attempt stands on the job now; false: another run's does. */
-  constructor(container: VaultContainer, kind: PlanKind<Plan>, mostWeight: number, note: () => Promise<boolean>) {
+  /**
+   * `note` answers whether the attempt stands on the job now; false: another run's does. It is told the plan's bytes, or of a plan in
+   * parts those that are known by then.
+   */
+  constructor(
+    container: VaultContainer,
+    kind: PlanKind<Plan>,
+    mostWeight: number,
+    note: (bytes: number) => Promise<boolean>,
+  ) {
     this.#container = container;
     this.#kind = kind;
     this.#mostWeight = mostWeight;
@@ -70,6 +78,6 @@ export class PlanWriter<Plan extends PartedPlan & { parts?: PartsOf | undefined 
   }
 
   #noted(): Promise<boolean> {
-    return (this.#isNoted ??= this.#note());
+    return (this.#isNoted ??= this.#note(this.#parts.reduce((sum, { bytes }) => sum + bytes, 0)));
   }
 }

@@ -7,6 +7,7 @@ import type { CompactionRules } from '../domain/compaction.ts';
 import type { Layout } from '../domain/layout.ts';
 import type { AccountKind, RatesByKind } from '../domain/source-rates.ts';
 import type { Geometry } from '../domain/units.ts';
+import type { FrameEncoder } from '../format/frame.ts';
 import type { WorkQueue } from '../queue/work-queue.ts';
 import type { VaultContainers } from '../vault/vault-container.ts';
 
@@ -53,6 +54,8 @@ export interface Ports {
   readonly accounts: StorageAccounts;
   readonly clock: Clock;
   readonly ids: Ids;
+  /** What compresses the frames of one writer; where it is not given, handlers do it themselves. */
+  readonly frameEncoder?: () => FrameEncoder;
   readonly settings: Settings;
   /** One line for operators. */
   readonly log: (line: string) => void;

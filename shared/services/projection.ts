@@ -1,3 +1,4 @@
+import type { Versioned } from '../catalog/catalog-table.ts';
 import type { PointRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import type { PointId } from '../domain/ids.ts';
@@ -13,17 +14,23 @@ import { sumOfManifest } from './spans.ts';
  */
 export async function project(ports: Ports, partition: string, chain: Chain, record: ChainRecord): Promise<void> {
   const named = new Map(record.points.map((entry) => [entry.point, entry]));
-  for await (const { key, row } of ports.catalog.points.list(partition)) {
+  for await (const { key, ...seen } of ports.catalog.points.list(partition)) {
+    const { row } = seen;
     const entry = named.get(row.point);
     if (entry === undefined) {
       if (row.vault === 'Valid')
-        await changePoint(ports, partition, key, (now) => (isOlder(now, record) ? 'remove' : undefined));
+        await changePoint(ports, partition, key, (now) => (isOlder(now, record) ? 'remove' : undefined), seen);
     } else if (row.manifest !== entry.manifest && isOlder(row, record)) {
-      const counts = totalsOf(await chain.manifest(entry));
-      await changePoint(ports, partition, key, (now) =>
-        isOlder(now, record)
-          ? { ...now, ...counts, vault: 'Valid', manifest: entry.manifest, seq: record.seq }
-          : undefined,
+      const totals = totalsOf(await chain.manifest(entry));
+      await changePoint(
+        ports,
+        partition,
+        key,
+        (now) =>
+          isOlder(now, record)
+            ? { ...now, ...totals, vault: 'Valid', manifest: entry.manifest, seq: record.seq }
+            : undefined,
+        seen,
       );
     }
   }
@@ -36,15 +43,16 @@ export function totalsOf(manifest: Manifest): Pick<PointRow, 'dataBlocks' | 'cle
   return { dataBlocks, clearedBlocks, storedBytes };
 }
 
-/** Changes or removes a point's row under its ETag; an absent row is left alone. */
+/** Changes or removes a point's row under its ETag; an absent row is left alone. `seen` is the row as the caller has just read it. */
 export async function changePoint(
   ports: Ports,
   partition: string,
   key: string,
   change: (row: PointRow) => PointRow | 'remove' | undefined,
+  seen?: Versioned<PointRow>,
 ): Promise<void> {
-  for (;;) {
-    const found = await ports.catalog.points.get(partition, key);
+  for (let known = seen; ; known = undefined) {
+    const found = known ?? (await ports.catalog.points.get(partition, key));
     const next = found && change(found.row);
     if (found === undefined || next === undefined) return;
     try {

@@ -4,11 +4,10 @@ import { touchedBlocks } from '../domain/changes.ts';
 import type { RestoreTargets } from '../disk/restore-targets.ts';
 import { BLOCK_BYTES, type ByteRange, HASH_BYTES } from '../domain/units.ts';
 import { readPieces } from './changed-blocks.ts';
-import { inOrder } from './pipeline.ts';
+import { readAhead } from './read-ahead.ts';
 import { hashBlock, padded } from './region-bytes.ts';
 
 const READ_BYTES = 8 * 1024 * 1024;
-const READS_IN_FLIGHT = 4;
 const ZERO_HASH = hashBlock(Buffer.alloc(BLOCK_BYTES));
 
 /** What each block of a region should hash to; blocks that were not set should read as zeros. 2 MiB for a full production region. */
@@ -54,12 +53,10 @@ export async function readBack(
   const allocated: ByteRange[] = [];
   for await (const range of targets.allocated(target, window)) allocated.push(range);
   const pieces = readPieces(touchedBlocks(allocated, window), window, READ_BYTES);
-  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) =>
-    targets.readBack(target.url, range),
-  )) {
-    for (let at = 0; at < result.length; at += BLOCK_BYTES) {
-      const block = item.block + at / BLOCK_BYTES;
-      const actual = hashBlock(padded(result.subarray(at, at + BLOCK_BYTES)));
+  for await (const { piece, bytes } of readAhead(pieces, (range, into) => targets.readBack(target.url, range, into))) {
+    for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
+      const block = piece.block + at / BLOCK_BYTES;
+      const actual = hashBlock(padded(bytes.subarray(at, at + BLOCK_BYTES)));
       if (!actual.equals(expected.of(block))) throw wrong(target.url, window, block);
       seen[block] = 1;
     }

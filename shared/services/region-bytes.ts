@@ -2,16 +2,14 @@ import { hash } from 'node:crypto';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type BlockRun, CLEARED, type Extent, cut } from '../domain/extent.ts';
 import type { RegionView } from '../domain/region-view.ts';
-import { BLOCK_BYTES, HASH_BYTES, blocksIn } from '../domain/units.ts';
+import { BLOCK_BYTES, type ByteRange, HASH_BYTES, blocksIn } from '../domain/units.ts';
 import { decodeFrame } from '../format/frame.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
-import { inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
+import { readAhead } from './read-ahead.ts';
 
 /** Most bytes of a pack that are read at once: a pack is about as long. */
 const READ_BYTES = 9 * 1024 * 1024;
-/** Reads of one region under way. */
-const READS_IN_FLIGHT = 4;
 /** Dead bytes between two wanted frames that are read along rather than asked around: about what one more request costs. */
 const GAP_BYTES = 64 * 1024;
 /** Blocks of the disk whose frames are read together (16 MiB): half as much in a pack, or less, comes with one or two reads. */
@@ -57,15 +55,14 @@ export function hashBlock(block: Uint8Array): Buffer {
 export async function* readBlocks(container: VaultContainer, view: RegionView): AsyncGenerator<BlockBytes> {
   const { segments, lastUse } = planSegments(view);
   const unpacked = new Map<number, Uint8Array>();
-  const reads = inOrder(
-    segments.flatMap(({ pieces }) => pieces),
-    READS_IN_FLIGHT,
-    (piece) => readPiece(container, piece),
+  const reads = readAhead(
+    segments.flatMap(({ pieces }) => pieces.map((piece) => ({ piece, range: rangeOf(piece) }))),
+    (_, into, { piece }) => readPiece(container, piece, into),
   );
   for (const [index, { pieces, extents }] of segments.entries()) {
     for (let i = 0; i < pieces.length; i++) {
       const next = await reads.next();
-      if (next.done !== true) unpack(next.value.item, next.value.result, unpacked);
+      if (next.done !== true) unpack(next.value.piece.piece, next.value.bytes, unpacked);
     }
     for (const run of adjoining(extents)) yield putTogether(view, run, unpacked);
     for (const { frame } of extents) if (lastUse.get(frame) === index) unpacked.delete(frame);
@@ -150,7 +147,9 @@ function unpack(piece: Piece, bytes: Uint8Array, unpacked: Map<number, Uint8Arra
     const at = frame.offset - piece.offset;
     const where = (): string => `frame at ${frame.offset} of ${piece.pack} (${blocksOf(extents)})`;
     const stored = bytes.subarray(at, at + frame.storedBytes);
-    unpacked.set(number, decodeFrame(stored, frame.codec, frame.blocks, where, piece.pack));
+    const raw = decodeFrame(stored, frame.codec, frame.blocks, where, piece.pack);
+    // A frame that was stored raw is the very bytes that were read, and those do not last.
+    unpacked.set(number, raw === stored ? raw.slice() : raw);
   }
 }
 
@@ -182,9 +181,11 @@ function putTogether(view: RegionView, run: readonly Extent[], unpacked: Readonl
   return { start, bytes, hashes };
 }
 
-async function readPiece(container: VaultContainer, piece: Piece): Promise<Uint8Array> {
+const rangeOf = ({ offset, length }: Piece): ByteRange => ({ start: offset, end: offset + length });
+
+async function readPiece(container: VaultContainer, piece: Piece, into: Uint8Array): Promise<Uint8Array> {
   try {
-    return await container.read(piece.pack, piece.offset, piece.length);
+    return await container.read(piece.pack, piece.offset, piece.length, into);
   } catch (error) {
     const blocks = blocksOf(piece.frames.flatMap(({ extents }) => extents));
     if (isBackupError(error, 'BlobNotFound')) {

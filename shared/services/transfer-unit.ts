@@ -126,13 +126,13 @@ async function writeUnit(
   if (unit.slab === null) {
     const only = unit.regions[0]!;
     const sink = new PackSink(container, keyOf(only), run, waiting);
-    const writer = new RegionWriter(sink);
+    const writer = new RegionWriter(sink, ports.frameEncoder?.());
     await fill(only, writer);
     const columns = await writer.finish();
     const packs = await sink.close();
     await storeLayer(container, keyOf(only), { ...columns, packs }, told());
   } else {
-    const slab = new SlabWriter(objectName(transferObject(plan, unit)));
+    const slab = new SlabWriter(objectName(transferObject(plan, unit)), ports.frameEncoder?.());
     for (const region of unit.regions) await slab.region(keyOf(region), (writer) => fill(region, writer));
     await slab.store(container, told());
   }

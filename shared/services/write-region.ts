@@ -7,14 +7,12 @@ import { BLOCK_BYTES, blocksIn } from '../domain/units.ts';
 import type { PlanDisk, TransferPlan } from '../format/documents.ts';
 import { type ChangedBlocks, changedBlocks, readPieces } from './changed-blocks.ts';
 import type { RegionWriter } from './layer-writer.ts';
-import { inOrder } from './pipeline.ts';
 import type { Ports } from './ports.ts';
+import { readAhead } from './read-ahead.ts';
 import { hashBlock, padded, wholeRegion } from './region-bytes.ts';
 
 /** Most bytes asked of a snapshot at once. */
 const READ_BYTES = 8 * 1024 * 1024;
-/** Reads of one region under way: more streams on one blob do not help past its cap. */
-const READS_IN_FLIGHT = 4;
 
 const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 
@@ -62,13 +60,13 @@ export async function writeRegion(
   churn.requests += requests + pieces.length;
   churn.savedRequests += savedRequests;
   const snapshot = { url: disk.url, id: disk.snapshot };
-  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) =>
-    ports.snapshots.read(snapshot, range),
+  for await (const { piece, bytes: found } of readAhead(pieces, (range, into) =>
+    ports.snapshots.read(snapshot, range, into),
   )) {
     churn.sourceMs += ports.clock.now() - since;
-    for (let at = 0; at < result.length; at += BLOCK_BYTES) {
-      const block = item.block + at / BLOCK_BYTES;
-      const bytes = padded(result.subarray(at, at + BLOCK_BYTES));
+    for (let at = 0; at < found.length; at += BLOCK_BYTES) {
+      const block = piece.block + at / BLOCK_BYTES;
+      const bytes = padded(found.subarray(at, at + BLOCK_BYTES));
       const isTold = isReported(block);
       if (!isTold) churn.auditedBlocks += 1;
       clearUpTo(block);

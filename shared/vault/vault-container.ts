@@ -33,7 +33,7 @@ export interface Assembly {
  */
 export interface VaultContainer {
   /**
-   * Stores `body` atomically: readers see all of it or nothing.
+   * Stores `body` atomically: readers see all of it or nothing. Once it has resolved, the body is the caller's to change.
    *
    * `summary` is kept beside the bytes and comes back from `stat` and `list`; keys are lower-case letters, values printable
    * ASCII. A retry after a lost answer can make the caller's own blob look like somebody else's: callers to whom that
@@ -49,8 +49,11 @@ export interface VaultContainer {
    * @throws BackupError BlobAlreadyExists, BlobNotFound naming the source, PackCorrupt when a source is shorter
    */
   assemble(name: string, parts: readonly BlobPart[], summary?: Readonly<Record<string, string>>): Promise<Assembly>;
-  /** Resolves exactly `length` bytes from `offset`. @throws BackupError BlobNotFound, PackCorrupt when the blob is shorter */
-  read(name: string, offset: number, length: number): Promise<Uint8Array>;
+  /**
+   * Resolves exactly `length` bytes from `offset`; in the first bytes of `into`, or else in memory of their own.
+   * @throws BackupError BlobNotFound, PackCorrupt when the blob is shorter
+   */
+  read(name: string, offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
   /** Resolves all bytes. @throws BackupError BlobNotFound */
   readWhole(name: string): Promise<Uint8Array>;
   /** Resolves undefined when absent; absence is an answer here, not a failure. */

@@ -102,6 +102,10 @@ export function diskSnapshotsContract(
           { start: 10 * KIB, end: 12 * KIB },
           { start: 500 * KIB, end: 500 * KIB + 512 },
         ]);
+        const used = new Uint8Array(20 * KIB).fill(7);
+        expect(Buffer.from(await snapshots.read(snapshot, { start: 0, end: 16 * KIB }, used))).toEqual(
+          Buffer.from(await snapshots.read(snapshot, { start: 0, end: 16 * KIB })),
+        );
         expect(await snapshots.read(later, { start: 7 * KIB, end: 11 * KIB })).toEqual(
           joined(filled(KIB, 2), filled(2 * KIB, 0), filled(KIB, 1)),
         );

@@ -62,6 +62,10 @@ export function restoreTargetsContract(
       const expected = Buffer.concat([Buffer.alloc(MIB), body, Buffer.alloc(2 * MIB), Buffer.alloc(512, 9)]);
       expect(Buffer.compare(found, expected)).toBe(0);
       expect(await targets.readBack(target.url, { start: MIB - 1, end: MIB + 1 })).toEqual(Uint8Array.of(0, 1));
+      const used = new Uint8Array(64).fill(7);
+      expect(Uint8Array.from(await targets.readBack(target.url, { start: MIB - 1, end: MIB + 1 }, used))).toEqual(
+        Uint8Array.of(0, 1),
+      );
       expect(await allocated(target, 0, 16 * MIB)).toEqual([
         { start: MIB, end: 10 * MIB },
         { start: 12 * MIB, end: 12 * MIB + 512 },

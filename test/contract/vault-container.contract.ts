@@ -25,6 +25,10 @@ export function vaultContainerContract(implementation: string, start: () => Prom
       expect(await vault.read('parts/pack', 33_333, 12_345)).toEqual(body.subarray(33_333, 45_678));
       expect(await vault.read('parts/pack', 99_999, 1)).toEqual(body.subarray(99_999));
       expect(await vault.read('parts/pack', 50, 0)).toEqual(new Uint8Array(0));
+      const used = new Uint8Array(20_000).fill(7);
+      expect(Uint8Array.from(await vault.read('parts/pack', 33_333, 12_345, used))).toEqual(
+        body.subarray(33_333, 45_678),
+      );
     });
 
     it('keeps a pack of 9 MiB exactly', async () => {

@@ -9,6 +9,7 @@ import type { RestoreTargets } from '../../shared/disk/restore-targets.ts';
 import type { DiskOwner } from './disk-owner.ts';
 import type { MemoryBlob, MemoryStore } from './memory-store.ts';
 import { memoryTargets, type PerformRequest } from './memory-targets.ts';
+import { putInto } from './put-into.ts';
 import { SparseBytes } from './sparse-bytes.ts';
 
 /** A provider of disks in memory, for seeded simulations: the same history gives the same answers. */
@@ -197,10 +198,10 @@ export function memoryDisks({
       }
       yield* paged(snapshot, now.bytes.changedSince(then.bytes, clipped));
     },
-    async read(snapshot, range) {
+    async read(snapshot, range, into) {
       const { bytes, sizeBytes } = living(snapshot);
       if (range.end > sizeBytes) throw new RangeError(`bytes ${range.start} to ${range.end} lie beyond the end`);
-      return bytes.read(range);
+      return putInto(into, bytes.read(range));
     },
     async probeChangeTracking(snapshot) {
       living(snapshot);

@@ -3,6 +3,7 @@ import type { ByteRange } from '../../shared/domain/units.ts';
 import { assertSectors } from '../../shared/disk/page-blob-ranges.ts';
 import type { RestoreTarget, RestoreTargets } from '../../shared/disk/restore-targets.ts';
 import type { MemoryBlob, MemoryStore } from './memory-store.ts';
+import { putInto } from './put-into.ts';
 
 /** Performs one request on the provider, or does not, or performs it and loses the answer. */
 export type PerformRequest = <T>(request: () => T) => Promise<T>;
@@ -55,11 +56,11 @@ export function memoryTargets(store: MemoryStore, perform: PerformRequest): Rest
       const { bytes, sizeBytes } = await perform(() => existing(url));
       yield* bytes.allocated({ start: Math.min(window.start, sizeBytes), end: Math.min(window.end, sizeBytes) });
     },
-    async readBack(url, range) {
+    async readBack(url, range, into) {
       return perform(() => {
         const { bytes, sizeBytes } = existing(url);
         if (range.end > sizeBytes) throw new RangeError(`bytes ${range.start} to ${range.end} lie beyond the end`);
-        return bytes.read(range);
+        return putInto(into, bytes.read(range));
       });
     },
     async complete(target) {

@@ -5,6 +5,7 @@ import {
   type VaultContainers,
   VAULT_CONTAINER_PREFIX,
 } from '../../shared/vault/vault-container.ts';
+import { putInto } from './put-into.ts';
 
 /** Vault containers in memory, for seeded simulations: no time, no randomness, the same order in every run. */
 export interface MemoryVault extends VaultContainers {
@@ -93,9 +94,9 @@ function memoryContainer(
       const copied = parts.filter((part) => 'from' in part).length;
       return { through: 'storage', bytesMoved: 0, blockRequests: parts.length + 1, readRequests: copied };
     },
-    async read(name, offset, length) {
+    async read(name, offset, length, into) {
       if (length === 0) return new Uint8Array(0);
-      return range({ from: name, offset, length });
+      return putInto(into, range({ from: name, offset, length }));
     },
     async readWhole(name) {
       return blob(name).body.slice();
