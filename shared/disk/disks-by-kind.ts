@@ -14,7 +14,7 @@ export function snapshotsByKind(pageBlobs: DiskSnapshots, managed: DiskSnapshots
     remove: (snapshot) => of(snapshot.url).remove(snapshot),
     allocated: (snapshot, window) => of(snapshot.url).allocated(snapshot, window),
     changed: (snapshot, since, window) => of(snapshot.url).changed(snapshot, since, window),
-    read: (snapshot, range) => of(snapshot.url).read(snapshot, range),
+    read: (snapshot, range, into) => of(snapshot.url).read(snapshot, range, into),
     probeChangeTracking: (snapshot) => of(snapshot.url).probeChangeTracking(snapshot),
   };
 }
@@ -26,7 +26,7 @@ export function targetsByKind(pageBlobs: RestoreTargets, managed: ManagedTargets
     create: (target, sizeBytes, jobId, form) => of(target.url).create(target, sizeBytes, jobId, form),
     write: (target, offset, body) => of(target.url).write(target, offset, body),
     allocated: (target, window) => of(target.url).allocated(target, window),
-    readBack: (url, range) => of(url).readBack(url, range),
+    readBack: (url, range, into) => of(url).readBack(url, range, into),
     complete: (target) => of(target.url).complete(target),
     discard: (target, jobId) => of(target.url).discard(target, jobId),
     putText: (url, text) => pageBlobs.putText(url, text),

@@ -9,7 +9,7 @@ import { managedSnapshotIdOf, snapshotListings } from './managed-listing.ts';
 import { toResourceTags } from './managed-tags.ts';
 import { answerOf } from '../azure/storage-failures.ts';
 import { asked } from './page-blob-failures.ts';
-import { beyondEnd, eachPiece, piecesOf, READ_BYTES } from './page-blob-pieces.ts';
+import { beyondEnd, eachPiece, piecesOf, READ_BYTES, roomFor } from './page-blob-pieces.ts';
 import { assertSectors, listedRanges } from './page-blob-ranges.ts';
 import { type SasBlobsOptions, sasBlobs } from './sas-blob.ts';
 import { sasGrants, type SasGrantsOptions } from './sas-grants.ts';
@@ -219,9 +219,9 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
       yield* listedRanges(clipped, nextPage);
     },
 
-    async read(snapshot, range) {
+    async read(snapshot, range, into) {
       if (range.end > (await living(snapshot)).sizeBytes) throw beyondEnd(snapshot.url, range);
-      const bytes = new Uint8Array(range.end - range.start);
+      const bytes = roomFor(range, into);
       await eachPiece(piecesOf(range, READ_BYTES), readConcurrency, ({ start, end }) =>
         opened([snapshot.id], snapshot.url, ([url]) =>
           asked(

@@ -17,7 +17,7 @@ import { fixedFooter, FOOTER_BYTES } from '../domain/vhd-footer.ts';
 import { managedClient, type ManagedAccess } from './managed-client.ts';
 import { diskResource } from './managed-ids.ts';
 import { asked } from './page-blob-failures.ts';
-import { beyondEnd, eachPiece, piecesOf, READ_BYTES, WRITE_BYTES } from './page-blob-pieces.ts';
+import { beyondEnd, eachPiece, piecesOf, READ_BYTES, roomFor, WRITE_BYTES } from './page-blob-pieces.ts';
 import { assertSectors, listedRanges } from './page-blob-ranges.ts';
 import type { RestoreTarget, RestoreTargets } from './restore-targets.ts';
 import { type SasBlobsOptions, sasBlobs } from './sas-blob.ts';
@@ -169,8 +169,8 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
       }
     },
 
-    async readBack(url, range) {
-      const bytes = new Uint8Array(range.end - range.start);
+    async readBack(url, range, into) {
+      const bytes = roomFor(range, into);
       await eachPiece(piecesOf(range, READ_BYTES), concurrency, ({ start, end }) =>
         reading(url, async (sas) => {
           if (end > (sizes.get(url) ?? end)) throw beyondEnd(url, range);

@@ -33,12 +33,12 @@ export function pacedSnapshots(snapshots: DiskSnapshots, pace: SourcePace): Disk
     ...snapshots,
     allocated: (snapshot, window) => paged(snapshot.url, snapshots.allocated(snapshot, window)),
     changed: (snapshot, since, window) => paged(snapshot.url, snapshots.changed(snapshot, since, window)),
-    async read(snapshot, range) {
+    async read(snapshot, range, into) {
       const bytes = range.end - range.start;
       const request = { requests: Math.ceil(bytes / READ_BYTES), bytes };
       for (let tries = 1; ; tries++) {
         try {
-          return await pace.run(snapshot.url, request, () => snapshots.read(snapshot, range));
+          return await pace.run(snapshot.url, request, () => snapshots.read(snapshot, range, into));
         } catch (error) {
           const isRefused = isBackupError(error, 'StorageUnavailable') && storageFailure(error.cause)?.status === 429;
           if (!isRefused || tries === TRIES) throw error;

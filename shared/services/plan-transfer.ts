@@ -1,5 +1,5 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
-import { BackupError, isBackupError } from '../domain/errors.ts';
+import { type BackupError, isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type DiskId, type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { AUDIT_REQUESTS, type AuditRun } from '../domain/audit.ts';
 import { addByRegion } from '../domain/changes.ts';

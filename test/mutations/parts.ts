@@ -129,13 +129,13 @@ export const PARTS: readonly Mutation[] = [
   {
     name: 'parts: a plan is deleted beginning with the document that names the others',
     file: 'shared/services/plans.ts',
-    find: 'for (const part of parts.keys()) if (part > 0) await container.delete(planName(item, attempt, part));',
+    find: 'for (const part of parts.keys()) if (part > 0) await deleteOrOwe(ports, container, planName(item, attempt, part));',
     replace: '',
     also: [
       {
-        find: '  await container.delete(planName(item, attempt));\n',
+        find: '  await deleteOrOwe(ports, container, planName(item, attempt));\n',
         replace:
-          '  await container.delete(planName(item, attempt));\n  for (const part of parts.keys()) if (part > 0) await container.delete(planName(item, attempt, part));\n',
+          '  await deleteOrOwe(ports, container, planName(item, attempt));\n  for (const part of parts.keys()) if (part > 0) await deleteOrOwe(ports, container, planName(item, attempt, part));\n',
       },
     ],
     tests: [PLANS],

@@ -196,7 +196,7 @@ export const RULES_1_TO_6: readonly Mutation[] = [
     {
       off: 'a unit chooses its source of changes itself',
       file: 'shared/services/transfer-unit.ts',
-      find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain();",
+      find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain(error);",
       replace: `if (isBackupError(error, 'ChangeTrackingUnusable')) {
       const disks = plan.disks.map((disk) => ({ ...disk, source: 'hashes' as const, since: null }));
       return writeUnit(ports, container, { ...plan, disks }, unit, run);

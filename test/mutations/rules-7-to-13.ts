@@ -174,9 +174,9 @@ export const RULES_7_TO_13: readonly Mutation[] = [
     {
       off: 'a merge forgets the snapshots of its successor',
       file: 'shared/services/manifest-writer.ts',
-      find: '{ ...old, attempt }',
+      find: 'return writer.finish(old);',
       replace:
-        "{ ...old, attempt, disks: old.disks.map((own) => ({ ...own, snapshot: { ...own.snapshot, id: '' } })) }",
+        "return writer.finish({ ...old, disks: old.disks.map((own) => ({ ...own, snapshot: { ...own.snapshot, id: '' } })) });",
       only: 'a merge carries it on',
       why: 'after each merge all of the disk is read again',
     },
@@ -217,8 +217,8 @@ export const RULES_7_TO_13: readonly Mutation[] = [
     {
       off: 'a set may lack a disk that could not be taken',
       file: 'shared/services/take-snapshot.ts',
-      find: 'if (failure !== undefined || Math.max',
-      replace: 'if (Math.max',
+      find: 'if (failure !== undefined || spread',
+      replace: 'if (spread',
       only: 'vanishes before it is taken',
       why: 'a recovery point misses a disk without saying so',
     },

@@ -53,8 +53,8 @@ export const VERIFY: readonly Mutation[] = [
   {
     name: 'verify: a point does not show what it wrote itself',
     file: 'shared/domain/findings.ts',
-    find: 'if (point < owner) continue;',
-    replace: 'if (point <= owner) continue;',
+    find: 'owner <= point && (begins',
+    replace: 'owner < point && (begins',
     tests: [FOUND, DAMAGED],
     why: 'a point that cannot be restored is not named',
   },
