@@ -2,6 +2,7 @@ import { CLEAN_UP } from './clean-up.ts';
 import { COMPACTION } from './compaction.ts';
 import { COSTS } from './costs.ts';
 import { LAYOUT } from './layout.ts';
+import { MEMORY } from './memory.ts';
 import { REBUILD } from './rebuild.ts';
 import { RULES_1_TO_6 } from './rules-1-to-6.ts';
 import { RULES_7_TO_13 } from './rules-7-to-13.ts';
@@ -21,6 +22,7 @@ const LAYERS = 'format/layer-file.test.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
   ...LAYOUT,
+  ...MEMORY,
   ...RULES_1_TO_6,
   ...RULES_7_TO_13,
   ...CLEAN_UP,
