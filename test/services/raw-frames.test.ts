@@ -26,11 +26,11 @@ it('bytes that nothing compresses come back through packs that are gathered and 
     Buffer.alloc(blocks * BLOCK_BYTES),
   );
   const block = (n: number): Buffer => noise.subarray(n * BLOCK_BYTES, (n + 1) * BLOCK_BYTES);
-  // The bytes of a put are taken when it ends, as a slow upload would take them.
+  // The bytes of a put are taken when it ends, as a slow upload would take them; meanwhile two packs more are gathered.
   const slow: VaultContainer = {
     ...vault,
     async put(name, body, summary) {
-      for (let wait = 0; wait < 200; wait++) await soon();
+      for (let wait = 0; wait < 1500; wait++) await soon();
       return vault.put(name, body, summary);
     },
   };
