@@ -49,7 +49,7 @@ export class SlabBuilder {
   /** Adds a frame, whose bytes are copied; answers its offset in the slab. */
   add({ bytes }: StoredFrame): number {
     const offset = this.#framesEnd;
-    this.#frames.push(bytes.slice());
+    this.#frames.push(new Uint8Array(bytes)); // a Buffer's slice would be no copy
     this.#framesEnd += bytes.length;
     return offset;
   }

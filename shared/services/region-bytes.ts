@@ -149,7 +149,7 @@ function unpack(piece: Piece, bytes: Uint8Array, unpacked: Map<number, Uint8Arra
     const stored = bytes.subarray(at, at + frame.storedBytes);
     const raw = decodeFrame(stored, frame.codec, frame.blocks, where, piece.pack);
     // A frame that was stored raw is the very bytes that were read, and those do not last.
-    unpacked.set(number, raw === stored ? raw.slice() : raw);
+    unpacked.set(number, raw === stored ? new Uint8Array(raw) : raw);
   }
 }
 

@@ -51,9 +51,9 @@ export function metered(container: VaultContainer): {
       );
       return assembly;
     },
-    async read(name, offset, length) {
+    async read(name, offset, length, into) {
       totals.read += 1;
-      const bytes = await container.read(name, offset, length);
+      const bytes = await container.read(name, offset, length, into);
       totals.bytesRead += bytes.byteLength;
       return bytes;
     },

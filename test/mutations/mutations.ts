@@ -7,6 +7,7 @@ import { GOING_ON } from './going-on.ts';
 import { LAYOUT } from './layout.ts';
 import { MIXED_DISKS } from './mixed-disks.ts';
 import { PARTS } from './parts.ts';
+import { MEMORY } from './memory.ts';
 import { REBUILD } from './rebuild.ts';
 import { RULES_1_TO_6 } from './rules-1-to-6.ts';
 import { RULES_7_TO_13 } from './rules-7-to-13.ts';
@@ -28,6 +29,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...AUDIT,
   ...LAYOUT,
   ...MIXED_DISKS,
+  ...MEMORY,
   ...RULES_1_TO_6,
   ...RULES_7_TO_13,
   ...CLEAN_UP,

@@ -17,19 +17,23 @@ async function readInto({ start, end }: ByteRange, into: Uint8Array): Promise<Ui
 }
 
 describe('reading ahead', () => {
-  it('yields each piece’s own bytes, in order, though memory is used again', async () => {
+  it('yields each piece’s own bytes, in order, though memory is used again by several readers', async () => {
     const memory = new Set<ArrayBufferLike>();
-    let next = 0;
-    for await (const { piece, bytes } of readAhead(pieces, readInto)) {
-      expect(piece).toBe(pieces[next]);
-      await soon(); // others are read meanwhile
-      expect(bytes.length).toBe(piece.range.end - piece.range.start);
-      expect(Buffer.compare(bytes, Buffer.alloc(bytes.length, next % 251))).toBe(0);
-      memory.add(bytes.buffer);
-      next += 1;
-    }
-    expect(next).toBe(pieces.length);
-    expect(memory.size).toBeLessThan(pieces.length / 2);
+    const reader = async (): Promise<void> => {
+      let next = 0;
+      for await (const { piece, bytes } of readAhead(pieces, readInto)) {
+        expect(piece).toBe(pieces[next]);
+        await soon(); // others read meanwhile
+        await soon();
+        expect(bytes.length).toBe(piece.range.end - piece.range.start);
+        expect(Buffer.compare(bytes, Buffer.alloc(bytes.length, next % 251))).toBe(0);
+        memory.add(bytes.buffer);
+        next += 1;
+      }
+      expect(next).toBe(pieces.length);
+    };
+    await Promise.all([reader(), reader().then(reader)]);
+    expect(memory.size).toBeLessThan(pieces.length);
   });
 
   it('takes bytes that lie elsewhere as they are', async () => {

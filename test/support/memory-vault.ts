@@ -84,7 +84,7 @@ function memoryContainer(
     async put(name, body, summary = {}) {
       if (blobs().has(name))
         throw new BackupError('BlobAlreadyExists', `blob ${name} exists already`, { target: name });
-      blobs().set(name, { body: body.slice(), summary: { ...summary } });
+      blobs().set(name, { body: new Uint8Array(body), summary: { ...summary } });
     },
     async assemble(name, parts, summary = {}) {
       const body = Buffer.concat(parts.map((part) => ('bytes' in part ? part.bytes : range(part))));

@@ -102,7 +102,7 @@ export class WriteBack {
       put: (name, body, summary = {}) => {
         if (this.#heldBlob(name) !== undefined)
           throw new BackupError('BlobAlreadyExists', `blob ${name} exists already`);
-        const blob = { body: body.slice(), summary };
+        const blob = { body: new Uint8Array(body), summary };
         return this.#write({ call: 'vault.put', name, blob }, undefined, () => real.put(name, body, summary));
       },
       delete: (name) => this.#write({ call: 'vault.delete', name }, undefined, () => real.delete(name)),
