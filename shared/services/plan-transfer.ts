@@ -1,6 +1,7 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import { isSameLineage } from '../domain/lineage.ts';
 import { addByRegion } from '../domain/changes.ts';
 import { blockCount } from '../domain/extent.ts';
 import type { Layout } from '../domain/layout.ts';
@@ -248,7 +249,7 @@ async function chooseSource(
 }
 
 async function whyNotDiff(ports: Ports, own: SetDisk, base: Manifest['disks'][number]): Promise<string | undefined> {
-  if (base.url !== own.url || base.createdAt !== own.createdAt) return 'the disk was replaced since the base snapshot';
+  if (!isSameLineage(base, own)) return 'the disk was replaced since the base snapshot';
   if (base.snapshot.id >= own.snapshot) return 'the base snapshot is not older than this one';
   const since = { url: own.url, id: base.snapshot.id };
   if ((await ports.snapshots.sizeOf(since)) === undefined) return 'the base snapshot is gone';
