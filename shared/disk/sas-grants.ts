@@ -68,8 +68,6 @@ export interface SasGrants {
   use<T>(family: string, ids: readonly string[], work: (urls: readonly string[]) => Promise<T>): Promise<T>;
   /** Ends the access to a snapshot, whoever uses it. */
   end(family: string, id: string): Promise<void>;
-  /** The snapshots of a disk that are open now. */
-  open(family: string): string[];
 }
 
 export function sasGrants(source: SasSource, options: SasGrantsOptions = {}): SasGrants {
@@ -224,6 +222,5 @@ export function sasGrants(source: SasSource, options: SasGrantsOptions = {}): Sa
       }
       await source.close(id);
     },
-    open: (family) => [...(families.get(family)?.grants.keys() ?? [])],
   };
 }

@@ -4,8 +4,9 @@ import type { DiskId } from './ids.ts';
 export interface PresentDisk {
   readonly lun: number;
   readonly name: string;
+  /** The URL of a page blob, or the resource id of a managed disk. */
   readonly url: string;
-  /** When the provider says that it was created: with the URL, the disk's lineage. */
+  /** When the provider says that it was created, or a managed disk's unique id: with the place, the disk's lineage. */
   readonly createdAt: string;
 }
 
@@ -16,6 +17,19 @@ export interface KnownLineage extends PresentDisk {
 
 /** Lineages that an item remembers: more than a VM can have, and few enough for a property of a table row. */
 export const MOST_KNOWN = 80;
+
+/**
+ * Whether both are the same disk. A page blob is told by its URL and when it was created; a managed disk by its unique id alone, which it keeps
+ * when it is moved to another resource group.
+ */
+export function isSameLineage(
+  a: Pick<PresentDisk, 'url' | 'createdAt'>,
+  b: Pick<PresentDisk, 'url' | 'createdAt'>,
+): boolean {
+  return a.createdAt === b.createdAt && (a.url === b.url || (isResourceId(a.url) && isResourceId(b.url)));
+}
+
+const isResourceId = (place: string): boolean => place.startsWith('/');
 
 /**
  * Gives each present disk its id. The same lineage keeps its id; else a disk in the LUN (or the OS role) of a known disk that
@@ -30,8 +44,7 @@ export function assignDisks(
   fresh: () => DiskId,
   elsewhere: ReadonlySet<string> = new Set(),
 ): { disks: DiskId[]; known: KnownLineage[] } {
-  const sameLineage = (a: PresentDisk, b: PresentDisk): boolean => a.url === b.url && a.createdAt === b.createdAt;
-  const byLineage = present.map((disk) => known.find((old) => sameLineage(old, disk))?.disk);
+  const byLineage = present.map((disk) => known.find((old) => isSameLineage(old, disk))?.disk);
   const taken = new Set(byLineage.filter((id) => id !== undefined));
   const disks = present.map((disk, i) => {
     const found = byLineage[i];

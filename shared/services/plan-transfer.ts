@@ -1,6 +1,7 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import { type BackupError, isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type DiskId, type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import { isSameLineage } from '../domain/lineage.ts';
 import { AUDIT_REQUESTS, type AuditRun } from '../domain/audit.ts';
 import { addByRegion } from '../domain/changes.ts';
 import { blockCount } from '../domain/extent.ts';
@@ -409,7 +410,7 @@ async function chooseSource(
 }
 
 async function whyNotDiff(ports: Ports, own: SetDisk, base: Manifest['disks'][number]): Promise<string | undefined> {
-  if (base.url !== own.url || base.createdAt !== own.createdAt) return 'the disk was replaced since the base snapshot';
+  if (!isSameLineage(base, own)) return 'the disk was replaced since the base snapshot';
   const { byHashes = 0 } = base.trust ?? {};
   if (byHashes > 0) {
     const further = byHashes === 1 ? '' : `, as will the next ${byHashes - 1}`;

@@ -1,6 +1,8 @@
 import type { JobRow, PointRow } from '../catalog/catalog.ts';
+import { isManagedDisk } from '../disk/managed-ids.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { JobId, PointId } from '../domain/ids.ts';
+import { FOOTER_BYTES } from '../domain/vhd-footer.ts';
 import { type JobAddress, insertJob, newJob, withdrawJob } from './jobs.ts';
 import { changeItem } from './items.ts';
 import { pointsPartition } from './keys.ts';
@@ -43,6 +45,7 @@ export async function startRestore(
   if (row === undefined) throw new BackupError('ResourceNotFound', `${item.vmName} has no recovery point ${point}`);
   await tierOf(ports, partition, row);
   refuseUnknownLuns(row, request.luns);
+  refuseTooLarge(row, request);
 
   const accountName = request.accountId.split('/').at(-1) ?? '';
   const endpoint = ports.accounts.blobEndpoint(accountName);
@@ -154,6 +157,24 @@ function refuseUnknownLuns(row: PointRow, luns: readonly number[] | undefined): 
     'UserErrorInvalidRestoreRequest',
     `recovery point ${row.point} has no disk with LUN ${unknown.join(', ')}; it has ${present}`,
     { target: 'properties.restoreDiskLunList' },
+  );
+}
+
+/** The largest page blob: https://learn.microsoft.com/azure/storage/blobs/scalability-targets */
+const PAGE_BLOB_BYTES = 8 * 1024 ** 4;
+
+/** A managed disk may be larger than any page blob: it comes back as a managed disk or not at all. */
+function refuseTooLarge(row: PointRow, { luns, managed }: RestoreRequest): void {
+  if (managed !== undefined) return;
+  const disk = row.set.disks.find(
+    ({ lun, url, sizeBytes }) =>
+      isWanted(lun, luns) && isManagedDisk(url) && sizeBytes + FOOTER_BYTES > PAGE_BLOB_BYTES,
+  );
+  if (disk === undefined) return;
+  throw new BackupError(
+    'UserErrorInvalidRestoreRequest',
+    `disk ${disk.name} has ${disk.sizeBytes} bytes, more than a page blob can have: name a resource group for managed disks`,
+    { target: 'properties.targetResourceGroupId' },
   );
 }
 

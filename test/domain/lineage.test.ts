@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { DiskId } from '../../shared/domain/ids.ts';
-import { type KnownLineage, type PresentDisk, assignDisks } from '../../shared/domain/lineage.ts';
+import { type KnownLineage, type PresentDisk, assignDisks, isSameLineage } from '../../shared/domain/lineage.ts';
 
 const disk = (lun: number, url: string, createdAt = '2026-01-01T00:00:00.000Z'): PresentDisk => ({
   lun,
@@ -33,6 +33,17 @@ describe('a disk of a VM', () => {
     ['comes back after it was detached', [data], ['d']],
   ];
   it.each(cases)('%s', (_, present, expected) => expect(assignDisks(had, present, counter()).disks).toEqual(expected));
+
+  it('that is managed keeps its chain by its unique id, wherever it is moved', () => {
+    const managed = disk(0, '/subscriptions/s/resourcegroups/a/disks/x', 'unique-1');
+    const moved = { ...managed, lun: 3, url: '/subscriptions/s/resourcegroups/b/disks/y' };
+    expect(assignDisks([known('m', managed)], [os, moved], counter()).disks).toEqual(['new0', 'm']);
+    expect(isSameLineage(managed, moved)).toBe(true);
+    expect(isSameLineage(managed, { ...managed, createdAt: 'unique-2' })).toBe(false);
+    // Page blobs of two places may have been created in the same second.
+    expect(isSameLineage(disk(0, 'https://a/b'), disk(0, 'https://a/c'))).toBe(false);
+    expect(isSameLineage(disk(0, 'https://a/b'), disk(0, '/subscriptions/s'))).toBe(false);
+  });
 
   it('that is detached is remembered', () => {
     expect(assignDisks(had, [os], counter()).known.map((each) => each.disk)).toEqual(['d', 'o']);

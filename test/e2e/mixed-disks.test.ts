@@ -19,6 +19,7 @@ import {
   makeVm,
   startArmPlatform,
 } from '../support/arm-platform.ts';
+import { CliVault } from '../support/cli-vault.ts';
 import { type DiskImage, filled, imageOf } from '../support/disk-image.ts';
 
 /*
@@ -228,6 +229,14 @@ for (const [storage, source] of [
         os: place(undefined),
         data: [0, 3].map((lun) => ({ lun, url: place(lun) })),
       });
+    });
+
+    it('is sound: all of it read, compared with its snapshots, and a restore of the newest point tried', async () => {
+      const own = new CliVault(platform, VAULT, VM);
+      const { exit, out, err } = await own.strata(
+        ...['vault', 'verify', ...own.options, '--deep', 'all', '--drill', 'latest', '--wait'],
+      );
+      expect(exit, out + err).toBe(0);
     });
 
     it('refuses a restore to managed disks that says not where', async () => {

@@ -8,6 +8,7 @@ import {
 } from '../../shared/disk/managed-ids.ts';
 import { fromResourceTags, toResourceTags } from '../../shared/disk/managed-tags.ts';
 import { snapshotTime, spreadMs } from '../../shared/disk/snapshot-time.ts';
+import { aboutTag, readTags } from '../../shared/services/snapshot-tags.ts';
 import { managedPlace } from '../../shared/services/restored-form.ts';
 
 const DISK = '/subscriptions/S1/resourceGroups/App/providers/Microsoft.Compute/disks/Data_1';
@@ -71,6 +72,30 @@ describe('tags of managed snapshots', () => {
       }
       expect(fromResourceTags({ ...tags, owner: 'them', 'about.2': 'no' })).toEqual({ about: value, job: '1' });
     }
+  });
+
+  it('tell of the point that a snapshot was taken for', () => {
+    const vm = {
+      id: `/subscriptions/s/resourceGroups/${'g'.repeat(90)}/providers/Microsoft.Compute/virtualMachines/größe`,
+      vmId: 'v',
+      name: 'größe & co',
+      resourceGroup: 'g'.repeat(90),
+      location: 'westeurope',
+      size: 'Standard_D2s_v5',
+      osType: 'Linux',
+    };
+    const managed = { sku: 'Premium_LRS', hyperVGeneration: 'V2' as const };
+    const about = { lun: 63, name: 'ü'.repeat(80), createdAt: 'c', managed, takenAt: 1, dueAt: 2, vm };
+    const tags = {
+      job: '9400f1b2-1cb5-27d7-fa3d-3eabba93557a',
+      point: '17675844808850000',
+      attempt: 'a'.repeat(16),
+      disk: 'd4735e3a',
+      disks: '2',
+      about: aboutTag(about),
+    };
+    const found = readTags({ url: DISK, id: 'x', tags: fromResourceTags(toResourceTags(tags)) });
+    expect(found).toMatchObject({ point: tags.point, attempt: tags.attempt, disks: 2, about });
   });
 
   it('that a resource does not take are refused', () => {

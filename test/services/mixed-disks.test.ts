@@ -131,6 +131,35 @@ describe('a VM with disks of both kinds', () => {
     });
   }
 
+  it('with a disk larger than any page blob is restored to managed disks alone', async () => {
+    const world = await createWorld({ regionBytes: 2 ** 30 });
+    await world.createVm('vm', [BLOCK_BYTES]);
+    const large = `${MANAGED}/large`;
+    await world.disks.create(large, 8 * 1024 ** 4);
+    await world.disks.write(large, 5 * 1024 ** 4, Buffer.alloc(BLOCK_BYTES, 3));
+    await world.protect('vm');
+    const item = (await world.ports.catalog.items.get(VAULT, itemKey('app', 'vm')))!.row;
+    const machine = (await world.compute.virtualMachine(item.vmResourceId))!;
+    const data = { lun: 7, name: 'large', vhdUrl: undefined, managedDiskId: large };
+    world.compute.put({ ...machine, disks: [...machine.disks, data] });
+    await world.backup('vm');
+    const [point] = await world.points('vm');
+    const asked = { accountId: '/x/restored' };
+    const start = (more: object) =>
+      startRestore(world.ports, VAULT, itemKey('app', 'vm'), point!.point, { ...asked, ...more });
+    await expect(start({})).rejects.toMatchObject({
+      code: 'UserErrorInvalidRestoreRequest',
+      target: 'properties.targetResourceGroupId',
+    });
+    const ids = [await start({ luns: [] }), await start({ managed: { groupId: GROUP_ID, all: false } })];
+    await world.drain();
+    for (const id of ids) expect((await world.job(id)).status).toBe('Completed');
+    const made = world.disks.urls().find((url) => url.startsWith(GROUP_ID))!;
+    expect(world.disks.sizeBytes(made)).toBe(8 * 1024 ** 4);
+    const at = { start: 5 * 1024 ** 4, end: 5 * 1024 ** 4 + BLOCK_BYTES };
+    expect(Buffer.compare(await world.disks.read(made, at), Buffer.alloc(BLOCK_BYTES, 3))).toBe(0);
+  });
+
   it('goes on by hashes when a page blob has become a managed disk, and comes back at both points', async () => {
     const { world, places } = await mixedVm();
     await world.backup('vm');

@@ -134,10 +134,11 @@ function ownerOf(
     },
     async create(place, sizeBytes, metadata = {}) {
       const [group, name] = partsOf(place);
+      given += 1;
+      const source = `${given}.vhd`;
       await client.disks.beginDeleteAndWait(group, name);
       blobs.delete(place);
-      given += 1;
-      const vhd = (await storage.container('vhds', 'stratadisks2')).getPageBlobClient(`${given}.vhd`);
+      const vhd = (await storage.container('vhds', 'stratadisks2')).getPageBlobClient(source);
       await vhd.create(sizeBytes);
       await client.disks.beginCreateOrUpdateAndWait(group, name, {
         location: LOCATION,
