@@ -70,8 +70,8 @@ export const REBUILD: readonly Mutation[] = [
   {
     name: 'rebuild: sets need not be one moment',
     file: SETS,
-    find: '(times.length === 0 || Math.max(...times) - Math.min(...times) <= SET_MS)',
-    replace: 'times.length >= 0',
+    find: 'spreadMs(set.map(({ id }) => id)) <= SET_MS',
+    replace: 'spreadMs(set.map(({ id }) => id)) >= 0 * SET_MS',
     tests: [REBUILT],
     why: 'disks of different times are restored as one point',
   },

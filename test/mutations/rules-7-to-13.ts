@@ -215,8 +215,8 @@ export const RULES_7_TO_13: readonly Mutation[] = [
     {
       off: 'a set may lack a disk that could not be taken',
       file: 'shared/services/take-snapshot.ts',
-      find: 'if (failure !== undefined || Math.max',
-      replace: 'if (Math.max',
+      find: 'if (failure !== undefined || spread',
+      replace: 'if (spread',
       only: 'vanishes before it is taken',
       why: 'a recovery point misses a disk without saying so',
     },
