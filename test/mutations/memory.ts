@@ -23,7 +23,7 @@ export const MEMORY: readonly Mutation[] = [
   {
     name: 'memory: a pack is gathered where the one before it is still on its way',
     file: 'shared/services/layer-writer.ts',
-    find: 'await this.#upload;\n    this.#uploaded?.clear();',
+    find: 'await this.#waiting(this.#upload);\n    this.#uploaded?.clear();',
     replace: 'this.#uploaded?.clear();',
     tests: ['services/raw-frames.test.ts'],
     why: 'a pack is stored with the bytes of another',

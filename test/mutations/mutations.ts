@@ -84,7 +84,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a replaced disk is compared with the one that it replaced',
     file: 'shared/services/plan-transfer.ts',
-    find: "if (base.url !== own.url || base.createdAt !== own.createdAt) return 'the disk was replaced since the base snapshot';",
+    find: "if (!isSameLineage(base, own)) return 'the disk was replaced since the base snapshot';",
     replace: '',
     tests: [CHANGES],
     why: 'what the old disk had and the new one does not stays in the view',

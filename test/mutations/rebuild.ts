@@ -78,7 +78,7 @@ export const REBUILD: readonly Mutation[] = [
     name: 'rebuild: sets need not be one moment',
     file: SETS,
     find: 'spreadMs(set.map(({ id }) => id)) <= SET_MS',
-    replace: 'spreadMs([]) <= SET_MS',
+    replace: 'spreadMs(set.map(({ id }) => id)) >= 0 * SET_MS',
     tests: [REBUILT],
     why: 'disks of different times are restored as one point',
   },
