@@ -233,9 +233,8 @@ for (const [storage, source] of [
 
     it('is sound: all of it read, compared with its snapshots, and a restore of the newest point tried', async () => {
       const own = new CliVault(platform, VAULT, VM);
-      const { exit, out, err } = await own.strata(
-        ...['vault', 'verify', ...own.options, '--deep', 'all', '--drill', 'latest', '--wait'],
-      );
+      const asked = ['vault', 'verify', ...own.options, '--deep', 'all', '--drill', 'latest', '--wait'];
+      const { exit, out, err } = await own.strata(...asked);
       expect(exit, out + err).toBe(0);
     });
 
