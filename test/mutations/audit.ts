@@ -74,7 +74,7 @@ export const AUDIT: readonly Mutation[] = [
   },
   {
     name: 'trust: a source that has lied is believed',
-    file: 'shared/services/plan-transfer.ts',
+    file: 'shared/services/choose-source.ts',
     find: 'if (byHashes > 0) {',
     replace: 'if (byHashes < 0) {',
     tests: [LIES],

@@ -86,7 +86,7 @@ export const LAYOUT: readonly Mutation[] = [
   },
   {
     name: 'heal: a disk with a lost manifest goes on as if nothing were',
-    file: 'shared/services/plan-transfer.ts',
+    file: 'shared/services/transfer-plan.ts',
     find: "const anew = isPartLost || lost.some(({ point: gone }) => gone >= (newest?.disk.begins ?? ''));",
     replace: 'const anew = lost.length < 0;',
     tests: ['services/heal.test.ts'],

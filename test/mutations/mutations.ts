@@ -59,7 +59,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'hashes are compared with the view of the newest point but one',
-    file: 'shared/services/plan-transfer.ts',
+    file: 'shared/services/transfer-plan.ts',
     find: 'await stacksWithin(chain, manifests, disk.disk, span)',
     replace: 'await stacksWithin(chain, manifests.slice(0, -1), disk.disk, span)',
     tests: [CHANGES],
@@ -75,7 +75,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a lying diff is trusted',
-    file: 'shared/services/plan-transfer.ts',
+    file: 'shared/services/choose-source.ts',
     find: 'return probe.usable ? undefined : probe.reason;',
     replace: 'return undefined;',
     tests: [CHANGES],
@@ -83,7 +83,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a replaced disk is compared with the one that it replaced',
-    file: 'shared/services/plan-transfer.ts',
+    file: 'shared/services/choose-source.ts',
     find: "if (!isSameLineage(base, own)) return 'the disk was replaced since the base snapshot';",
     replace: '',
     tests: [CHANGES],
@@ -91,7 +91,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a provider that cannot compare after all fails the backup',
-    file: 'shared/services/plan-transfer.ts',
+    file: 'shared/services/transfer-plan.ts',
     find: 'if (!(error instanceof UnusableDisk)) throw error;',
     replace: 'throw error instanceof UnusableDisk ? error.cause : error;',
     tests: [CHANGES],
@@ -131,7 +131,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a shrink is not recorded in the regions that it cuts off',
-    file: 'shared/services/plan-transfer.ts',
+    file: 'shared/services/transfer-plan.ts',
     find: 'const cutOff = shrunk && region >= lastWhole;',
     replace: 'const cutOff = false;',
     tests: [CHANGES],

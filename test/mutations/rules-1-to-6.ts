@@ -117,7 +117,7 @@ export const RULES_1_TO_6: readonly Mutation[] = [
     },
     {
       off: "a plan does not note its disks' bases",
-      file: 'shared/services/plan-transfer.ts',
+      file: 'shared/services/choose-source.ts',
       find: 'base: base.point,\n    ...(begins',
       replace: 'base: null,\n    ...(begins',
       only: 'a disk that returns is planned again',

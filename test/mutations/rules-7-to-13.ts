@@ -164,7 +164,7 @@ export const RULES_7_TO_13: readonly Mutation[] = [
   ...rule(11, 'rule-11-the-manifest-names-each-snapshot', [
     {
       off: "a diff starts at any snapshot of the base's point",
-      file: 'shared/services/plan-transfer.ts',
+      file: 'shared/services/choose-source.ts',
       find: 'since: base.disk.snapshot.id,',
       replace:
         "since: (await Array.fromAsync(ports.snapshots.list(own.url))).findLast(({ tags }) => tags['point'] === base.point)!.id,",
@@ -200,7 +200,7 @@ export const RULES_7_TO_13: readonly Mutation[] = [
     },
     {
       off: "a diff may start at a snapshot that is younger by the storage's time",
-      file: 'shared/services/plan-transfer.ts',
+      file: 'shared/services/choose-source.ts',
       find: 'if (base.snapshot.id >= own.snapshot)',
       replace: "if (base.snapshot.id === '')",
       only: 'a diff starts at an older snapshot only',
