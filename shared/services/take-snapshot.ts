@@ -170,7 +170,7 @@ async function identify(
     url,
     createdAt,
   }));
-  const elsewhere = new Set(excluded.flatMap(({ vhdUrl }) => vhdUrl ?? []));
+  const elsewhere = new Set(excluded.flatMap((disk) => placeOf(disk) ?? []));
   let assigned: DiskId[] = [];
   await changeItem(ports, vault, key, (item) => {
     const answer = assignDisks(item.disks, present, () => diskId(ports.ids.hex(8)), elsewhere);

@@ -138,28 +138,39 @@ describe('a disk that was left out and comes back', () => {
     await restoresTo(world, back.point, images.at(-1)![1]);
   });
 
-  it('is not taken for gone: another disk in its old LUN is a new one', async () => {
-    const { world, disks } = await threeDisks();
-    await backUp(world);
-    const vm = (await world.compute.virtualMachine((await itemOf(world)).vmResourceId))!;
-    const fresh = 'https://disks0.example/vhds/fresh.vhd';
-    await world.disks.create(fresh, 4 * B);
-    const [os, data, more] = vm.disks;
-    // The excluded disk moves to LUN 7, and a new one takes its place.
-    world.compute.put({
-      ...vm,
-      disks: [os!, { ...data!, lun: 7 }, more!, { ...data!, lun: 0, name: 'fresh', vhdUrl: fresh }],
-    });
-    await select(world, { luns: [7], isInclusion: false });
-    const before = (await itemOf(world)).disks.find(({ url }) => url === disks[1])!.disk;
-    await backUp(world);
-    const known = (await itemOf(world)).disks;
-    expect(known.find(({ url }) => url === fresh)!.disk).not.toBe(before);
-    expect(known.find(({ url }) => url === disks[1])!.disk).toBe(before);
-    await select(world, 'all');
-    const { job } = await backUp(world);
-    expect(job.sources.find(({ lun }) => lun === 7)!.source).not.toBe('full');
-  });
+  it.each(['page blob', 'managed disk'])(
+    'is not taken for gone, a %s: another in its old LUN is a new one',
+    async (kind) => {
+      const { world, disks } = await threeDisks();
+      if (kind === 'managed disk') {
+        disks[1] = '/subscriptions/sub/resourcegroups/app/providers/microsoft.compute/disks/data';
+        await world.disks.create(disks[1], 4 * B);
+        const made = (await world.compute.virtualMachine((await itemOf(world)).vmResourceId))!;
+        const [system, , last] = made.disks;
+        const managed = { ...made.disks[1]!, vhdUrl: undefined, managedDiskId: disks[1] };
+        world.compute.put({ ...made, disks: [system!, managed, last!] });
+      }
+      await backUp(world);
+      const vm = (await world.compute.virtualMachine((await itemOf(world)).vmResourceId))!;
+      const fresh = 'https://disks0.example/vhds/fresh.vhd';
+      await world.disks.create(fresh, 4 * B);
+      const [os, data, more] = vm.disks;
+      // The excluded disk moves to LUN 7, and a new one takes its place.
+      world.compute.put({
+        ...vm,
+        disks: [os!, { ...data!, lun: 7 }, more!, { lun: 0, name: 'fresh', vhdUrl: fresh, managedDiskId: undefined }],
+      });
+      await select(world, { luns: [7], isInclusion: false });
+      const before = (await itemOf(world)).disks.find(({ url }) => url === disks[1])!.disk;
+      await backUp(world);
+      const known = (await itemOf(world)).disks;
+      expect(known.find(({ url }) => url === fresh)!.disk).not.toBe(before);
+      expect(known.find(({ url }) => url === disks[1])!.disk).toBe(before);
+      await select(world, 'all');
+      const { job } = await backUp(world);
+      expect(job.sources.find(({ lun }) => lun === 7)!.source).not.toBe('full');
+    },
+  );
 });
 
 describe('a restore', () => {
