@@ -84,6 +84,7 @@ async function* unnamed<Plan extends CommittedPlan>(
   yield [...namesOfPlan(plan).reverse(), ...replaced.map(({ manifest }) => manifest)];
   // Later commits and their reclaims have been here: this is a late run, and the first one's list has been done.
   if (!isWhole) return;
+  yield [...partNames(old).difference(partNames(fresh))];
   // Two manifests that both stand name the same slab only within a disk: slabs are told apart there, whatever their spans.
   for (const disk of disksOf([...old, ...fresh])) {
     const slabs = { old: new Set<string>(), fresh: new Set<string>() };
@@ -94,7 +95,6 @@ async function* unnamed<Plan extends CommittedPlan>(
     }
     yield [...slabs.old.difference(slabs.fresh)];
   }
-  yield [...partNames(old).difference(partNames(fresh))];
   for await (const { part } of partsOf(container, plan, schema)) yield await unusedOf(chain, fresh, objects(part));
 }
 

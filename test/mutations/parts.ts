@@ -161,18 +161,6 @@ export const PARTS: readonly Mutation[] = [
     why: 'a merge loses a span of the point that it goes into',
   },
   {
-    name: 'parts: slabs are told apart span by span',
-    file: 'shared/services/reclaim.ts',
-    find: 'yield await unnamedIn(container, seen.old, seen.fresh, slabs);',
-    replace: `yield await unnamedIn(container, seen.old, seen.fresh, slabs);
-      yield [...slabs.old.difference(slabs.fresh)];
-      slabs.old.clear();
-      slabs.fresh.clear();`,
-    tests: [LIFE],
-    only: 'some regions of a slab across spans',
-    why: 'a slab whose regions go in one span is deleted though those of another are in it',
-  },
-  {
     name: 'parts: a commit goes by the spans of today',
     file: 'shared/services/plans.ts',
     find: '{ spanRegions = layout.spanRegions }: { spanRegions?: number | undefined }',

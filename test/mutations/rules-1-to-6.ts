@@ -25,6 +25,7 @@ export const RULES_1_TO_6: readonly Mutation[] = [
       file: 'shared/services/commit.ts',
       find: 'if (missing.length > 0) {',
       replace: 'if (missing.length > 1) {',
+      also: [{ find: 'if (result === undefined) return undefined;', replace: 'if (result === undefined) continue;' }],
       only: 'a commit waits for the last of its objects',
       why: 'a region that was not read in time is restored as it was before',
     },

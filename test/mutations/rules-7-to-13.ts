@@ -120,9 +120,9 @@ export const RULES_7_TO_13: readonly Mutation[] = [
     },
     {
       off: 'a job without a row counts as running',
-      file: 'shared/services/jobs.ts',
-      find: 'return row !== undefined && !ENDED.has(row.status);',
-      replace: 'return row === undefined || !ENDED.has(row.status);',
+      file: 'shared/services/holders.ts',
+      find: 'if (job !== undefined && !ENDED.has(job.status)) running.push(job);',
+      replace: "if (job === undefined) return 'snapshots';\n    if (!ENDED.has(job.status)) running.push(job);",
       only: 'a job whose row is gone holds nothing',
       why: 'after the tables were lost an item is held for ever',
     },
