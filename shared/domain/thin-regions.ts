@@ -20,14 +20,19 @@ export interface RegionGroup<Work> {
   readonly regions: readonly Work[];
 }
 
-/** Puts consecutive thin regions together, up to what a slab holds. `regions` ascend; each group does, and so do the groups' firsts. */
+/**
+ * Puts consecutive thin regions together, up to what a slab holds, and never across the end of a span: a manifest's parts end there, and
+ * whoever looks at one span sees all of its slabs' shares. `regions` ascend; each group does, and so do the groups' firsts.
+ */
 export function groupThin<Work extends RegionWork>(
   regions: readonly Work[],
-  { thinBytes }: Pick<Layout, 'thinBytes'>,
+  { thinBytes, spanRegions }: Pick<Layout, 'thinBytes' | 'spanRegions'>,
 ): RegionGroup<Work>[] {
   const groups: { thin: boolean; regions: Work[]; bytes: number }[] = [];
+  const spanOf = ({ region }: Work): number => Math.floor(region / spanRegions);
   let open: (typeof groups)[number] | undefined;
   for (const work of regions) {
+    if (open !== undefined && spanOf(open.regions[0]!) !== spanOf(work)) open = undefined;
     const bytes = work.bytes + (work.audit?.blocks ?? 0) * BLOCK_BYTES;
     // What is audited seldom turns out to be new: it makes no region thick, as long as a slab could take it.
     const thin = work.bytes <= thinBytes && bytes <= SLAB_BYTES;

@@ -239,7 +239,12 @@ export async function reclaim(ports: Ports, step: { vault: string; jobId: string
     if (isBackupError(error, 'VaultObjectMissing')) return; // done by an earlier run
     throw error;
   }
-  for await (const { part } of partsOf(container, plan, reclaimPlan))
-    for (const name of part.units) await deleteOrOwe(ports, container, name);
+  try {
+    for await (const { part } of partsOf(container, plan, reclaimPlan))
+      for (const name of part.units) await deleteOrOwe(ports, container, name);
+  } catch (error) {
+    // An earlier run has done the list, and died as it deleted its parts.
+    if (!isBackupError(error, 'VaultObjectMissing')) throw error;
+  }
   await deletePlan(ports, container, plan);
 }

@@ -26,6 +26,14 @@ it('a slab has at most 64 regions', () => {
   expect(groups.map(({ regions }) => regions.length)).toEqual([64, 64, 2]);
 });
 
+it('a slab ends where a span does', () => {
+  const groups = groupThin(
+    [0, 2, 3, 4, 9, 11, 12].map((region) => work(region, 10)),
+    { ...PRODUCTION_LAYOUT, spanRegions: 4 },
+  );
+  expect(groups.map(({ regions }) => regions.map(({ region }) => region))).toEqual([[0, 2, 3], [4], [9, 11], [12]]);
+});
+
 it('what is audited fills a slab, and makes no region thick that a slab can take', () => {
   const audited = (region: number, mib: number) => ({ ...work(region, 10), audit: { blocks: (mib * MIB) / 16_384 } });
   const groups = groupThin([audited(0, 9), audited(1, 8), audited(2, 7), audited(3, 17)], PRODUCTION_LAYOUT);

@@ -32,6 +32,21 @@ export const TURNS: readonly Mutation[] = [
     why: 'a point is in the vault that nobody can see, and its snapshots stay for ever',
   },
   {
+    name: 'turns: one that was cancelled as it slept ends another in its place',
+    file: 'shared/services/wait-turn.ts',
+    find: "if ((await readJob(ports, address))?.status !== 'InProgress') return;",
+    replace: '',
+    also: [
+      {
+        find: ' && row.errors.some(({ code }) => code === WAITS)\n      ? { ...row, status',
+        replace: '\n      ? { ...row, status',
+      },
+    ],
+    tests: TESTS,
+    only: 'that has its turn now',
+    why: 'neither of the two points comes into the vault',
+  },
+  {
     name: 'turns: cleanup takes the snapshots of a point that waits',
     file: 'shared/services/clean-up-snapshots.ts',
     find: 'holdsItem(item, row.jobId) &&',

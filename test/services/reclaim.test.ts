@@ -1,12 +1,17 @@
 import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { reclaimPlan } from '../../shared/format/documents.ts';
+import { cleanUp } from '../../shared/services/clean-up-run.ts';
+import { runStep } from '../../shared/services/run-step.ts';
+import { putBy } from '../support/put-by.ts';
+import { fallAsleep } from '../support/sleeper.ts';
+import { parted, planNames } from './parts-stage.ts';
 import { Chain } from '../../shared/services/chain.ts';
 import { readPlan } from '../../shared/services/plans.ts';
 import { planReclaim } from '../../shared/services/reclaim.ts';
-import { newestRecord } from '../support/vault-map.ts';
+import { leftovers, newestRecord } from '../support/vault-map.ts';
 import { DAY_MS } from '../support/world.ts';
-import { B, block, container, stage } from './stage.ts';
+import { B, block, container, stage, until } from './stage.ts';
 
 it('a reclaim that is planned late, after later merges and their deletes, lists nothing that lives', async () => {
   const { world, disk, backUp } = await stage({ layout: { thinBytes: -1 } });
@@ -35,4 +40,30 @@ it('a reclaim that is planned late, after later merges and their deletes, lists 
   const { units } = await readPlan(vault, item, attempt, reclaimPlan);
   expect(units.filter((name) => name.endsWith('.pack') || name.endsWith('.layer'))).toEqual([]);
   for (const { manifest } of live.points) expect(units).not.toContain(manifest);
+});
+
+it('a reclaim that was killed as it deleted the parts of its plan is done when it comes again', async () => {
+  const { world, disk, backUp } = await stage(parted());
+  await world.disks.write(disk, 0, block(1, 6));
+  await backUp(2);
+  await world.disks.write(disk, 0, block(2, 6));
+  await backUp(30);
+  world.clock.advance(3 * DAY_MS);
+  await cleanUp(world.ports);
+  const { step } = await until(world, 'reclaim');
+  if (step.step !== 'reclaim') throw new Error('another step');
+  const dying = await fallAsleep(
+    world.ports,
+    (ports) => runStep(ports, step),
+    ({ moment, call, name }) =>
+      moment === 'after' && call === 'vault.delete' && name.endsWith(`${step.attempt}.000001.json`),
+  );
+  await dying.die();
+  expect(dying.asleep).toBe(true);
+  expect(planNames(world)).not.toEqual([]);
+  // Another process, which has read no plan yet.
+  const fresh = putBy(world.ports, (real, ...write) => real.put(...write));
+  await runStep(fresh, step);
+  expect(planNames(world)).toEqual([]);
+  expect(leftovers(container(world))).toEqual([]);
 });

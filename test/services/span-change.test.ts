@@ -84,3 +84,23 @@ it('of a slab across spans every byte stays explained', async () => {
   const { world } = await mergedAcross();
   await assertBilled(world);
 });
+
+it('a backup on a base whose spans are one writes slabs that end where its own spans do', async () => {
+  const { world, disk, images, backUp, change } = await wide({
+    spanRegions: 16,
+    inlineRegions: 256,
+    thinBytes: 16 * B,
+  });
+  await world.disks.write(disk, 0, block(1, 16));
+  await backUp(90);
+  change({ spanRegions: 2, inlineRegions: 0 });
+  await world.disks.write(disk, 0, block(2, 16));
+  await backUp(2);
+  await world.disks.clear(disk, { start: 0, end: 3 * B });
+  await backUp(30);
+  // The second goes into the third: neither knows of the base's spans.
+  world.clock.advance(3 * DAY_MS);
+  await world.cleanUp();
+  expect(live(world)).toHaveLength(2);
+  await isSound(world, images);
+});

@@ -261,4 +261,44 @@ describe('the item is handed on', () => {
     });
     expect(calls).toBeGreaterThan(10);
   });
+
+  it('for good: one that was cancelled while its handler slept does not end the one that has its turn now', async () => {
+    let kept = 0;
+    await atEachCall(async (n) => {
+      const told = await transferring();
+      const { world } = told;
+      const second = await tick(told, 2);
+      world.clock.advance(DAY_MS);
+      await takeDue(world.ports);
+      const third = (await itemOf(world)).waiting!.at(-1)!.jobId;
+      const take = await until(world, 'take-snapshot');
+      const sleeper = await fallAsleep(world.ports, (ports) => runStep(ports, take.step), callNumber(n));
+      await cancelJob(world.ports, { vault: VAULT, jobId: third });
+      world.queue.putBack(told.held);
+      await runStep(world.ports, (await until(world, 'transfer-unit')).step);
+      const hasTurn = async (): Promise<boolean> => {
+        const { status, attempts } = await world.job(second);
+        return status === 'InProgress' && attempts.length > 0;
+      };
+      for (
+        let [next] = world.queue.waiting();
+        next !== undefined && !(await hasTurn());
+        [next] = world.queue.waiting()
+      ) {
+        world.clock.advance(Math.max(0, next.dueMs - world.clock.now()));
+        await runStep(world.ports, world.queue.take()!.step);
+      }
+      const isTransferring = await hasTurn();
+      await sleeper.wake().catch((error: unknown) => expect(isBackupError(error)).toBe(true));
+      await world.drain();
+      await world.settle();
+      if (isTransferring) {
+        kept++;
+        expect(await world.job(second)).toMatchObject({ status: 'Completed', errors: [] });
+        expect(live(world)).toHaveLength(2);
+      }
+      return sleeper.asleep;
+    });
+    expect(kept).toBeGreaterThan(10);
+  });
 });
