@@ -14,10 +14,10 @@ export interface KeyedRow<Row> extends Versioned<Row> {
  * One table of the catalog: rows under (partition, key), guarded by ETags. Every implementation passes catalogTableContract.
  *
  * Keys: 1 to 512 characters; `/ \ # ?` and control characters are refused. Plain values stay queryable properties; objects,
- * arrays and null are stored as JSON text; a property that is undefined is left out. What Azure would refuse is refused as
- * InvalidRequest, with the property as target: a property over 32,000 characters, an entity over 1 MiB, more than 251
+ * arrays and null are stored as JSON text, however long; a property that is undefined is left out. What Azure would refuse is
+ * refused as InvalidRequest, with the property as target: a text over 32,000 characters, an entity over 1 MiB, more than 251
  * properties (of Azure's 252 one is the adapter's), a name that is no C# identifier in ASCII, belongs to the service or
- * ends in `_json`.
+ * ends in `_json` or `_json2` and so on.
  *
  * An absent row is never confused with an outage, which is StorageUnavailable: from a write it may come after the write was
  * done. RowAlreadyExists and EtagMismatch mean that the row there now is not the one that this call wrote, even if an answer

@@ -16,6 +16,8 @@ export interface RowPlace {
 export const WRITE_ID = 'strata_write';
 
 const JSON_SUFFIX = '_json';
+/** Of JSON text that is longer than a property: `set_json`, `set_json2`, ... */
+const JSON_PIECE = /_json([1-9][0-9]*)?$/;
 const MAX_KEY_CHARS = 512; // 1 KiB of UTF-16
 const MAX_PROPERTY_NAME_CHARS = 255;
 const MAX_PROPERTY_CHARS = 32_000; // Azure's limit is 64 KiB of UTF-16, so 32,768
@@ -76,7 +78,7 @@ function jsonText(place: RowPlace, name: string, value: unknown): string {
   return JSON.stringify(value);
 }
 
-function storedProperty(place: RowPlace, name: string, value: unknown): [string, StoredValue] {
+function storedProperties(place: RowPlace, name: string, value: unknown): [string, StoredValue][] {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
     refuse(
       place,
@@ -84,19 +86,30 @@ function storedProperty(place: RowPlace, name: string, value: unknown): [string,
       `${JSON.stringify(name)} is no property name: letters, digits and _, not starting with a digit`,
     );
   if (SYSTEM_NAMES.includes(name)) refuse(place, name, `the property name ${name} belongs to the table service`);
-  if (name.endsWith(JSON_SUFFIX))
-    refuse(place, name, `the property name ${name} ends in ${JSON_SUFFIX}, which marks JSON`);
-  if (typeof value === 'boolean') return [name, value];
+  if (JSON_PIECE.test(name))
+    refuse(place, name, `the property name ${name} ends in ${JSON_SUFFIX} or that and a number, which marks JSON`);
+  if (typeof value === 'boolean') return [[name, value]];
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) refuse(place, name, `${name} is ${value}, not a finite number`);
-    return [name, value];
+    return [[name, value]];
   }
   const plain = typeof value === 'string';
   const text = plain ? value : jsonText(place, name, value);
-  if (text.length > MAX_PROPERTY_CHARS)
+  if (plain && text.length > MAX_PROPERTY_CHARS)
     refuse(place, name, `${name} has ${text.length} characters, ${MAX_PROPERTY_CHARS} are allowed in a property`);
   if (!text.isWellFormed()) refuse(place, name, `${name} holds half of a surrogate pair, which UTF-8 cannot carry`);
-  return [plain ? name : name + JSON_SUFFIX, text];
+  if (plain) return [[name, text]];
+  return pieces(text).map((piece, i) => [`${name}${JSON_SUFFIX}${i === 0 ? '' : i + 1}`, piece]);
+}
+
+/** `text` in pieces that a property holds, none of which ends within a surrogate pair. */
+function pieces(text: string): string[] {
+  const found: string[] = [];
+  for (let from = 0; from < text.length; from += found.at(-1)!.length) {
+    const piece = text.slice(from, from + MAX_PROPERTY_CHARS);
+    found.push(piece.isWellFormed() ? piece : piece.slice(0, -1));
+  }
+  return found;
 }
 
 /** Bytes that Azure counts for an entity, by the service's published formula; names and strings count as UTF-16. */
@@ -109,8 +122,8 @@ function entityBytes(place: RowPlace, stored: StoredRow): number {
 }
 
 /**
- * A row as the table holds it: plain values as they are; arrays, objects and null as JSON text in `<property>_json`; what is
- * undefined is left out. The limits counted include the room that an adapter needs for WRITE_ID.
+ * A row as the table holds it: plain values as they are; arrays, objects and null as JSON text in `<property>_json`, and where that is
+ * too long for a property in further ones, `<property>_json2` and so on; what is undefined is left out. The limits counted include the room that an adapter needs for WRITE_ID.
  * @throws BackupError InvalidRequest for keys and rows that Azure would refuse, with the property as target
  */
 export function encodeRow(place: RowPlace, row: object): StoredRow {
@@ -118,7 +131,7 @@ export function encodeRow(place: RowPlace, row: object): StoredRow {
   const stored = Object.fromEntries(
     Object.entries(row)
       .filter(([, value]) => value !== undefined)
-      .map(([name, value]) => storedProperty(place, name, value)),
+      .flatMap(([name, value]) => storedProperties(place, name, value)),
   );
   for (const name of Object.keys(stored))
     if (name.length > MAX_PROPERTY_NAME_CHARS)
@@ -162,11 +175,14 @@ export function decodeRow<Row>(
   stored: Readonly<Record<string, unknown>>,
   schema?: z.ZodType<Row>,
 ): Row {
-  const properties = Object.entries(stored).map(([name, value]): [string, unknown] => {
-    if (!name.endsWith(JSON_SUFFIX)) return [name, value];
+  const properties = Object.entries(stored).flatMap(([name, value]): [string, unknown][] => {
+    if (!JSON_PIECE.test(name)) return [[name, value]];
     if (typeof value !== 'string') throw corrupt(place, name, `expected JSON text, found ${typeof value}`);
+    if (!name.endsWith(JSON_SUFFIX)) return []; // read with the first piece
+    let text = value;
+    for (let i = 2; typeof stored[`${name}${i}`] === 'string'; i++) text += String(stored[`${name}${i}`]);
     try {
-      return [name.slice(0, -JSON_SUFFIX.length), JSON.parse(value)];
+      return [[name.slice(0, -JSON_SUFFIX.length), JSON.parse(text)]];
     } catch (cause) {
       throw corrupt(place, name, 'is not JSON', cause);
     }

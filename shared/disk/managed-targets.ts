@@ -43,6 +43,9 @@ const LOOKS = 8;
 const LOOKS_AT_CREATION = 60;
 const LOOK_MS = 500;
 
+/** Answers to a creation, besides those of status 400, that only a person can change. */
+const NEVER = ['ResourceGroupNotFound', 'SubscriptionNotFound', 'ScopeLocked', 'QuotaExceeded'];
+
 export type ManagedTargets = Omit<RestoreTargets, 'putText'>;
 
 export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
@@ -132,8 +135,10 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
         if (seen !== undefined && seen.tags?.[INCOMPLETE] !== jobId) assertOurs(url, seen, sizeBytes, jobId);
         try {
           await client.createDisk(at, uploadOf(form, sizeBytes, jobId), ({ status, code }, cause) => {
-            if (status === 409) return new BackupError('ResourceIsLeased', `a twin is making ${url}`, { cause });
-            if (status !== 400 && code !== 'ResourceGroupNotFound') return undefined;
+            if (status !== 400 && !NEVER.includes(code)) {
+              if (status !== 409) return undefined;
+              return new BackupError('ResourceIsLeased', `a twin is making ${url}`, { cause });
+            }
             const said = cause instanceof Error ? cause.message : code;
             const message = `cannot restore to managed disk ${url}: Compute answered ${status} ${said}`;
             return new BackupError('UserErrorInvalidRestoreRequest', message, { cause, target: url });

@@ -205,7 +205,8 @@ export function sasGrants(source: SasSource, options: SasGrantsOptions = {}): Sa
           refusals += 1;
           if (refusals < MOST_REFUSALS) continue;
           const message = `access to ${ids.join(' and ')} was granted and then refused, ${refusals} times`;
-          throw new BackupError('AuthorizationFailed', message, { cause: outcome.refused.cause });
+          // Most likely other workers have done with it, and each ends the access for all: that is over when they are idle.
+          throw new BackupError('SnapshotAccessLimit', message, { cause: outcome.refused.cause });
         }
         if (now() - startedAtMs + delayMs > patienceMs) throw outcome.full;
         // Apart from each other, or two processes would go on meeting.

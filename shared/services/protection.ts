@@ -13,6 +13,7 @@ import { itemKey, pointsPartition } from './keys.ts';
 import { policyOf, readPolicy } from './policies.ts';
 import type { Ports } from './ports.ts';
 import { changePoint, readPoints } from './projection.ts';
+import { leaveToSweep, removeSnapshots } from './remove-snapshots.ts';
 import { openVault } from './vault-of.ts';
 
 /** The VM to protect, by the parts of its resource id. */
@@ -92,14 +93,18 @@ export async function stopProtection(ports: Ports, vault: string, key: string): 
   return recordChange(ports, vault, key, 'DisableBackup', {});
 }
 
-/** The newest vault point keeps its snapshots past their time for the next diff alone: without one they go. */
+/**
+ * The newest vault point keeps its snapshots past their time for the next diff alone: without one they go. Those that are out of reach
+ * are left to the sweep: a VM is often stopped when its disks are gone, and nothing else ends them afterwards.
+ */
 async function dropAnchor(ports: Ports, vault: string, partition: string, item: ItemRow): Promise<void> {
   const policy = await policyOf(ports, vault, item);
   const anchor = (await readPoints(ports, partition)).findLast((row) => row.vault === 'Valid');
   const ends = anchor && instantExpiry(anchor, policy);
   if (anchor?.instant !== 'Valid' || ends === undefined || ends > ports.clock.now()) return;
   if (await isPinned(ports, vault, item, anchor.point)) return;
-  for (const { url, snapshot } of anchor.set.disks) await ports.snapshots.remove({ url, id: snapshot });
+  const left = await removeSnapshots(ports, anchor.set.disks);
+  if (left.length > 0) await leaveToSweep(ports, vault, itemKey(item.resourceGroup, item.vmName), left);
   await changePoint(ports, partition, anchor.point, (row) =>
     row.instant === 'Valid' ? { ...row, instant: 'Deleted' } : undefined,
   );

@@ -1,5 +1,5 @@
 import type { SetDisk } from '../catalog/catalog.ts';
-import { type BackupError, isBackupError } from '../domain/errors.ts';
+import { type BackupError, type ErrorCode, isBackupError } from '../domain/errors.ts';
 import { changeItem } from './items.ts';
 import type { Ports } from './ports.ts';
 import { latestUrls } from './url-list.ts';
@@ -10,13 +10,24 @@ import { latestUrls } from './url-list.ts';
  */
 export const OUT_OF_REACH_MS = 3 * 86_400_000;
 
+/**
+ * What is answered where snapshots are out of reach. Of managed disks Compute says it: their resource group is locked, or Strata has lost
+ * the right to it.
+ */
+const OUT_OF_REACH: readonly ErrorCode[] = ['StorageUnavailable', 'ComputeUnavailable', 'AuthorizationFailed'];
+
+/** Whether nothing is known of the snapshots of a disk: they may be there or not, and may be in reach again some day. */
+export function isOutOfReach(error: unknown): error is BackupError {
+  return isBackupError(error, ...OUT_OF_REACH);
+}
+
 /** A disk whose snapshot could not be deleted. */
 export interface OutOfReach {
   readonly url: string;
   readonly error: BackupError;
 }
 
-/** Deletes the snapshots of a point as far as their accounts answer, and says which do not. What is gone already is fine. */
+/** Deletes the snapshots of a point as far as they are in reach, and says which are not. What is gone already is fine. */
 export async function removeSnapshots(
   ports: Ports,
   disks: readonly Pick<SetDisk, 'url' | 'snapshot'>[],
@@ -26,7 +37,7 @@ export async function removeSnapshots(
     try {
       await ports.snapshots.remove({ url, id: snapshot });
     } catch (error) {
-      if (!isBackupError(error, 'StorageUnavailable')) throw error;
+      if (!isOutOfReach(error)) throw error;
       left.push({ url, error });
     }
   }

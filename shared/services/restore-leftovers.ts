@@ -1,5 +1,5 @@
 import type { JobRow } from '../catalog/catalog.ts';
-import { isBackupError } from '../domain/errors.ts';
+import { ERROR_TABLE, isBackupError } from '../domain/errors.ts';
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import { readPlan } from './plans.ts';
 import { forEachAtOnce } from './pipeline.ts';
@@ -25,14 +25,16 @@ export async function discardRestore(ports: Ports, vault: string, job: JobRow): 
 
 /**
  * Deletes the targets of a restore that are not complete, and the marks of its units. Completed disks stay, and so do those that
- * somebody else has taken a lease on: they keep the mark that says that they are not complete.
+ * somebody else has taken a lease on or that Strata may not delete: they keep the mark that says that they are not complete.
  */
 export async function discardTargets(ports: Ports, plan: RestorePlan): Promise<void> {
   for (const { url, leaseId } of plan.targets) {
     try {
       await ports.targets.discard({ url, leaseId }, plan.job);
     } catch (error) {
-      if (!isBackupError(error, 'ResourceIsLeased')) throw error;
+      // What trying again cannot mend, such as a right that Strata has not, must not keep the job from ending.
+      const isPassing = !isBackupError(error) || ERROR_TABLE[error.code].retry;
+      if (isPassing && !isBackupError(error, 'ResourceIsLeased')) throw error;
       ports.log(`restore target ${url} is not complete and stays: ${error.message}`);
     }
   }

@@ -8,6 +8,7 @@ import { changeItem } from './items.ts';
 import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
 import { changePoint, readPoint } from './projection.ts';
+import { isOutOfReach } from './remove-snapshots.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /** The task that a restore job shows, in the service's words. */
@@ -115,14 +116,13 @@ export async function pin(ports: Ports, { vault, jobId: id }: JobAddress, key: s
 
 /**
  * The tier that a point is restored from: its snapshots while they are all there, else the vault. A snapshot that somebody has
- * deleted is noticed here and noted on the point.
+ * deleted is noticed here and noted on the point. While it cannot be asked for (the account of a lost VM's disk, say) the vault serves too.
  * @throws BackupError UserErrorInstantRpNotFound when the point is in neither
  */
 export async function tierOf(ports: Ports, partition: string, row: PointRow): Promise<'snapshot' | 'vault'> {
   if (row.instant === 'Valid') {
-    const sizes = await Promise.all(
-      row.set.disks.map(({ url, snapshot }) => ports.snapshots.sizeOf({ url, id: snapshot })),
-    );
+    const sizes = await sizesOf(ports, row);
+    if (sizes === 'out of reach') return 'vault';
     if (sizes.every((size) => size !== undefined)) return 'snapshot';
     await changePoint(ports, partition, row.point, (now) =>
       now.instant === 'Valid' ? { ...now, instant: 'Lost' } : undefined,
@@ -133,6 +133,20 @@ export async function tierOf(ports: Ports, partition: string, row: PointRow): Pr
     'UserErrorInstantRpNotFound',
     `a snapshot of recovery point ${row.point} has been deleted, and the point had not reached the vault`,
   );
+}
+
+/** The sizes of a point's snapshots, undefined of those that are gone. @throws what keeps them from being seen, where the vault has no copy */
+async function sizesOf(
+  ports: Ports,
+  { set, vault, point }: PointRow,
+): Promise<(number | undefined)[] | 'out of reach'> {
+  try {
+    return await Promise.all(set.disks.map(({ url, snapshot }) => ports.snapshots.sizeOf({ url, id: snapshot })));
+  } catch (error) {
+    if (vault !== 'Valid' || !isOutOfReach(error)) throw error;
+    ports.log(`recovery point ${point} is restored from the vault, its snapshots are out of reach: ${error.message}`);
+    return 'out of reach';
+  }
 }
 
 /** Whether a disk is wanted: the OS disk (LUN -1) always is. */

@@ -1,11 +1,11 @@
 import type { ItemRow, JobRow, PointRow } from '../catalog/catalog.ts';
 import type { DiskSnapshot, TaggedSnapshot } from '../disk/disk-snapshots.ts';
 import type { JobId } from '../domain/ids.ts';
-import { isBackupError } from '../domain/errors.ts';
 import type { Chain } from './chain.ts';
 import { readJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
 import { snapshotOnly } from './rebuild-snapshots.ts';
+import { isOutOfReach } from './remove-snapshots.ts';
 import { readTags } from './snapshot-tags.ts';
 import { EVERY_DISK } from './url-list.ts';
 
@@ -38,7 +38,7 @@ export async function listSnapshots(
           found.set(nameOfSnapshot(snapshot), snapshot);
       }
     } catch (error) {
-      if (!isBackupError(error, 'StorageUnavailable')) throw error;
+      if (!isOutOfReach(error)) throw error;
       unlisted.add(url);
       ports.log(`the snapshots of ${url} are not swept: ${error.message}`);
     }

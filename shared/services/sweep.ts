@@ -14,6 +14,7 @@ import { pointsPartition } from './keys.ts';
 import { namedBy, namedByPlan, packsOfUnread } from './named.ts';
 import type { Ports } from './ports.ts';
 import { readPoints } from './projection.ts';
+import { isOutOfReach } from './remove-snapshots.ts';
 import { discardTargets } from './restore-leftovers.ts';
 import { jobsOf, listSnapshots, nameOfSnapshot, setsWithoutRow } from './sweep-sets.ts';
 import { openVault, readItem } from './vault-of.ts';
@@ -83,8 +84,13 @@ async function sweepObjects(
   // The list of open jobs may have lost some: before anything is removed all jobs are asked, and then the record once more.
   if (decision.remove.length > 0) decision = await decide(await runningJobs(ports, vault, item));
   await apply(ports, partition, decision, marks, async (name) => {
-    await discardTargetsOf(ports, container, name);
+    try {
+      await discardTargetsOf(ports, container, name);
+    } catch (error) {
+      return notYet(ports, name, error);
+    }
     await container.delete(name);
+    return true;
   });
 }
 
@@ -150,7 +156,14 @@ async function sweepSnapshots(
     nowMs: ports.clock.now(),
     graceMs: ports.settings.sweepGraceSeconds * 1000,
   });
-  await apply(ports, partition, decision, marks, (name) => ports.snapshots.remove(found.get(name)!));
+  await apply(ports, partition, decision, marks, async (name) => {
+    try {
+      await ports.snapshots.remove(found.get(name)!);
+      return true;
+    } catch (error) {
+      return notYet(ports, name, error);
+    }
+  });
 }
 
 /**
@@ -190,19 +203,27 @@ async function readMarks(ports: Ports, partition: string): Promise<Map<string, n
   return marks;
 }
 
+/** What is out of reach keeps its mark for a later sweep, and must not keep this one from the rest. @throws any other error */
+function notYet(ports: Ports, name: string, error: unknown): false {
+  if (!isOutOfReach(error)) throw error;
+  ports.log(`${name} is not swept yet: ${error.message}`);
+  return false;
+}
+
+/** Carries a decision out; `deleteOne` says whether it has. */
 async function apply(
   ports: Ports,
   partition: string,
   { mark, unmark, remove }: SweepDecision,
   marks: ReadonlyMap<string, number>,
-  deleteOne: (name: string) => Promise<void>,
+  deleteOne: (name: string) => Promise<boolean>,
 ): Promise<void> {
   const markedAt = ports.clock.now();
   for (const name of mark) await ports.catalog.marks.upsert(partition, markKey(name), { name, markedAt });
   for (const name of unmark) await ports.catalog.marks.remove(partition, markKey(name));
   for (const name of remove) {
     try {
-      await deleteOne(name);
+      if (!(await deleteOne(name))) continue;
     } catch (error) {
       if (!isBackupError(error, 'BMSUserErrorObjectLocked')) throw error;
       await ports.catalog.marks.upsert(partition, markKey(name), { name, markedAt: marks.get(name)!, owed: true });

@@ -14,6 +14,7 @@ import { pointsPartition } from './keys.ts';
 import { readPlan, storePlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { readPoints } from './projection.ts';
+import { isOutOfReach } from './remove-snapshots.ts';
 import { pin } from './restore.ts';
 import { openVault } from './vault-of.ts';
 import { beginVerify, endVerify } from './verify-finish.ts';
@@ -264,7 +265,7 @@ async function pinCompared(work: VerifyWork, address: JobAddress, live: LivePoin
   }
 }
 
-/** The snapshot that a manifest names for a disk, if it is still there. */
+/** The snapshot that a manifest names for a disk, if it is still there and in reach: without it the vault alone is verified. */
 async function snapshotAt(
   ports: Ports,
   manifest: Manifest | undefined,
@@ -273,5 +274,11 @@ async function snapshotAt(
   const own = manifest?.disks.find((each) => each.disk === disk);
   if (own === undefined) return null;
   const snapshot = { url: own.url, id: own.snapshot.id };
-  return (await ports.snapshots.sizeOf(snapshot)) === undefined ? null : { ...snapshot, sizeBytes: own.sizeBytes };
+  try {
+    return (await ports.snapshots.sizeOf(snapshot)) === undefined ? null : { ...snapshot, sizeBytes: own.sizeBytes };
+  } catch (error) {
+    if (!isOutOfReach(error)) throw error;
+    ports.log(`disk ${own.name} is not compared with snapshot ${snapshot.id}: ${error.message}`);
+    return null;
+  }
 }

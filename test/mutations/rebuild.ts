@@ -209,7 +209,7 @@ export const REBUILD: readonly Mutation[] = [
   {
     name: 'sweep: an account that is gone keeps all leftovers',
     file: 'shared/services/sweep-sets.ts',
-    find: "if (!isBackupError(error, 'StorageUnavailable')) throw error;",
+    find: 'if (!isOutOfReach(error)) throw error;',
     replace: 'throw error;',
     tests: [LOSSES],
     only: 'whose marks stay',

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { JobRow } from '../../shared/catalog/catalog.ts';
-import { BackupError, isBackupError } from '../../shared/domain/errors.ts';
+import { BackupError, type ErrorCode, isBackupError } from '../../shared/domain/errors.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
 import { readReports, readRuns } from '../../shared/services/clean-up-report.ts';
 import { changeItem } from '../../shared/services/items.ts';
 import type { Ports } from '../../shared/services/ports.ts';
+import { stopProtection } from '../../shared/services/protection.ts';
 import { DAY_MS, VAULT, type World, createWorld } from '../support/world.ts';
 import { B, KEY, block, live } from './stage.ts';
 
@@ -16,15 +17,20 @@ interface Moved {
   readonly second: PointId;
   /** The disk in the account. */
   readonly data: string;
+  /** The account answers no more. */
+  readonly leave: () => void;
   /** The account answers again. */
   readonly comeBack: () => void;
 }
 
 /** One VM with two disks in two accounts; then its data disk is detached and that disk's account deleted. */
-async function moved(policy: { instantRetentionDays?: number } = {}): Promise<Moved> {
+async function moved(
+  policy: { instantRetentionDays?: number } = {},
+  code: ErrorCode = 'StorageUnavailable',
+): Promise<Moved> {
   let gone = '';
   const refuse = (url: string): void => {
-    if (gone !== '' && url.startsWith(gone)) throw new BackupError('StorageUnavailable', `${gone} does not answer`);
+    if (gone !== '' && url.startsWith(gone)) throw new BackupError(code, `${gone} does not answer`);
   };
   const wrap = (ports: Ports): Ports => ({
     ...ports,
@@ -47,7 +53,7 @@ async function moved(policy: { instantRetentionDays?: number } = {}): Promise<Mo
   const world = await createWorld({
     wrap,
     onFailure: (error) => {
-      if (!isBackupError(error, 'StorageUnavailable')) throw error;
+      if (!isBackupError(error, code)) throw error;
     },
   });
   await world.setPolicy(policy);
@@ -62,7 +68,8 @@ async function moved(policy: { instantRetentionDays?: number } = {}): Promise<Mo
   gone = new URL(data!).origin;
   await world.disks.write(os!, 0, block(2));
   const second = (await world.backup('vm', world.clock.now() + 90 * DAY_MS)).point!;
-  return { world, first, second, data: data!, comeBack: () => (gone = '') };
+  const leave = (): void => void (gone = new URL(data!).origin);
+  return { world, first, second, data: data!, leave, comeBack: () => (gone = '') };
 }
 
 async function night({ world }: Moved): Promise<void> {
@@ -100,14 +107,17 @@ describe('an account that is gone for good', () => {
     expect((await world.restore('vm', second)).job.errors).toEqual([]);
   });
 
-  it('keeps no merge waiting for ever that has to take snapshots itself, and waits for days', async () => {
-    const set = await moved({ instantRetentionDays: 5 });
-    for (let nights = 0; nights < 3; nights++) await night(set);
-    const merge = (await jobsOf(set.world)).find(({ operation }) => operation === 'Merge')!;
-    expect((merge.endedAt! - merge.startedAt) / DAY_MS).toBeGreaterThan(2);
-    for (let nights = 0; nights < 5; nights++) await night(set);
-    expect((await set.world.points('vm')).map(({ point }) => point)).toEqual([set.second]);
-  });
+  it.each(['StorageUnavailable', 'ComputeUnavailable'] as const)(
+    'keeps no merge waiting for ever that has to take snapshots itself, and waits for days (%s)',
+    async (code) => {
+      const set = await moved({ instantRetentionDays: 5 }, code);
+      for (let nights = 0; nights < 3; nights++) await night(set);
+      const merge = (await jobsOf(set.world)).find(({ operation }) => operation === 'Merge')!;
+      expect((merge.endedAt! - merge.startedAt) / DAY_MS).toBeGreaterThan(2);
+      for (let nights = 0; nights < 5; nights++) await night(set);
+      expect((await set.world.points('vm')).map(({ point }) => point)).toEqual([set.second]);
+    },
+  );
 
   it('leaves its snapshots to the sweep, which takes them when it answers again', async () => {
     const set = await moved();
@@ -172,4 +182,65 @@ it('an answer that is lost once is passing trouble: the same run has it done', a
   expect(runs).toHaveLength(2);
   const [report] = await readReports(world.ports, VAULT, runs.at(-1)!.runId);
   expect(report!.row).toMatchObject({ status: 'done', failures: [], endedSnapshots: 2 });
+});
+
+describe('snapshots that cannot be reached', () => {
+  // Of managed disks Compute tells it: their group is locked, or somebody has taken Strata's right to it away.
+  for (const code of ['ComputeUnavailable', 'AuthorizationFailed'] as const) {
+    it(`are given up after some days where ${code} is the answer, and swept when it is not`, async () => {
+      const set = await moved({}, code);
+      const { world, second, data, comeBack } = set;
+      for (let nights = 0; nights < 10; nights++) await night(set);
+      expect((await world.points('vm')).map(({ point }) => point)).toEqual([second]);
+      await world.sweep();
+      comeBack();
+      expect(await snapshotsOn(world, data)).toBe(1);
+      await world.sweep();
+      expect(await snapshotsOn(world, data)).toBe(0);
+    });
+  }
+
+  it('of a merge that has not the right to them keep it for some nights, and no longer', async () => {
+    const set = await moved({ instantRetentionDays: 5 }, 'AuthorizationFailed');
+    for (let nights = 0; nights < 12; nights++) await night(set);
+    expect((await set.world.points('vm')).map(({ point }) => point)).toEqual([set.second]);
+    const merges = (await jobsOf(set.world)).filter(({ operation }) => operation === 'Merge');
+    expect(merges.length).toBeLessThan(12);
+  });
+
+  for (const code of ['StorageUnavailable', 'ComputeUnavailable', 'AuthorizationFailed'] as const) {
+    it(`keep nobody from restoring the point from the vault (${code})`, async () => {
+      const { world, first } = await moved({}, code);
+      const { job, disks } = await world.restore('vm', first);
+      expect([job.status, job.errors]).toEqual(['Completed', []]);
+      expect(job.sources.map(({ source }) => source)).toEqual(['vault', 'vault']);
+      expect(Buffer.compare(disks[1]!.subarray(0, 2 * B), block(1, 2))).toBe(0);
+      // It may be passing trouble: the point keeps its snapshots.
+      expect((await world.points('vm'))[0]!.instant).toBe('Valid');
+    });
+  }
+
+  it('keep nobody from stopping the protection; the sweep takes them when it can', async () => {
+    const set = await moved();
+    const { world, data, comeBack } = set;
+    const { vmResourceId } = (await world.ports.catalog.items.get(VAULT, KEY))!.row;
+    const vm = (await world.ports.compute.virtualMachine(vmResourceId))!;
+    comeBack();
+    world.compute.put({
+      ...vm,
+      disks: [...vm.disks, { lun: 0, name: 'vm-1', vhdUrl: data, managedDiskId: undefined }],
+    });
+    world.clock.advance(60_000);
+    await world.backup('vm', world.clock.now() + 90 * DAY_MS);
+    set.leave();
+    for (let nights = 0; nights < 3; nights++) await night(set);
+    await stopProtection(world.ports, VAULT, KEY);
+    expect((await world.points('vm')).at(-1)!.instant).toBe('Deleted');
+    comeBack();
+    expect(await snapshotsOn(world, data)).toBeGreaterThan(0);
+    await world.sweep();
+    const kept = (await world.points('vm')).filter(({ instant }) => instant === 'Valid');
+    const owned = kept.flatMap(({ set: own }) => own.disks).filter(({ url }) => url === data);
+    expect(await snapshotsOn(world, data)).toBe(owned.length);
+  });
 });

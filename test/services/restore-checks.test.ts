@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { BackupError } from '../../shared/domain/errors.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
 import type { RestoreTargets } from '../../shared/disk/restore-targets.ts';
 import type { Ports } from '../../shared/services/ports.ts';
-import { type World, createWorld } from '../support/world.ts';
+import { itemKey } from '../../shared/services/keys.ts';
+import { type World, VAULT, createWorld } from '../support/world.ts';
 
 /* A restore believes neither the vault nor the target: what it read is compared with the hashes, and so is what then stands on the disk. */
 
@@ -102,4 +104,40 @@ describe.each(['snapshot', 'vault'] as const)('restored from the %s', (tier) => 
     );
     expect(await restore(world, tier)).toMatchObject({ status: 'Completed', codes: [] });
   });
+});
+
+const REFUSAL = new BackupError('AuthorizationFailed', 'Strata has no right to this group');
+
+it('a restore to where Strata has no right ends at once, and frees the point', async () => {
+  const refuse = () => Promise.reject(REFUSAL);
+  const world = await backedUp(withTargets(() => ({ create: refuse, discard: refuse })));
+  const [row] = await world.points('vm');
+  const { job } = await world.restore('vm', row!.point);
+  expect([job.status, job.errors.map(({ code }) => code)]).toEqual(['Failed', ['AuthorizationFailed']]);
+  expect((await world.ports.catalog.items.get(VAULT, itemKey('app', 'vm')))!.row.pins).toEqual([]);
+});
+
+it('a target that cannot be taken away keeps no sweep from the rest of the folder', async () => {
+  let refusal: BackupError | undefined;
+  const world = await backedUp(
+    withTargets((real) => ({
+      write: () => Promise.reject(REFUSAL),
+      discard: (target, job) => (refusal === undefined ? real.discard(target, job) : Promise.reject(refusal)),
+    })),
+  );
+  const [row] = await world.points('vm');
+  expect((await world.restore('vm', row!.point)).job.status).toBe('Failed');
+  const names = () => [...world.vaults.blobs(world.vaults.containerNames()[0]!).keys()];
+  const container = await world.ports.vaults.open(world.vaults.containerNames()[0]!);
+  const plan = names().find((name) => name.includes('/plans/'))!;
+  // Behind the plan in the order of names.
+  const stray = `${plan.slice(0, plan.indexOf('/plans/'))}/regions/zz/0.${'f'.repeat(16)}.layer`;
+  await container.put(stray, Buffer.from('x'));
+  refusal = new BackupError('StorageUnavailable', 'the account of the targets is gone');
+  await world.sweep();
+  expect(names()).toContain(plan);
+  expect(names()).not.toContain(stray);
+  refusal = undefined;
+  await world.sweep();
+  expect(names()).not.toContain(plan);
 });
