@@ -98,7 +98,7 @@ async function* unnamed<Plan extends CommittedPlan>(
   for await (const { part } of partsOf(container, plan, schema)) yield await unusedOf(chain, fresh, objects(part));
 }
 
-/** What old and new manifests say of a span; undefined when a part of one is gone by now, as above. */
+/** What old and new manifests say of a span; undefined when a part of one is gone by now, as above, or damaged: the sweep takes the rest. */
 async function bothWithin(
   chain: Chain,
   old: readonly Manifest[],
@@ -109,7 +109,7 @@ async function bothWithin(
   try {
     return { old: await within(chain, old, disk, span), fresh: await within(chain, fresh, disk, span) };
   } catch (error) {
-    if (isBackupError(error, 'VaultObjectMissing')) return undefined;
+    if (isBackupError(error, 'VaultObjectMissing', 'DocumentCorrupt')) return undefined;
     throw error;
   }
 }
@@ -165,7 +165,7 @@ async function readThere(chain: Chain, entries: readonly RecordPoint[]): Promise
     try {
       manifests.push(await chain.manifest(entry));
     } catch (error) {
-      if (!isBackupError(error, 'VaultObjectMissing')) throw error;
+      if (!isBackupError(error, 'VaultObjectMissing', 'DocumentCorrupt')) throw error;
     }
   }
   return manifests;

@@ -5,7 +5,7 @@ import { cleanUp } from '../../shared/services/clean-up-run.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 import { putBy } from '../support/put-by.ts';
 import { fallAsleep } from '../support/sleeper.ts';
-import { parted, planNames } from './parts-stage.ts';
+import { parted, partsOf, planNames } from './parts-stage.ts';
 import { Chain } from '../../shared/services/chain.ts';
 import { readPlan } from '../../shared/services/plans.ts';
 import { planReclaim } from '../../shared/services/reclaim.ts';
@@ -67,3 +67,24 @@ it('a reclaim that was killed as it deleted the parts of its plan is done when i
   expect(planNames(world)).toEqual([]);
   expect(leftovers(container(world))).toEqual([]);
 });
+
+it.each(['part', 'manifest'])(
+  'a merge whose expired point has a damaged %s is followed by its reclaim',
+  async (what) => {
+    const { world, disk, backUp } = await stage(parted());
+    await world.disks.write(disk, 0, block(1, 6));
+    await backUp(2);
+    const blobs = container(world);
+    const { manifest } = newestRecord(blobs).points[0]!;
+    blobs.set(what === 'part' ? partsOf(world)[0]![1]!.name : manifest, { summary: {}, body: Buffer.from('{}') });
+    await world.disks.write(disk, 2 * B, block(3));
+    await backUp(90); // begins anew
+    world.clock.advance(4 * DAY_MS);
+    await world.cleanUp();
+    // The plans and the manifest go at once, and what only the damaged document knew with the sweep.
+    expect(planNames(world)).toEqual([]);
+    expect(blobs.has(manifest)).toBe(false);
+    await world.sweep();
+    expect(leftovers(blobs)).toEqual([]);
+  },
+);
