@@ -1,8 +1,10 @@
+import type { JobRow } from '../catalog/catalog.ts';
+import { ERROR_TABLE, isBackupError } from '../domain/errors.ts';
 import { FOOTER_BYTES } from '../domain/vhd-footer.ts';
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import { backOffSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
-import { changeJob } from './jobs.ts';
+import { type JobAddress, changeJob, describeError } from './jobs.ts';
 import { openPlan } from './open-plan.ts';
 import { deletePlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
@@ -49,14 +51,34 @@ export async function finishRestore(
   );
   if (decided === undefined) return;
   await forEachAtOnce(plan.targets, TARGETS_AT_ONCE, (target) => ports.targets.complete(target));
-  await ports.targets.putText(decided.bag['Config Blob Uri']!, describe(plan, decided.bag));
-  await finishJob(ports, address, 'Completed');
+  const isRecorded = await record(ports, address, decided, plan);
+  await finishJob(ports, address, isRecorded ? 'Completed' : 'CompletedWithWarnings');
   await forgetUnits(ports, plan);
   await deletePlan(ports, container, plan);
 }
 
+/**
+ * Writes down what has been made; false where trying again cannot mend that it could not be written, which the job says. The disks
+ * have been handed over by then.
+ */
+async function record(ports: Ports, address: JobAddress, { bag }: JobRow, plan: RestorePlan): Promise<boolean> {
+  try {
+    await ports.targets.putText(bag['Config Blob Uri']!, describe(plan, bag));
+    return true;
+  } catch (error) {
+    if (!isBackupError(error) || ERROR_TABLE[error.code].retry) throw error;
+    const reason = describeError(error, ports);
+    await changeJob(ports, address, (row) =>
+      row.status !== 'InProgress' || row.errors.some(({ code }) => code === reason.code)
+        ? undefined
+        : { ...row, errors: [...row.errors, reason] },
+    );
+    return false;
+  }
+}
+
 /** What a person or a script needs to make a VM of the restored disks. */
-function describe(plan: RestorePlan, bag: Readonly<Record<string, string>>): string {
+export function describe(plan: RestorePlan, bag: Readonly<Record<string, string>>): string {
   return JSON.stringify(
     {
       recoveryPoint: plan.point,

@@ -14,6 +14,7 @@ import {
 } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
+import { describe } from './finish-restore.ts';
 import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { forEachAtOnce } from './pipeline.ts';
@@ -50,7 +51,7 @@ export async function planRestore(
   if (job.attempt !== undefined && job.attempt !== step.instead) {
     if (step.instead !== undefined) return; // another has planned again already
     const noted = await notedPlan(container, job, restorePlan);
-    if (noted !== undefined) return begin(ports, address, noted);
+    if (noted !== undefined) return begin(ports, address, job, noted);
   }
 
   const partition = pointsPartition(vault.containerName, job.itemId);
@@ -78,10 +79,22 @@ export async function planRestore(
       reason: from === 'snapshot' ? 'the point still has its snapshots' : 'the point is in the vault',
     })),
   }));
-  await begin(ports, address, plan);
+  await begin(ports, address, job, plan);
 }
 
-async function begin(ports: Ports, { vault, jobId }: JobAddress, plan: RestorePlan): Promise<void> {
+async function begin(
+  ports: Ports,
+  { vault, jobId }: JobAddress,
+  { bag, restore }: JobRow,
+  plan: RestorePlan,
+): Promise<void> {
+  // Where no disk goes there, nobody would notice before the end that the account cannot be written to. Under a name of its own: a run
+  // that comes late must not write over what has been written down at the end.
+  if (restore?.verifyJob === undefined && plan.targets.every(({ managed }) => managed !== undefined))
+    await ports.targets.putText(
+      bag['Config Blob Uri']!.replace(/\/config-([^/]*)$/, '/begun-$1'),
+      describe({ ...plan, targets: [] }, bag),
+    );
   await forEachAtOnce(plan.targets, TARGETS_AT_ONCE, (target) => createTarget(ports, target, jobId));
   const { attempt } = plan;
   const job = await readJob(ports, { vault, jobId });
