@@ -1,7 +1,6 @@
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import { type Churn, addChurn, noChurn } from '../domain/churn.ts';
-import { isBackupError } from '../domain/errors.ts';
-import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
+import { type JobId, attemptId } from '../domain/ids.ts';
 import type { Layout } from '../domain/layout.ts';
 import {
   type ChainRecord,
@@ -23,7 +22,7 @@ import { deleteOrOwe } from './owed-delete.ts';
 import { inOrder } from './pipeline.ts';
 import { planTransfer } from './plan-transfer.ts';
 import { type ManifestHead, ManifestWriter } from './manifest-writer.ts';
-import { deletePlan, layoutOf, partsOf, readPlan } from './plans.ts';
+import { deletePlan, layoutOf, notedPlan, partsOf } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { project } from './projection.ts';
 import { transferObject } from './transfer-unit.ts';
@@ -67,12 +66,12 @@ export async function commitTransfer(
         item.protectionState === 'IRPending' ? { ...item, protectionState: 'Protected' } : undefined,
       );
       await finishJob(ports, address, 'Completed');
-      const { parts } = (await planOf(container, job.itemId, attemptId(step.attempt))) ?? {};
+      const { parts } = (await notedPlan(container, job, transferPlan)) ?? {};
       await deletePlan(ports, container, { item: job.itemId, attempt: attemptId(step.attempt), parts });
     };
     if (await chain.committed(job.attempts, job.planSeq ?? 0, newest)) return settle(newest);
 
-    const plan = await planOf(container, job.itemId, attemptId(step.attempt));
+    const plan = await notedPlan(container, job, transferPlan);
     if (plan === undefined || !standsOn(plan, newest)) return planTransfer(ports, { ...step, instead: step.attempt });
     if ((await runningJob(ports, address, step.attempt)) === undefined) return;
     const { missing, done, doneBytes, part } = await progress(container, plan, step.part ?? 0);
@@ -155,19 +154,6 @@ async function resend(
   missing: readonly number[],
 ): Promise<void> {
   for (const unit of missing) await ports.queue.send({ step: 'transfer-unit', v: 1, vault, jobId, attempt, unit });
-}
-
-async function planOf(
-  container: VaultContainer,
-  item: TransferPlan['item'],
-  attempt: AttemptId,
-): Promise<TransferPlan | undefined> {
-  try {
-    return await readPlan(container, item, attempt, transferPlan);
-  } catch (error) {
-    if (isBackupError(error, 'VaultObjectMissing')) return undefined;
-    throw error;
-  }
 }
 
 /** Whether the plan can still be committed on `record`. */
