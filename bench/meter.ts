@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { ClientRequest } from 'node:http';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { BODY_REQUESTS } from '../shared/azure/body-sockets.ts';
 import type { StorageServer } from '../local/storage/server.ts';
 
 /** What something cost. */
@@ -12,13 +13,13 @@ export interface Cost {
   readonly cpuSeconds: number;
   /** CPU seconds of the storage process; undefined where the system does not tell. */
   readonly storageCpuSeconds: number | undefined;
-  /** The process's peak resident memory, looked at 50 times a second, after a collection at the start. */
+  /** The process's peak resident memory, looked at ten times a second, after a collection at the start. */
   readonly peakRssBytes: number;
   /** HTTP requests that left this process, repeated ones too, by what they ask for. */
   readonly requests: Readonly<Record<string, number>>;
 }
 
-const LOOK_MS = 20;
+const LOOK_MS = 100;
 /** USER_HZ, which Linux fixes at 100 for what /proc shows. */
 const TICKS_PER_SECOND = 100;
 
@@ -32,15 +33,21 @@ export async function measured<Result>(
 ): Promise<{ cost: Cost; result: Result }> {
   collectGarbage();
   const requests: Record<string, number> = {};
+  const add = (kind: string): void => void (requests[kind] = (requests[kind] ?? 0) + 1);
   const count = (message: unknown): void => {
-    const kind = kindOf((message as { request: ClientRequest }).request, server);
-    requests[kind] = (requests[kind] ?? 0) + 1;
+    const { request } = message as { request: ClientRequest };
+    add(kindOf(request.method, request.path, String(request.getHeader('host')), server));
+  };
+  const countBody = (message: unknown): void => {
+    const { url } = message as { url: URL };
+    add(kindOf('GET', url.pathname + url.search, url.host, server));
   };
   let peakRssBytes = process.memoryUsage.rss();
   const look = setInterval(() => (peakRssBytes = Math.max(peakRssBytes, process.memoryUsage.rss())), LOOK_MS);
   const storageBefore = await cpuSecondsOf(server.pid);
   const cpuBefore = process.cpuUsage();
   subscribe('http.client.request.start', count);
+  subscribe(BODY_REQUESTS, countBody);
   const startedAt = performance.now();
   try {
     const result = await work();
@@ -61,6 +68,7 @@ export async function measured<Result>(
   } finally {
     clearInterval(look);
     unsubscribe('http.client.request.start', count);
+    unsubscribe(BODY_REQUESTS, countBody);
   }
 }
 
@@ -76,9 +84,8 @@ async function cpuSecondsOf(pid: number): Promise<number | undefined> {
 }
 
 /** What a request asks for, in the words of the storage services' REST references. */
-function kindOf(request: ClientRequest, server: StorageServer): string {
-  const { method, path } = request;
-  const port = Number(String(request.getHeader('host')).split(':')[1]);
+function kindOf(method: string, path: string, host: string, server: StorageServer): string {
+  const port = Number(host.split(':')[1]);
   if (port === server.tablePort) return method === 'GET' ? 'table read' : 'table write';
   if (port !== server.blobPort) return 'other';
   const query = new URL(path, 'http://storage').searchParams;

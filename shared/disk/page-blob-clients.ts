@@ -9,7 +9,7 @@ import {
   type StorageSharedKeyCredential,
 } from '@azure/storage-blob';
 import { BackupError } from '../domain/errors.ts';
-import { InjectorPolicyFactory, type TryWatch } from './observed-tries.ts';
+import { InjectorPolicyFactory, type TryWatch } from '../azure/observed-tries.ts';
 
 export type PageBlobCredential = StorageSharedKeyCredential | TokenCredential;
 
@@ -35,6 +35,8 @@ export interface PageBlobClients {
   container(url: string): ContainerClient;
   /** A fresh signal that ends one request and its tries. */
   readonly deadline: () => AbortSignal;
+  /** Who is told of tries that do not go through the clients' pipelines. */
+  readonly tries: TryWatch | undefined;
 }
 
 const RETRIES: StorageRetryOptions = { maxTries: 5, retryDelayInMs: 400, maxRetryDelayInMs: 10_000 };
@@ -74,6 +76,7 @@ export function pageBlobClients(access: PageBlobAccess): PageBlobClients {
       return new ContainerClient(containerUrl(url), pipelineFor(url));
     },
     deadline: () => AbortSignal.timeout(access.deadlineMs ?? 60_000),
+    tries: access.tries,
   };
 }
 

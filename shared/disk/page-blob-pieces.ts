@@ -1,6 +1,6 @@
-import type { Readable } from 'node:stream';
 import type { BlobClient } from '@azure/storage-blob';
-import { BackupError } from '../domain/errors.ts';
+import { readBlobInto } from '../azure/blob-bytes.ts';
+import type { TryWatch } from '../azure/observed-tries.ts';
 import type { ByteRange } from '../domain/units.ts';
 
 /** Most bytes in one Put Page: https://learn.microsoft.com/rest/api/storageservices/put-page */
@@ -62,27 +62,10 @@ export async function readInto(
   offset: number,
   into: Uint8Array,
   abortSignal: AbortSignal,
+  tries?: TryWatch,
 ): Promise<void> {
-  const answer = await client.download(offset, into.byteLength, { abortSignal });
-  const body = answer.readableStreamBody as Readable;
-  if (answer.contentLength !== into.byteLength) {
-    body.resume();
-    throw beyondEnd(client.url, { start: offset, end: offset + into.byteLength });
-  }
-  let filled = 0;
-  await new Promise<void>((resolve, reject) => {
-    // By events: an async iterator costs small reads a third of their rate.
-    body.on('data', (piece: Buffer) => {
-      into.set(piece.subarray(0, into.byteLength - filled), filled);
-      filled += piece.length;
-    });
-    body.once('error', reject);
-    body.once('end', () => {
-      if (filled === into.byteLength) resolve();
-      else
-        reject(new BackupError('StorageUnavailable', `a body of ${into.byteLength} bytes broke off after ${filled}`));
-    });
-  });
+  const found = await readBlobInto(client, offset, into, abortSignal, tries);
+  if (found !== into.byteLength) throw beyondEnd(client.url, { start: offset, end: offset + into.byteLength });
 }
 
 export function beyondEnd(url: string, { start, end }: ByteRange): RangeError {

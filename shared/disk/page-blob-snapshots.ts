@@ -20,7 +20,7 @@ export interface PageBlobSnapshotsOptions extends PageBlobAccess {
 /** Snapshots of unmanaged disks: page blobs, and the snapshots that their storage account keeps of them. */
 export function pageBlobSnapshots(options: PageBlobSnapshotsOptions): DiskSnapshots {
   const clients = pageBlobClients(options);
-  const { deadline } = clients;
+  const { deadline, tries } = clients;
   const readConcurrency = options.readConcurrency ?? 4;
   const page = options.rangesPerPage === undefined ? {} : { maxPageSize: options.rangesPerPage };
   const clientOf = (snapshot: DiskSnapshot) => clients.page(snapshot.url).withSnapshot(snapshot.id);
@@ -173,7 +173,7 @@ export function pageBlobSnapshots(options: PageBlobSnapshotsOptions): DiskSnapsh
           `read ${shown(snapshot)}`,
           async () => {
             try {
-              await readInto(client, piece.start, partOf(bytes, range, piece), deadline());
+              await readInto(client, piece.start, partOf(bytes, range, piece), deadline(), tries);
             } catch (error) {
               throw beyond(error) ? beyondEnd(snapshot.url, range) : error;
             }

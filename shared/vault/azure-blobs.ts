@@ -9,6 +9,7 @@ import {
   type StorageSharedKeyCredential,
 } from '@azure/storage-blob';
 import { BackupError } from '../domain/errors.ts';
+import { collect, readBlobInto } from '../azure/blob-bytes.ts';
 import { type StorageFailure, storageFailure, translated } from '../azure/storage-failures.ts';
 import { assembleBlocks } from './block-assembly.ts';
 import { copySources } from './copy-sources.ts';
@@ -163,12 +164,10 @@ function azureVaultContainer(
     async read(name, offset, length, into) {
       if (length === 0) return new Uint8Array(0);
       try {
-        const answer = await container.getBlobClient(name).download(offset, length, { abortSignal: deadline() });
-        if (answer.contentLength !== length) {
-          answer.readableStreamBody?.resume();
-          throw tooShort(name, offset, length, `it gave ${answer.contentLength} bytes`);
-        }
-        return await collected(answer.readableStreamBody as Readable, length, into);
+        const bytes = into?.subarray(0, length) ?? new Uint8Array(length);
+        const found = await readBlobInto(container.getBlobClient(name), offset, bytes, deadline());
+        if (found !== length) throw tooShort(name, offset, length, `it gave ${found} bytes`);
+        return bytes;
       } catch (error) {
         if (storageFailure(error)?.status === 416) throw tooShort(name, offset, length, 'it ends before', error);
         throw failed(error, 'read', name);
@@ -178,7 +177,9 @@ function azureVaultContainer(
     async readWhole(name) {
       try {
         const answer = await container.getBlobClient(name).download(0, undefined, { abortSignal: deadline() });
-        return await collected(answer.readableStreamBody as Readable, answer.contentLength ?? 0);
+        const bytes = new Uint8Array(answer.contentLength ?? 0);
+        await collect(answer.readableStreamBody as Readable, bytes);
+        return bytes;
       } catch (error) {
         throw failed(error, 'read', name);
       }
@@ -245,23 +246,6 @@ async function* eachPage<Page extends { continuationToken?: string }>(
     yield page.value;
     token = page.value.continuationToken;
   } while (token !== undefined && token !== '');
-}
-
-/** The `length` bytes of a body, copied once as they arrive, into memory that has room for them. By events: an async iterator costs small reads a third of their rate. */
-function collected(body: Readable, length: number, into: Uint8Array = new Uint8Array(length)): Promise<Uint8Array> {
-  const bytes = into.subarray(0, length);
-  let filled = 0;
-  return new Promise((resolve, reject) => {
-    body.on('data', (piece: Buffer) => {
-      bytes.set(piece.subarray(0, length - filled), filled);
-      filled += piece.length;
-    });
-    body.once('error', reject);
-    body.once('end', () => {
-      if (filled === length) resolve(bytes);
-      else reject(new BackupError('StorageUnavailable', `a body of ${length} bytes broke off after ${filled}`));
-    });
-  });
 }
 
 function tooShort(name: string, offset: number, length: number, found: string, cause?: unknown): BackupError {

@@ -74,12 +74,12 @@ describe('tries of a request to a page blob', () => {
     expect(seen).toEqual(['ready', '200']);
   });
 
-  it('are told of a 429 too, which the SDK does not try again', async () => {
+  it('are told of a 429 too, which is asked again once, when that is allowed', async () => {
     const { snapshots, snapshot } = await disk();
-    refusals = [{ status: 429, retryAfterSeconds: 1 }];
+    refusals = [{ status: 429, retryAfterSeconds: 1 }, { status: 429 }];
     const failed = await snapshots.read(snapshot, { start: 0, end: 512 }).catch((error: unknown) => error);
     expect(isBackupError(failed, 'StorageUnavailable')).toBe(true);
-    expect(seen).toEqual(['ready', '429 1000']);
+    expect(seen).toEqual(['ready', '429 1000', 'ready', '429']);
   });
 
   it('that take a snapshot wait for nobody', async () => {
