@@ -6,6 +6,7 @@ import { BLOCK_BYTES, type ByteRange, HASH_BYTES, blocksIn } from '../domain/uni
 import { decodeFrame } from '../format/frame.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import type { Ports } from './ports.ts';
+import { giveBuffer, takeBuffer } from './buffers.ts';
 import { readAhead } from './read-ahead.ts';
 
 /** Most bytes of a pack that are read at once: a pack is about as long. */
@@ -17,12 +18,12 @@ const SEGMENT_BLOCKS = 1024;
 /** Blocks that are handed on together (4 MiB): the most that one write of a page blob takes. */
 const RUN_BLOCKS = 256;
 
-/** A run of adjacent blocks with their bytes. */
+/** A run of adjacent blocks with their bytes, which are good until the next run is asked for. */
 export interface BlockBytes {
   readonly start: number;
   /** A multiple of 16 KiB. */
   readonly bytes: Uint8Array;
-  /** The SHA-256 of each block, 32 bytes each: of the very bytes above. */
+  /** The SHA-256 of each block, 32 bytes each. */
   readonly hashes: Uint8Array;
 }
 
@@ -42,31 +43,39 @@ export function padded(bytes: Uint8Array): Uint8Array {
 
 /** SHA-256, 32 bytes. */
 export function hashBlock(block: Uint8Array): Buffer {
-  return hash('sha256', block, 'buffer');
+  // A buffer of `hash` itself would be memory of its own, which the collector has to follow; this one is a part of a common one.
+  return Buffer.from(hash('sha256', block, 'binary'), 'latin1');
 }
 
 /**
- * Yields the stored blocks of a view with their bytes, each block checked against its hash: in ascending order, as few and as long
- * runs as 4 MiB at a time allow. Blocks that the view calls cleared or does not speak of are left out. Every frame is read and
+ * Yields the stored blocks of a view with their bytes and hashes, in ascending order, as few and as long runs as 4 MiB at a time allow.
+ * Each block is checked against its hash, unless `check` is false: then the hashes are the layers', and whoever takes the bytes has to see that
+ * they fit. Blocks that the view calls cleared or does not speak of are left out. Every frame is read and
  * unpacked once. Those that reach over the end of a segment are kept until they are used up: of each layer at most one, since a
  * layer's frames ascend as its blocks do.
  * @throws BackupError PackCorrupt, VaultObjectMissing: naming the pack and the blocks that it should give
  */
-export async function* readBlocks(container: VaultContainer, view: RegionView): AsyncGenerator<BlockBytes> {
+export async function* readBlocks(
+  container: VaultContainer,
+  view: RegionView,
+  { check = true }: { readonly check?: boolean } = {},
+): AsyncGenerator<BlockBytes> {
   const { segments, lastUse } = planSegments(view);
   const unpacked = new Map<number, Uint8Array>();
   const reads = readAhead(
     segments.flatMap(({ pieces }) => pieces.map((piece) => ({ piece, range: rangeOf(piece) }))),
     (_, into, { piece }) => readPiece(container, piece, into),
   );
+  const room = takeBuffer(RUN_BLOCKS * BLOCK_BYTES);
   for (const [index, { pieces, extents }] of segments.entries()) {
     for (let i = 0; i < pieces.length; i++) {
       const next = await reads.next();
       if (next.done !== true) unpack(next.value.piece.piece, next.value.bytes, unpacked);
     }
-    for (const run of adjoining(extents)) yield putTogether(view, run, unpacked);
+    for (const run of adjoining(extents)) yield putTogether(view, run, unpacked, room, check);
     for (const { frame } of extents) if (lastUse.get(frame) === index) unpacked.delete(frame);
   }
+  giveBuffer(room);
 }
 
 interface Piece {
@@ -165,18 +174,24 @@ function adjoining(extents: readonly Extent[]): Extent[][] {
   return runs;
 }
 
-function putTogether(view: RegionView, run: readonly Extent[], unpacked: ReadonlyMap<number, Uint8Array>): BlockBytes {
+function putTogether(
+  view: RegionView,
+  run: readonly Extent[],
+  unpacked: ReadonlyMap<number, Uint8Array>,
+  room: Uint8Array,
+  check: boolean,
+): BlockBytes {
   const start = run[0]!.start;
   const last = run.at(-1)!;
   const count = last.start + last.count - start;
-  const bytes = Buffer.allocUnsafe(count * BLOCK_BYTES);
+  const bytes = room.subarray(0, count * BLOCK_BYTES);
   const hashes = Buffer.allocUnsafe(count * HASH_BYTES);
   for (const extent of run) {
     const raw = unpacked.get(extent.frame)!;
     const at = extent.start - start;
     bytes.set(raw.subarray(extent.slot * BLOCK_BYTES, (extent.slot + extent.count) * BLOCK_BYTES), at * BLOCK_BYTES);
     const own = bytes.subarray(at * BLOCK_BYTES, (at + extent.count) * BLOCK_BYTES);
-    checkHashes(view, extent, own, hashes.subarray(at * HASH_BYTES));
+    writeHashes(view, extent, check ? own : undefined, hashes.subarray(at * HASH_BYTES));
   }
   return { start, bytes, hashes };
 }
@@ -204,13 +219,14 @@ async function readPiece(container: VaultContainer, piece: Piece, into: Uint8Arr
   }
 }
 
-/** Compares each block of `extent` with its layer's hash and writes the hash to `hashes`. */
-function checkHashes(view: RegionView, extent: Extent, bytes: Uint8Array, hashes: Uint8Array): void {
+/** Writes the hash that its layer has of each block of `extent`, and compares the blocks with it where their bytes are given. */
+function writeHashes(view: RegionView, extent: Extent, bytes: Uint8Array | undefined, hashes: Uint8Array): void {
   if (view.hashOf === undefined) throw new TypeError('blocks are only read with their hashes');
   for (let i = 0; i < extent.count; i++) {
-    const actual = hashBlock(bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES));
     const expected = view.hashOf(extent.start + i);
-    if (!actual.equals(expected)) {
+    hashes.set(expected, i * HASH_BYTES);
+    const actual = bytes && hashBlock(bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES));
+    if (actual?.equals(expected) === false) {
       const pack = view.packs[view.frames[extent.frame]!.pack]!.name;
       throw new BackupError(
         'PackCorrupt',
@@ -218,7 +234,6 @@ function checkHashes(view: RegionView, extent: Extent, bytes: Uint8Array, hashes
         { target: pack },
       );
     }
-    hashes.set(actual, i * HASH_BYTES);
   }
 }
 

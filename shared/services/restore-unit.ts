@@ -8,16 +8,15 @@ import { readPieces } from './changed-blocks.ts';
 import { readView } from './layers.ts';
 import { runningJob } from './jobs.ts';
 import { newestStacks } from './newest-stacks.ts';
-import { inOrder } from './pipeline.ts';
 import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { type BlockBytes, hashBlock, padded, readBlocks } from './region-bytes.ts';
+import { readAhead } from './read-ahead.ts';
 import { readBack, RegionHashes } from './read-back.ts';
 import { hashesAsCut } from './restored-form.ts';
 import { TargetWriter } from './target-writer.ts';
 
 const READ_BYTES = 8 * 1024 * 1024;
-const READS_IN_FLIGHT = 4;
 const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 
 /** The key of a unit's mark. */
@@ -41,18 +40,29 @@ export async function restoreUnit(
   if ((await ports.catalog.units.get(plan.attempt, key)) !== undefined) return;
 
   const window = regionRange(unit.region, target.sizeBytes, ports.settings.geometry);
+  // What is read back is compared with the layers' hashes, all but a block that the disk's end cuts: that has another one there.
+  const isCut = window.end % BLOCK_BYTES !== 0;
   let hashes: RegionHashes;
   try {
     hashes =
       target.source === null
-        ? await fromVault(ports, container, plan, target, unit, window)
+        ? await fromVault(ports, container, plan, target, unit, isCut, (blocks) => copy(ports, target, window, blocks))
         : await copy(ports, target, window, snapshotBlocks(ports, target.source, window));
   } catch (error) {
     if (!isBackupError(error, 'UserErrorInstantRpNotFound')) throw error;
     // The snapshots went after the plan was made: the job plans again, from the vault if the point is there.
     return ports.queue.send({ step: 'plan-restore', v: 1, ...address, instead: step.attempt });
   }
-  await readBack(ports.targets, target, window, hashes);
+  try {
+    await readBack(ports.targets, target, window, hashes);
+  } catch (error) {
+    // Damage in the vault shows on the disk; a second look at the vault's bytes tells whose fault it is.
+    if (isBackupError(error, 'RestoreVerificationFailed') && target.source === null)
+      await fromVault(ports, container, plan, target, unit, true, async (blocks) => {
+        for await (const _ of blocks) void _;
+      });
+    throw error;
+  }
   await ports.catalog.units.upsert(plan.attempt, key, { bytes: unit.bytes });
   // The job's end takes the marks away: one that came later than that goes too.
   if ((await runningJob(ports, address, step.attempt)) === undefined)
@@ -61,27 +71,32 @@ export async function restoreUnit(
 
 type Target = RestorePlan['targets'][number];
 
-async function fromVault(
+/**
+ * Hands the blocks that a unit restores to `use`, which may be asked twice.
+ * @param check whether each block is compared with its hash
+ */
+async function fromVault<Result>(
   ports: Ports,
   container: VaultContainer,
   plan: RestorePlan,
   target: Target,
   unit: RestorePlan['units'][number],
-  window: ByteRange,
-): Promise<RegionHashes> {
+  check: boolean,
+  use: (blocks: AsyncIterable<BlockBytes>) => Promise<Result>,
+): Promise<Result> {
   const { regionBytes } = ports.settings.geometry;
   const at = { item: plan.item, disk: target.disk, region: unit.region, blocks: regionBytes / BLOCK_BYTES };
-  const write = async (stack: readonly LayerName[], checkpoint: CheckpointName | undefined): Promise<RegionHashes> =>
-    copy(ports, target, window, readBlocks(container, await readView(container, at, stack, checkpoint)));
+  const read = async (stack: readonly LayerName[], checkpoint: CheckpointName | undefined): Promise<Result> =>
+    use(readBlocks(container, await readView(container, at, stack, checkpoint), { check }));
   try {
-    return await write(unit.stack, unit.checkpoint);
+    return await read(unit.stack, unit.checkpoint);
   } catch (error) {
     if (!isBackupError(error, 'VaultObjectMissing')) throw error;
     // Merges below a pinned point go on: it starts again with the stack as the newest record has it.
     const stacks = await newestStacks(container, plan.item, target.disk, plan.point, [unit.region]);
     const now = stacks && (stacks.get(unit.region) ?? { layers: [] });
     if (now === undefined || stackDigest(now.layers) === stackDigest(unit.stack)) throw error; // nothing has moved: this is damage
-    return write(now.layers, now.checkpoint);
+    return read(now.layers, now.checkpoint);
   }
 }
 
@@ -112,15 +127,15 @@ async function* snapshotBlocks(
   const allocated: ByteRange[] = [];
   for await (const range of ports.snapshots.allocated(snapshot, window)) allocated.push(range);
   const pieces = readPieces(touchedBlocks(allocated, window), window, READ_BYTES);
-  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) =>
-    ports.snapshots.read(snapshot, range),
+  for await (const { piece, bytes: found } of readAhead(pieces, (range, into) =>
+    ports.snapshots.read(snapshot, range, into),
   )) {
-    const bytes = padded(result);
+    const bytes = padded(found);
     let from = 0;
     for (let at = 0; at <= bytes.length; at += BLOCK_BYTES) {
       const zero = at === bytes.length || ZERO_BLOCK.equals(bytes.subarray(at, at + BLOCK_BYTES));
       if (!zero) continue;
-      if (at > from) yield hashed(item.block + from / BLOCK_BYTES, bytes.subarray(from, at));
+      if (at > from) yield hashed(piece.block + from / BLOCK_BYTES, bytes.subarray(from, at));
       from = at + BLOCK_BYTES;
     }
   }

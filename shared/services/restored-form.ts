@@ -94,7 +94,7 @@ export async function lastSectorInVault(
   const extents = within(view.extents, [{ start: block, count: 1 }]);
   for await (const { start, bytes } of readBlocks(container, { ...view, extents })) {
     const from = offset - start * BLOCK_BYTES;
-    if (from >= 0 && from < bytes.length) return bytes.subarray(from, from + SECTOR_BYTES);
+    if (from >= 0 && from < bytes.length) return bytes.slice(from, from + SECTOR_BYTES);
   }
   return new Uint8Array(SECTOR_BYTES);
 }

@@ -1,3 +1,4 @@
+import { giveBuffer, takeBuffer } from './buffers.ts';
 import type { RestoreTarget, RestoreTargets } from '../disk/restore-targets.ts';
 
 /** Most bytes of one write: the most that Put Page takes. */
@@ -11,7 +12,8 @@ export class TargetWriter {
   readonly #target: RestoreTarget;
   readonly #endOfDisk: number;
   #offset = 0;
-  #pending: Uint8Array[] = [];
+  /** What goes out with the next write: the first `#pendingBytes` of it. */
+  #pending: Uint8Array | undefined;
   #pendingBytes = 0;
   readonly #running = new Set<Promise<void>>();
 
@@ -21,15 +23,20 @@ export class TargetWriter {
     this.#endOfDisk = endOfDisk;
   }
 
-  /** `bytes` belong at `offset` of the disk. They must not change afterwards. */
+  /** `bytes` belong at `offset` of the disk. They are copied. */
   async write(offset: number, bytes: Uint8Array): Promise<void> {
     const fits = bytes.subarray(0, Math.max(0, this.#endOfDisk - offset));
-    if (fits.length === 0) return;
+    for (let from = 0; from < fits.length; from += WRITE_BYTES)
+      await this.#add(offset + from, fits.subarray(from, from + WRITE_BYTES));
+  }
+
+  async #add(offset: number, bytes: Uint8Array): Promise<void> {
     const adjoins = offset === this.#offset + this.#pendingBytes;
-    if (!adjoins || this.#pendingBytes + fits.length > WRITE_BYTES) await this.#flush();
+    if (!adjoins || this.#pendingBytes + bytes.length > WRITE_BYTES) await this.#flush();
     if (this.#pendingBytes === 0) this.#offset = offset;
-    this.#pending.push(fits);
-    this.#pendingBytes += fits.length;
+    this.#pending ??= takeBuffer(WRITE_BYTES);
+    this.#pending.set(bytes, this.#pendingBytes);
+    this.#pendingBytes += bytes.length;
   }
 
   /** Resolves when everything is written. */
@@ -39,14 +46,20 @@ export class TargetWriter {
   }
 
   async #flush(): Promise<void> {
-    if (this.#pendingBytes === 0) return;
-    const body = this.#pending.length === 1 ? this.#pending[0]! : Buffer.concat(this.#pending);
+    const pending = this.#pending;
+    if (pending === undefined) return;
+    const body = pending.subarray(0, this.#pendingBytes);
     const offset = this.#offset;
-    this.#pending = [];
+    this.#pending = undefined;
     this.#pendingBytes = 0;
     while (this.#running.size >= WRITES_IN_FLIGHT) await Promise.race(this.#running);
-    const write = this.#targets.write(this.#target, offset, body);
-    const tracked = write.then(() => void this.#running.delete(tracked));
+    const write = async (): Promise<void> => {
+      await this.#targets.write(this.#target, offset, body);
+      this.#running.delete(tracked);
+      // After a failure it is not used again: something may still be sending it.
+      giveBuffer(pending);
+    };
+    const tracked = write();
     tracked.catch(() => undefined); // a failure stays in the set and meets the next race or finish
     this.#running.add(tracked);
   }
