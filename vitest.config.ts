@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['test/{domain,format,services,arm,local,simulation}/**/*.test.ts'],
+          include: ['test/{domain,format,services,arm,azure,local,simulation}/**/*.test.ts'],
           testTimeout: 600_000,
         },
       },

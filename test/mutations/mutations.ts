@@ -1,4 +1,5 @@
 import { AUDIT } from './audit.ts';
+import { BODY_SOCKETS } from './body-sockets.ts';
 import { CLEAN_UP } from './clean-up.ts';
 import { TURNS } from './turns.ts';
 import { COMPACTION } from './compaction.ts';
@@ -27,6 +28,7 @@ const LAYERS = 'format/layer-file.test.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
   ...AUDIT,
+  ...BODY_SOCKETS,
   ...LAYOUT,
   ...MIXED_DISKS,
   ...MEMORY,
@@ -320,7 +322,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a restore does not compare what it reads with the hashes',
     file: 'shared/services/region-bytes.ts',
-    find: 'if (!actual.equals(expected)) {',
+    find: 'if (actual?.equals(expected) === false) {',
     replace: 'if (actual.length !== expected.length) {',
     tests: [CHECKS],
     why: 'damaged packs are restored as if nothing were wrong',

@@ -1,12 +1,6 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, type Server, type Socket, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createServer as createTlsServer, getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ensureCertificates } from '../../local/platform/certificates.ts';
 import { requestBody } from '../../shared/azure/body-sockets.ts';
 
 /* Each case has a server of its own, of bytes rather than of HTTP: it says what no well-behaved one would. */
@@ -22,20 +16,16 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.close();
 });
 
-async function serving(answer: (socket: Socket, request: string) => void, made = createServer()): Promise<URL> {
-  servers.push(made);
-  const onSocket = (socket: Socket): void => {
+async function serving(answer: (socket: Socket, request: string) => void): Promise<URL> {
+  const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('error', () => undefined);
     socket.on('data', (request) => answer(socket, request.toString('latin1')));
-  };
-  made.on(
-    made.listenerCount('secureConnection') >= 0 && 'setSecureContext' in made ? 'secureConnection' : 'connection',
-    onSocket,
-  );
-  made.listen(0, '127.0.0.1');
-  await once(made, 'listening');
-  return new URL(`http://127.0.0.1:${(made.address() as AddressInfo).port}/c/b?snapshot=1`);
+  });
+  servers.push(server);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/c/b?snapshot=1`);
 }
 
 async function asked(url: URL, { bytes = BODY.length, abortSignal = AbortSignal.timeout(20_000) } = {}) {
@@ -92,25 +82,6 @@ describe('a body that is read straight into memory', () => {
     });
     for (let i = 0; i < 5; i++) expect((await asked(url)).answer.isFilled).toBe(true);
     expect(used.size).toBe(1);
-  });
-
-  it('comes over TLS from a server that the machine trusts, and from no other', async () => {
-    const dir = await mkdtemp(join(tmpdir(), 'strata-body-'));
-    try {
-      const { cert, key, caFile } = await ensureCertificates(dir);
-      const plain = await serving((socket) => socket.write(head() + BODY.toString()), createTlsServer({ cert, key }));
-      const url = new URL(plain.href.replace('http:', 'https:'));
-      expect((await asked(url)).answer).toEqual({ isFilled: false });
-      setDefaultCACertificates([...getCACertificates('default'), readFileSync(caFile, 'utf8')]);
-      const bytes = BODY.length;
-      for (let i = 0; i < 3; i++) {
-        const { answer, into } = await asked(url, { bytes });
-        expect(answer).toEqual({ status: 206, isFilled: true });
-        expect(Buffer.from(into).equals(BODY)).toBe(true);
-      }
-    } finally {
-      await rm(dir, { recursive: true });
-    }
   });
 });
 
