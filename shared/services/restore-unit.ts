@@ -1,19 +1,23 @@
 import { isBackupError } from '../domain/errors.ts';
 import { touchedBlocks } from '../domain/changes.ts';
-import { type CheckpointName, type LayerName, stackDigest } from '../domain/point-stack.ts';
+import { type RegionStack, stackDigest } from '../domain/point-stack.ts';
+import type { RegionView } from '../domain/region-view.ts';
+import type { RestoreTarget } from '../disk/restore-targets.ts';
 import { BLOCK_BYTES, type ByteRange, HASH_BYTES, blocksIn, regionRange } from '../domain/units.ts';
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { readPieces } from './changed-blocks.ts';
-import { readView } from './layers.ts';
+import { type RegionOf, readView } from './layers.ts';
 import { runningJob } from './jobs.ts';
 import { newestStacks } from './newest-stacks.ts';
-import { inOrder } from './pipeline.ts';
+import { forEachAtOnce, inOrder } from './pipeline.ts';
 import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { type BlockBytes, hashBlock, padded, readBlocks } from './region-bytes.ts';
 import { readBack, RegionHashes } from './read-back.ts';
 import { hashesAsCut } from './restored-form.ts';
+import { SharedListings, windowsOf } from './shared-listings.ts';
+import { withFrameRanges, withSlabRanges } from './slab-ranges.ts';
 import { TargetWriter } from './target-writer.ts';
 
 const READ_BYTES = 8 * 1024 * 1024;
@@ -23,9 +27,21 @@ const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 /** The key of a unit's mark. */
 export const unitRowKey = (unit: number): string => unit.toString().padStart(7, '0');
 
+/** Regions of a unit that are worked on at once: several only where they are small. */
+const REGIONS_IN_FLIGHT = 4;
+
+type Target = RestorePlan['targets'][number];
+type Unit = RestorePlan['units'][number];
+type Region = Unit['regions'][number];
+/** A region of a unit, its bytes on the target. */
+type Part = Region & { readonly window: ByteRange };
+
 /**
- * One region of one disk is written to its target under the job's lease, and read back. Writing the same bytes again does no harm;
- * once the target has been handed over the lease is gone and a late write is refused. A finished unit leaves a mark.
+ * A region of one disk, or several small ones, are written to their target under the job's lease, and read back. Writing the same bytes
+ * again does no harm; once the target has been handed over the lease is gone and a late write is refused. A finished unit leaves a mark.
+ *
+ * Memory: what a restore unit of several regions has, 16 MiB by the layout, is read at most twice over, layers and blocks; their
+ * hashes take 32 KiB for each block where blocks lie far from each other.
  */
 export async function restoreUnit(
   ports: Ports,
@@ -40,60 +56,142 @@ export async function restoreUnit(
   if (target === undefined) return;
   if ((await ports.catalog.units.get(plan.attempt, key)) !== undefined) return;
 
-  const window = regionRange(unit.region, target.sizeBytes, ports.settings.geometry);
-  let hashes: RegionHashes;
+  const { geometry } = ports.settings;
+  const parts = unit.regions.map((region): Part => ({
+    ...region,
+    window: regionRange(region.region, target.sizeBytes, geometry),
+  }));
+  const windows = windowsOf(
+    unit.regions.map(({ region }) => region),
+    regionsOfOthers(plan, unit),
+    target.sizeBytes,
+    geometry,
+  );
+  let hashes: ReadonlyMap<Part, RegionHashes>;
   try {
     hashes =
       target.source === null
-        ? await fromVault(ports, container, plan, target, unit, window)
-        : await copy(ports, target, window, snapshotBlocks(ports, target.source, window));
+        ? await fromVault(ports, container, plan, target, parts)
+        : await fromSnapshot(ports, target, target.source, parts, windows);
   } catch (error) {
     if (!isBackupError(error, 'UserErrorInstantRpNotFound')) throw error;
     // The snapshots went after the plan was made: the job plans again, from the vault if the point is there.
     return ports.queue.send({ step: 'plan-restore', v: 1, ...address, instead: step.attempt });
   }
-  await readBack(ports.targets, target, window, hashes);
+  const listings = new SharedListings((window) => ports.targets.allocated(target, window), windows);
+  const reading = {
+    allocated: (_: RestoreTarget, window: ByteRange) => listings.within(window),
+    readBack: ports.targets.readBack.bind(ports.targets),
+  };
+  await forEachAtOnce(parts, REGIONS_IN_FLIGHT, (part) => readBack(reading, target, part.window, hashes.get(part)!));
   await ports.catalog.units.upsert(plan.attempt, key, { bytes: unit.bytes });
   // The job's end takes the marks away: one that came later than that goes too.
   if ((await runningJob(ports, address, step.attempt)) === undefined)
     await ports.catalog.units.remove(plan.attempt, key);
 }
 
-type Target = RestorePlan['targets'][number];
+/** The regions of the same target that other units of the plan's part have. */
+const regionsOfOthers = (plan: RestorePlan, unit: Unit): Set<number> =>
+  new Set(
+    plan.units
+      .filter((own) => own !== unit && own.target === unit.target)
+      .flatMap(({ regions }) => regions.map(({ region }) => region)),
+  );
 
 async function fromVault(
   ports: Ports,
   container: VaultContainer,
   plan: RestorePlan,
   target: Target,
-  unit: RestorePlan['units'][number],
-  window: ByteRange,
-): Promise<RegionHashes> {
-  const { regionBytes } = ports.settings.geometry;
-  const at = { item: plan.item, disk: target.disk, region: unit.region, blocks: regionBytes / BLOCK_BYTES };
-  const write = async (stack: readonly LayerName[], checkpoint: CheckpointName | undefined): Promise<RegionHashes> =>
-    copy(ports, target, window, readBlocks(container, await readView(container, at, stack, checkpoint)));
-  try {
-    return await write(unit.stack, unit.checkpoint);
-  } catch (error) {
-    if (!isBackupError(error, 'VaultObjectMissing')) throw error;
-    // Merges below a pinned point go on: it starts again with the stack as the newest record has it.
-    const stacks = await newestStacks(container, plan.item, target.disk, plan.point, [unit.region]);
-    const now = stacks && (stacks.get(unit.region) ?? { layers: [] });
-    if (now === undefined || stackDigest(now.layers) === stackDigest(unit.stack)) throw error; // nothing has moved: this is damage
-    return write(now.layers, now.checkpoint);
+  parts: readonly Part[],
+): Promise<ReadonlyMap<Part, RegionHashes>> {
+  for (let stacks: readonly Region[] = parts; ;) {
+    try {
+      return await writeViews(ports, container, plan, target, parts, stacks);
+    } catch (error) {
+      if (!isBackupError(error, 'VaultObjectMissing')) throw error;
+      // Merges below a pinned point go on: it starts again with the stacks as the newest record has them.
+      const regions = parts.map(({ region }) => region);
+      const newest = await newestStacks(container, plan.item, target.disk, plan.point, regions);
+      const moved = newest && regions.map((region): Region => stackAt(newest, region));
+      const isSame = moved?.every(({ stack }, i) => stackDigest(stack) === stackDigest(stacks[i]!.stack));
+      if (moved === undefined || isSame === true) throw error; // nothing has moved: this is damage
+      stacks = moved;
+    }
   }
+}
+
+function stackAt(stacks: ReadonlyMap<number, RegionStack>, region: number): Region {
+  const { layers, checkpoint } = stacks.get(region) ?? { layers: [] };
+  return { region, stack: [...layers], checkpoint };
+}
+
+/** Writes what the regions' stacks show. A slab in which several of them lie is read once. */
+async function writeViews(
+  ports: Ports,
+  container: VaultContainer,
+  { item }: RestorePlan,
+  target: Target,
+  parts: readonly Part[],
+  stacks: readonly Region[],
+): Promise<ReadonlyMap<Part, RegionHashes>> {
+  const blocks = ports.settings.geometry.regionBytes / BLOCK_BYTES;
+  const placed = stacks.map((region) => ({
+    ...region,
+    at: { item, disk: target.disk, region: region.region, blocks },
+  }));
+  const views = await readViews(container, placed);
+  const frames = views.length > 1 ? withFrameRanges(container, views) : container;
+  return writeParts(parts, (part, i) => copy(ports, target, part.window, readBlocks(frames, views[i]!)));
+}
+
+async function readViews(
+  container: VaultContainer,
+  regions: readonly (Region & { readonly at: RegionOf })[],
+): Promise<RegionView[]> {
+  const wanted = regions.flatMap(({ at, stack }) => stack.map((layer) => ({ at, layer })));
+  const layers = regions.length > 1 ? withSlabRanges(container, wanted, { frames: false }) : container;
+  const views: RegionView[] = [];
+  for await (const { result } of inOrder(regions, REGIONS_IN_FLIGHT, ({ at, stack, checkpoint }) =>
+    readView(layers, at, stack, checkpoint),
+  ))
+    views.push(result);
+  return views;
+}
+
+function fromSnapshot(
+  { snapshots, targets }: Ports,
+  target: Target,
+  source: { url: string; id: string },
+  parts: readonly Part[],
+  windows: readonly ByteRange[],
+): Promise<ReadonlyMap<Part, RegionHashes>> {
+  const listings = new SharedListings((window) => snapshots.allocated(source, window), windows);
+  return writeParts(parts, ({ window }) => {
+    const read = (range: ByteRange): Promise<Uint8Array> => snapshots.read(source, range);
+    return copy({ targets }, target, window, snapshotBlocks(listings.within(window), read, window));
+  });
+}
+
+async function writeParts(
+  parts: readonly Part[],
+  write: (part: Part, index: number) => Promise<RegionHashes>,
+): Promise<ReadonlyMap<Part, RegionHashes>> {
+  const hashes = new Map<Part, RegionHashes>();
+  for await (const { item, result } of inOrder(parts.entries(), REGIONS_IN_FLIGHT, ([i, part]) => write(part, i)))
+    hashes.set(item[1], result);
+  return hashes;
 }
 
 /** Writes runs of blocks to the target, cut at the disk's end; answers the hashes of what was written. */
 async function copy(
-  ports: Ports,
+  { targets }: Pick<Ports, 'targets'>,
   target: Target,
   window: ByteRange,
   blocks: AsyncIterable<BlockBytes>,
 ): Promise<RegionHashes> {
   const hashes = new RegionHashes(blocksIn(window.end - window.start));
-  const writer = new TargetWriter(ports.targets, target, window.end);
+  const writer = new TargetWriter(targets, target, window.end);
   for await (const run of blocks) {
     const { start, bytes } = run;
     hashes.set(start, hashesAsCut(window, run));
@@ -105,16 +203,14 @@ async function copy(
 
 /** The blocks of a snapshot's region that hold anything but zeros. */
 async function* snapshotBlocks(
-  ports: Ports,
-  snapshot: { url: string; id: string },
+  ranges: AsyncIterable<ByteRange>,
+  read: (range: ByteRange) => Promise<Uint8Array>,
   window: ByteRange,
 ): AsyncGenerator<BlockBytes> {
   const allocated: ByteRange[] = [];
-  for await (const range of ports.snapshots.allocated(snapshot, window)) allocated.push(range);
+  for await (const range of ranges) allocated.push(range);
   const pieces = readPieces(touchedBlocks(allocated, window), window, READ_BYTES);
-  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) =>
-    ports.snapshots.read(snapshot, range),
-  )) {
+  for await (const { item, result } of inOrder(pieces, READS_IN_FLIGHT, ({ range }) => read(range))) {
     const bytes = padded(result);
     let from = 0;
     for (let at = 0; at <= bytes.length; at += BLOCK_BYTES) {
