@@ -232,7 +232,7 @@ function unitsOf(layout: Layout, target: number, regions: readonly RegionToResto
   return groupForRestore(ascending, layout).map((group) => ({
     target,
     bytes: group.reduce((sum, { bytes }) => sum + bytes, 0),
-    regions: group.map(({ bytes: _, ...region }) => region),
+    regions: group.map(({ region, stack, checkpoint }) => ({ region, stack, checkpoint })),
   }));
 }
 

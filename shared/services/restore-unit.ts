@@ -63,7 +63,7 @@ export async function restoreUnit(
   }));
   const windows = windowsOf(
     unit.regions.map(({ region }) => region),
-    regionsOfOthers(plan, unit),
+    regionsOfTarget(plan, unit),
     target.sizeBytes,
     geometry,
   );
@@ -90,11 +90,11 @@ export async function restoreUnit(
     await ports.catalog.units.remove(plan.attempt, key);
 }
 
-/** The regions of the same target that other units of the plan's part have. */
-const regionsOfOthers = (plan: RestorePlan, unit: Unit): Set<number> =>
+/** All regions of a unit's target in the plan's part. */
+const regionsOfTarget = (plan: RestorePlan, unit: Unit): Set<number> =>
   new Set(
     plan.units
-      .filter((own) => own !== unit && own.target === unit.target)
+      .filter((own) => own.target === unit.target)
       .flatMap(({ regions }) => regions.map(({ region }) => region)),
   );
 

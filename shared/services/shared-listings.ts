@@ -1,12 +1,12 @@
 import { type ByteRange, type Geometry, regionRange } from '../domain/units.ts';
 
 /**
- * The windows of a disk in which the regions of a unit can be asked about together: from one of them to the next, for as long as none of
- * `others` lies between. What no unit has is holes, so a listing of such a window is that of the regions. `regions` ascend.
+ * The windows of a disk in which the regions of a unit can be asked about together: from one of them to the next, for as long as no other
+ * region that is `planned` lies between. What no unit has is holes, so a listing of such a window is that of its own. `regions` ascend.
  */
 export function windowsOf(
   regions: readonly number[],
-  others: ReadonlySet<number>,
+  planned: ReadonlySet<number>,
   sizeBytes: number,
   geometry: Geometry,
 ): ByteRange[] {
@@ -14,7 +14,7 @@ export function windowsOf(
   let last: number | undefined;
   for (const region of regions) {
     const { start, end } = regionRange(region, sizeBytes, geometry);
-    const isNext = last !== undefined && !between(last, region).some((each) => others.has(each));
+    const isNext = last !== undefined && !between(last, region).some((each) => planned.has(each));
     if (isNext) windows.at(-1)!.end = end;
     else windows.push({ start, end });
     last = region;

@@ -157,12 +157,10 @@ async function writeUnit(
 function sourceOf({ snapshots, settings }: Ports, plan: TransferPlan, unit: Unit) {
   const disk = plan.disks[unit.disk]!;
   const regions = unit.regions.map(({ region }) => region);
-  const others = new Set(
-    plan.units
-      .filter((own) => own !== unit && own.disk === unit.disk)
-      .flatMap((own) => own.regions.map(({ region }) => region)),
+  const planned = new Set(
+    plan.units.filter((own) => own.disk === unit.disk).flatMap((own) => own.regions.map(({ region }) => region)),
   );
-  const windows = windowsOf(regions, others, disk.sizeBytes, settings.geometry);
+  const windows = windowsOf(regions, planned, disk.sizeBytes, settings.geometry);
   const { since } = disk;
   const snapshot = { url: disk.url, id: disk.snapshot };
   const read: Source['read'] = snapshots.read.bind(snapshots);
