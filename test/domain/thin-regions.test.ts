@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { PRODUCTION_LAYOUT } from '../../shared/domain/layout.ts';
-import { groupThin } from '../../shared/domain/thin-regions.ts';
+import { groupForRestore, groupThin } from '../../shared/domain/thin-regions.ts';
 
 const MIB = 1024 * 1024;
 const work = (region: number, bytes: number) => ({ region, bytes });
@@ -62,4 +62,24 @@ it('every region is in one group, and a slab holds at most 16 MiB', () => {
       }
     }),
   );
+});
+
+it('regions are restored together up to so many bytes, and large ones by themselves', () => {
+  const groups = groupForRestore(
+    [work(0, 4 * MIB), work(1, 5 * MIB), work(2, 8 * MIB), work(3, 17 * MIB), work(4, 7 * MIB), work(1024, 1)],
+    PRODUCTION_LAYOUT,
+  );
+  expect(groups.map((regions) => regions.map(({ region }) => region))).toEqual([[0, 1], [2, 4], [3], [1024]]);
+});
+
+it('as many regions are restored together as share a slab', () => {
+  const groups = groupForRestore(
+    Array.from({ length: 65 }, (_, region) => work(region, 16_384)),
+    PRODUCTION_LAYOUT,
+  );
+  expect(groups.map(({ length }) => length)).toEqual([64, 1]);
+});
+
+it('every region is restored by itself where the layout says so', () => {
+  expect(groupForRestore([work(0, 0), work(1, 1)], { ...PRODUCTION_LAYOUT, restoreBytes: -1 })).toHaveLength(2);
 });
