@@ -13,7 +13,7 @@ export interface Layout {
   readonly checkpointDepth: number;
   /** Consecutive regions that are planned and named together, so that no plan and no manifest is ever held whole. Slabs end where spans do. */
   readonly spanRegions: number;
-  /** Regions with no more bytes than this together are restored by one message, however much each has. Below 0: every region by its own. */
+  /** Small regions, of less than a quarter of this, are restored by one message up to so many bytes. Below 0: each by a message of its own. */
   readonly restoreBytes: number;
   /** A manifest of no more regions than this has no parts. */
   readonly inlineRegions: number;

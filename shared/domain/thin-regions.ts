@@ -31,16 +31,20 @@ export function groupThin<Work extends RegionWork>(
   return group(regions, { ...layout, mostBytes: SLAB_BYTES });
 }
 
+/** A region with this share of what a message restores, or more, is work enough for one. */
+const WHOLE_SHARE = 4;
+
 /**
  * The regions that one message restores. A whole region of 1 GiB is work for one; small ones would be mostly requests about the
- * job, its plan and the unit's mark, so they go together, up to the bytes of `restoreBytes` and as many regions as a slab has.
+ * job, its plan and the unit's mark, so they go together, up to `restoreBytes` and as many regions as a slab has. `regions` ascend; each
+ * group does, and so do the groups' firsts.
  */
 export function groupForRestore<Work extends RegionWork>(
   regions: readonly Work[],
   { restoreBytes, spanRegions }: Pick<Layout, 'restoreBytes' | 'spanRegions'>,
 ): (readonly Work[])[] {
-  const groups = group(regions, { thinBytes: restoreBytes, spanRegions, mostBytes: restoreBytes });
-  return groups.map((own) => own.regions);
+  const thinBytes = Math.ceil(restoreBytes / WHOLE_SHARE) - 1;
+  return group(regions, { thinBytes, spanRegions, mostBytes: restoreBytes }).map((own) => own.regions);
 }
 
 function group<Work extends RegionWork>(

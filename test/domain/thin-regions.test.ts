@@ -64,12 +64,12 @@ it('every region is in one group, and a slab holds at most 16 MiB', () => {
   );
 });
 
-it('regions are restored together up to so many bytes, and large ones by themselves', () => {
+it('small regions are restored together up to so many bytes, across larger ones, which are by themselves', () => {
   const groups = groupForRestore(
-    [work(0, 4 * MIB), work(1, 5 * MIB), work(2, 8 * MIB), work(3, 17 * MIB), work(4, 7 * MIB), work(1024, 1)],
+    [3, 3.5, 3.9, 17, 3, 4, 2.5, 2, 0.1].map((mib, region) => work(region, mib * MIB)),
     PRODUCTION_LAYOUT,
   );
-  expect(groups.map((regions) => regions.map(({ region }) => region))).toEqual([[0, 1], [2, 4], [3], [1024]]);
+  expect(groups.map((regions) => regions.map(({ region }) => region))).toEqual([[0, 1, 2, 4, 6], [3], [5], [7, 8]]);
 });
 
 it('as many regions are restored together as share a slab', () => {

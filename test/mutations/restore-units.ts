@@ -65,8 +65,8 @@ export const RESTORE_UNITS: readonly Mutation[] = [
   {
     name: 'restore units: a message restores any number of bytes',
     file: 'shared/domain/thin-regions.ts',
-    find: 'mostBytes: restoreBytes }',
-    replace: 'mostBytes: Infinity }',
+    find: 'mostBytes: restoreBytes })',
+    replace: 'mostBytes: Infinity })',
     tests: GROUPS,
     why: 'a worker is killed for its memory, again and again',
   },
