@@ -44,10 +44,11 @@ export function thinTargets(disk: ThinDisk): ThinTargets {
         }
       },
       async *allocated(_target, { start, end }) {
-        const region = Math.floor(start / REGION_BYTES);
-        for (const [block] of blocksIn(region)) {
-          const at = region * REGION_BYTES + block * BLOCK_BYTES;
-          if (at >= start && at < end) yield { start: at, end: at + BLOCK_BYTES };
+        for (let region = Math.floor(start / REGION_BYTES); region * REGION_BYTES < end; region++) {
+          for (const [block] of blocksIn(region)) {
+            const at = region * REGION_BYTES + block * BLOCK_BYTES;
+            if (at >= start && at < end) yield { start: at, end: at + BLOCK_BYTES };
+          }
         }
       },
       async readBack(_url, { start, end }) {

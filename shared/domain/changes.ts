@@ -17,6 +17,12 @@ export function touchedBlocks(ranges: readonly ByteRange[], window: ByteRange): 
   return normalise(runs);
 }
 
+/** The whole blocks that a range of a disk touches: what a write of a few bytes costs. */
+export function inBlocks({ start, end }: ByteRange, sizeBytes: number): ByteRange {
+  const first = Math.floor(start / BLOCK_BYTES) * BLOCK_BYTES;
+  return { start: first, end: Math.min(Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES, sizeBytes) };
+}
+
 /** Adds the bytes of `range` to the totals of the regions that it lies in. */
 export function addByRegion(totals: Map<number, number>, range: ByteRange, { regionBytes }: Geometry): void {
   for (let at = range.start; at < range.end;) {

@@ -13,6 +13,8 @@ export interface Layout {
   readonly checkpointDepth: number;
   /** Consecutive regions that are planned and named together, so that no plan and no manifest is ever held whole. Slabs end where spans do. */
   readonly spanRegions: number;
+  /** Small regions, of less than a quarter of this, are restored by one message up to so many bytes. Below 0: each by a message of its own. */
+  readonly restoreBytes: number;
   /** A manifest of no more regions than this has no parts. */
   readonly inlineRegions: number;
 }
@@ -22,5 +24,6 @@ export const PRODUCTION_LAYOUT: Layout = {
   foldRatio: 64,
   checkpointDepth: 8,
   spanRegions: 1024,
+  restoreBytes: 16 * 1024 * 1024,
   inlineRegions: 256,
 };

@@ -26,7 +26,30 @@ export interface RegionGroup<Work> {
  */
 export function groupThin<Work extends RegionWork>(
   regions: readonly Work[],
-  { thinBytes, spanRegions }: Pick<Layout, 'thinBytes' | 'spanRegions'>,
+  layout: Pick<Layout, 'thinBytes' | 'spanRegions'>,
+): RegionGroup<Work>[] {
+  return group(regions, { ...layout, mostBytes: SLAB_BYTES });
+}
+
+/** A region with this share of what a message restores, or more, is work enough for one. */
+const WHOLE_SHARE = 4;
+
+/**
+ * The regions that one message restores. A whole region of 1 GiB is work for one; small ones would be mostly requests about the
+ * job, its plan and the unit's mark, so they go together, up to `restoreBytes` and as many regions as a slab has. `regions` ascend; each
+ * group does, and so do the groups' firsts.
+ */
+export function groupForRestore<Work extends RegionWork>(
+  regions: readonly Work[],
+  { restoreBytes, spanRegions }: Pick<Layout, 'restoreBytes' | 'spanRegions'>,
+): (readonly Work[])[] {
+  const thinBytes = Math.ceil(restoreBytes / WHOLE_SHARE) - 1;
+  return group(regions, { thinBytes, spanRegions, mostBytes: restoreBytes }).map((own) => own.regions);
+}
+
+function group<Work extends RegionWork>(
+  regions: readonly Work[],
+  { thinBytes, spanRegions, mostBytes }: Pick<Layout, 'thinBytes' | 'spanRegions'> & { readonly mostBytes: number },
 ): RegionGroup<Work>[] {
   const groups: { thin: boolean; regions: Work[]; bytes: number }[] = [];
   const spanOf = ({ region }: Work): number => Math.floor(region / spanRegions);
@@ -35,15 +58,15 @@ export function groupThin<Work extends RegionWork>(
     if (open !== undefined && spanOf(open.regions[0]!) !== spanOf(work)) open = undefined;
     const bytes = work.bytes + (work.audit?.blocks ?? 0) * BLOCK_BYTES;
     // What is audited seldom turns out to be new: it makes no region thick, as long as a slab could take it.
-    const thin = work.bytes <= thinBytes && bytes <= SLAB_BYTES;
-    if (thin && open !== undefined && open.regions.length < SLAB_REGIONS && open.bytes + bytes <= SLAB_BYTES) {
+    const thin = work.bytes <= thinBytes && bytes <= mostBytes;
+    if (thin && open !== undefined && open.regions.length < SLAB_REGIONS && open.bytes + bytes <= mostBytes) {
       open.regions.push(work);
       open.bytes += bytes;
       continue;
     }
-    const group = { thin, regions: [work], bytes };
-    groups.push(group);
-    if (thin) open = group;
+    const fresh = { thin, regions: [work], bytes };
+    groups.push(fresh);
+    if (thin) open = fresh;
   }
   return groups;
 }

@@ -278,6 +278,13 @@ export const reclaimPlan = z.object({
 });
 export type ReclaimPlan = z.infer<typeof reclaimPlan>;
 
+/** Regions of a target that one message writes and reads back; `bytes` is the most that they have. A region's `stack` is empty in the snapshot tier. */
+const restoreUnit = z.object({ target: count, bytes: count, regions: z.array(z.object(regionStack)) });
+/** As plans had it when each region was a unit: jobs that began then end with it. */
+const oneRegion = z
+  .object({ target: count, bytes: count, ...regionStack })
+  .transform(({ target, bytes, ...region }): z.infer<typeof restoreUnit> => ({ target, bytes, regions: [region] }));
+
 /** What a restore is going to do. */
 export const restorePlan = z.object({
   format: planFormat,
@@ -312,6 +319,6 @@ export const restorePlan = z.object({
       source: z.object({ url: z.string(), id: z.string() }).nullable(),
     }),
   ),
-  units: z.array(z.object({ target: count, bytes: count, ...regionStack })),
+  units: z.array(z.union([restoreUnit, oneRegion])),
 });
 export type RestorePlan = z.infer<typeof restorePlan>;

@@ -36,7 +36,7 @@ const step = z.discriminatedUnion('step', [
   z.strictObject({ step: z.literal('reclaim'), ...job, attempt }),
   /** Create the targets of a restore and send its units; `instead` names a plan whose snapshots have gone. */
   z.strictObject({ step: z.literal('plan-restore'), ...job, instead: attempt.optional() }),
-  /** One region of one disk is written to its target and read back. */
+  /** A region of one disk, or several small ones, are written to their target and read back. */
   z.strictObject({ step: z.literal('restore-unit'), ...job, attempt, unit: z.int().nonnegative() }),
   /** Compare a restore's finished units with its plan; hand the disks over when all are done. */
   z.strictObject({ step: z.literal('finish-restore'), ...job, attempt, round: z.int().nonnegative() }),

@@ -27,6 +27,9 @@ export interface ChangedBlocks {
   readonly savedRequests: number;
 }
 
+/** What a source is asked for. */
+export type Source = Pick<DiskSnapshots, 'allocated' | 'changed' | 'read'>;
+
 /** How a region is asked about. */
 export interface Asking {
   readonly geometry: Geometry;
@@ -41,7 +44,7 @@ export interface Asking {
  * What lies past the disk's end now is cleared, whatever the source says of it.
  */
 export async function changedBlocks(
-  snapshots: DiskSnapshots,
+  snapshots: Source,
   disk: PlanDisk,
   region: number,
   base: KnownBlocks,
@@ -74,7 +77,7 @@ export async function changedBlocks(
  * and what the base has stored there and the disk has not allocated is zero.
  */
 async function lookInto(
-  snapshots: DiskSnapshots,
+  snapshots: Source,
   disk: PlanDisk,
   window: ByteRange,
   audit: BlockRun,
@@ -123,7 +126,7 @@ function gapBetween(run: BlockRun, next: BlockRun): BlockRun {
 }
 
 async function ask(
-  snapshots: DiskSnapshots,
+  snapshots: Source,
   disk: PlanDisk,
   window: ByteRange,
   stored: readonly BlockRun[],

@@ -94,7 +94,8 @@ export async function namedByPlan(container: VaultContainer, job: JobRow): Promi
           for (const { region, stack } of regions) add(plan.disks[disk]!.disk, region, stack);
     } else if (job.operation === 'Restore') {
       for await (const plan of parts(restorePlan))
-        for (const { target, region, stack } of plan.units) add(plan.targets[target]!.disk, region, stack);
+        for (const { target, regions } of plan.units)
+          for (const { region, stack } of regions) add(plan.targets[target]!.disk, region, stack);
     } else if (job.operation === 'Merge') {
       for await (const { units } of parts(mergePlan))
         for (const { disk, folds } of units) for (const { region, layers } of folds) add(disk, region, layers);

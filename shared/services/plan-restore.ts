@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import type { JobRow, PointRow } from '../catalog/catalog.ts';
 import { BackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, attemptId } from '../domain/ids.ts';
-import { addByRegion } from '../domain/changes.ts';
+import { addByRegion, inBlocks } from '../domain/changes.ts';
+import type { Layout } from '../domain/layout.ts';
 import { nameOf } from '../domain/point-stack.ts';
+import { groupForRestore } from '../domain/thin-regions.ts';
 import { BLOCK_BYTES, regionRange, SECTOR_BYTES } from '../domain/units.ts';
 import {
   type ChainRecord,
@@ -37,7 +39,7 @@ import { openVault } from './vault-of.ts';
 
 const SENDS_IN_FLIGHT = 8;
 
-/** Plans a restore from the tier that the point has now, creates its targets, and sends a message for each region. */
+/** Plans a restore from the tier that the point has now, creates its targets, and sends a message for each unit. */
 export async function planRestore(
   ports: Ports,
   step: { vault: string; jobId: string; instead?: string | undefined },
@@ -116,7 +118,8 @@ const hasFailed = ({ outcome, restore }: JobRow): boolean =>
 /** Restore plans, as they are written. */
 const RESTORE: PlanKind<RestorePlan> = {
   join: (one, next) => ({ ...one, units: [...one.units, ...next.units] }),
-  weight: ({ units }) => units.reduce((sum, { stack }) => sum + 1 + stack.length, 0),
+  weight: ({ units }) =>
+    units.reduce((sum, { regions }) => regions.reduce((own, { stack }) => own + 1 + stack.length, sum), 0),
   bytes: ({ units }) => units.reduce((sum, { bytes }) => sum + bytes, 0),
 };
 
@@ -169,8 +172,10 @@ async function* snapshotUnits(ports: Ports, disks: readonly TargetDisk[]): Async
     for (let start = 0; start < form.sizeBytes; start += spanBytes) {
       const window = { start, end: Math.min(start + spanBytes, form.sizeBytes) };
       const bytes = new Map<number, number>();
-      for await (const range of ports.snapshots.allocated(source!, window)) addByRegion(bytes, range, geometry);
-      yield [...bytes].map(([region, size]) => ({ target, region, bytes: size, stack: [] }));
+      for await (const range of ports.snapshots.allocated(source!, window))
+        addByRegion(bytes, inBlocks(range, form.sizeBytes), geometry);
+      const regions = [...bytes].map(([region, size]) => ({ region, bytes: size, stack: [] }));
+      yield unitsOf(layout, target, regions);
     }
   }
 }
@@ -206,17 +211,29 @@ async function* vaultUnits(
   const { geometry, layout } = ports.settings;
   for (const [target, { disk, form }] of disks.entries()) {
     for (const span of spansOf(disk, manifests, layout)) {
-      const units: RestorePlan['units'] = [];
+      const regions: RegionToRestore[] = [];
       for (const [region, { layers, checkpoint }] of await stacksWithin(chain, manifests, disk, span)) {
         const window = regionRange(region, form.sizeBytes, geometry);
         if (window.start === window.end) continue;
         const most = layers.reduce((sum, { dataBlocks }) => sum + dataBlocks * BLOCK_BYTES, 0);
         const bytes = Math.min(most, window.end - window.start);
-        units.push({ target, region, bytes, stack: layers.map(nameOf), checkpoint });
+        regions.push({ region, bytes, stack: layers.map(nameOf), checkpoint });
       }
-      yield units.sort((a, b) => a.region - b.region);
+      yield unitsOf(layout, target, regions);
     }
   }
+}
+
+type RegionToRestore = RestorePlan['units'][number]['regions'][number] & { readonly bytes: number };
+
+/** The units of some regions of a span. */
+function unitsOf(layout: Layout, target: number, regions: readonly RegionToRestore[]): RestorePlan['units'] {
+  const ascending = regions.toSorted((a, b) => a.region - b.region);
+  return groupForRestore(ascending, layout).map((group) => ({
+    target,
+    bytes: group.reduce((sum, { bytes }) => sum + bytes, 0),
+    regions: group.map(({ region, stack, checkpoint }) => ({ region, stack, checkpoint })),
+  }));
 }
 
 /** The last sector of a page blob at the point, which may be a VHD's footer. */

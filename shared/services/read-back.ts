@@ -44,7 +44,7 @@ export class RegionHashes {
  * @throws BackupError RestoreVerificationFailed naming the disk and the first wrong block
  */
 export async function readBack(
-  targets: RestoreTargets,
+  targets: Pick<RestoreTargets, 'allocated' | 'readBack'>,
   target: { url: string; leaseId: string },
   window: ByteRange,
   expected: RegionHashes,

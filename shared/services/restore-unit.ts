@@ -1,6 +1,8 @@
 import { isBackupError } from '../domain/errors.ts';
 import { touchedBlocks } from '../domain/changes.ts';
-import { type CheckpointName, type LayerName, stackDigest } from '../domain/point-stack.ts';
+import { type RegionStack, stackDigest } from '../domain/point-stack.ts';
+import type { RegionView } from '../domain/region-view.ts';
+import type { RestoreTarget } from '../disk/restore-targets.ts';
 import { BLOCK_BYTES, type ByteRange, HASH_BYTES, blocksIn, regionRange } from '../domain/units.ts';
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
@@ -8,12 +10,15 @@ import { readPieces } from './changed-blocks.ts';
 import { readView } from './layers.ts';
 import { runningJob } from './jobs.ts';
 import { newestStacks } from './newest-stacks.ts';
+import { forEachAtOnce, inOrder } from './pipeline.ts';
 import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { type BlockBytes, hashBlock, padded, readBlocks } from './region-bytes.ts';
 import { readAhead } from './read-ahead.ts';
 import { readBack, RegionHashes } from './read-back.ts';
 import { hashesAsCut } from './restored-form.ts';
+import { SharedListings, windowsOf } from './shared-listings.ts';
+import { withFrameRanges, withSlabRanges } from './slab-ranges.ts';
 import { TargetWriter } from './target-writer.ts';
 
 const READ_BYTES = 8 * 1024 * 1024;
@@ -22,9 +27,21 @@ const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 /** The key of a unit's mark. */
 export const unitRowKey = (unit: number): string => unit.toString().padStart(7, '0');
 
+/** Regions of a unit that are worked on at once: several only where they are small. */
+const REGIONS_IN_FLIGHT = 4;
+
+type Target = RestorePlan['targets'][number];
+type Unit = RestorePlan['units'][number];
+type Region = Unit['regions'][number];
+/** A region of a unit, its bytes on the target. */
+type Part = Region & { readonly window: ByteRange };
+
 /**
- * One region of one disk is written to its target under the job's lease, and read back. Writing the same bytes again does no harm;
- * once the target has been handed over the lease is gone and a late write is refused. A finished unit leaves a mark.
+ * A region of one disk, or several small ones, are written to their target under the job's lease, and read back. Writing the same bytes
+ * again does no harm; once the target has been handed over the lease is gone and a late write is refused. A finished unit leaves a mark.
+ *
+ * Memory: what a restore unit of several regions has, 16 MiB by the layout, is read at most twice over, layers and blocks; their
+ * hashes take 32 KiB for each block where blocks lie far from each other.
  */
 export async function restoreUnit(
   ports: Ports,
@@ -39,27 +56,44 @@ export async function restoreUnit(
   if (target === undefined) return;
   if ((await ports.catalog.units.get(plan.attempt, key)) !== undefined) return;
 
-  const window = regionRange(unit.region, target.sizeBytes, ports.settings.geometry);
+  const { geometry } = ports.settings;
+  const parts = unit.regions.map((region): Part => ({
+    ...region,
+    window: regionRange(region.region, target.sizeBytes, geometry),
+  }));
+  const windows = windowsOf(
+    unit.regions.map(({ region }) => region),
+    regionsOfTarget(plan, unit),
+    target.sizeBytes,
+    geometry,
+  );
   // What is read back is compared with the layers' hashes, all but a block that the disk's end cuts: that has another one there.
-  const isCut = window.end % BLOCK_BYTES !== 0;
-  let hashes: RegionHashes;
+  const isCut = parts.some(({ window }) => window.end % BLOCK_BYTES !== 0);
+  let hashes: ReadonlyMap<Part, RegionHashes>;
   try {
     hashes =
       target.source === null
-        ? await fromVault(ports, container, plan, target, unit, isCut, (blocks) => copy(ports, target, window, blocks))
-        : await copy(ports, target, window, snapshotBlocks(ports, target.source, window));
+        ? await fromVault(ports, container, plan, target, parts, isCut, ({ window }, blocks) =>
+            copy(ports, target, window, blocks),
+          )
+        : await fromSnapshot(ports, target, target.source, parts, windows);
   } catch (error) {
     if (!isBackupError(error, 'UserErrorInstantRpNotFound')) throw error;
     // The snapshots went after the plan was made: the job plans again, from the vault if the point is there.
     return ports.queue.send({ step: 'plan-restore', v: 1, ...address, instead: step.attempt });
   }
+  const listings = new SharedListings((window) => ports.targets.allocated(target, window), windows);
+  const reading = {
+    allocated: (_: RestoreTarget, window: ByteRange) => listings.within(window),
+    readBack: ports.targets.readBack.bind(ports.targets),
+  };
   try {
-    await readBack(ports.targets, target, window, hashes);
+    await forEachAtOnce(parts, REGIONS_IN_FLIGHT, (part) => readBack(reading, target, part.window, hashes.get(part)!));
   } catch (error) {
     // Damage in the vault shows on the disk; a second look at the vault's bytes tells whose fault it is.
     if (isBackupError(error, 'RestoreVerificationFailed') && target.source === null)
-      await fromVault(ports, container, plan, target, unit, true, async (blocks) => {
-        for await (const _ of blocks) void _;
+      await fromVault(ports, container, plan, target, parts, true, async (_, blocks) => {
+        for await (const _run of blocks) void _run;
       });
     throw error;
   }
@@ -69,7 +103,13 @@ export async function restoreUnit(
     await ports.catalog.units.remove(plan.attempt, key);
 }
 
-type Target = RestorePlan['targets'][number];
+/** All regions of a unit's target in the plan's part. */
+const regionsOfTarget = (plan: RestorePlan, unit: Unit): Set<number> =>
+  new Set(
+    plan.units
+      .filter((own) => own.target === unit.target)
+      .flatMap(({ regions }) => regions.map(({ region }) => region)),
+  );
 
 /**
  * Hands the blocks that a unit restores to `use`, which may be asked twice.
@@ -80,35 +120,86 @@ async function fromVault<Result>(
   container: VaultContainer,
   plan: RestorePlan,
   target: Target,
-  unit: RestorePlan['units'][number],
+  parts: readonly Part[],
   check: boolean,
-  use: (blocks: AsyncIterable<BlockBytes>) => Promise<Result>,
-): Promise<Result> {
-  const { regionBytes } = ports.settings.geometry;
-  const at = { item: plan.item, disk: target.disk, region: unit.region, blocks: regionBytes / BLOCK_BYTES };
-  const read = async (stack: readonly LayerName[], checkpoint: CheckpointName | undefined): Promise<Result> =>
-    use(readBlocks(container, await readView(container, at, stack, checkpoint), { check }));
-  try {
-    return await read(unit.stack, unit.checkpoint);
-  } catch (error) {
-    if (!isBackupError(error, 'VaultObjectMissing')) throw error;
-    // Merges below a pinned point go on: it starts again with the stack as the newest record has it.
-    const stacks = await newestStacks(container, plan.item, target.disk, plan.point, [unit.region]);
-    const now = stacks && (stacks.get(unit.region) ?? { layers: [] });
-    if (now === undefined || stackDigest(now.layers) === stackDigest(unit.stack)) throw error; // nothing has moved: this is damage
-    return read(now.layers, now.checkpoint);
+  use: (part: Part, blocks: AsyncIterable<BlockBytes>) => Promise<Result>,
+): Promise<ReadonlyMap<Part, Result>> {
+  for (let stacks: readonly Region[] = parts; ;) {
+    try {
+      const views = await viewsOf(ports, container, plan, target, stacks);
+      const frames = views.length > 1 ? withFrameRanges(container, views) : container;
+      return await eachPart(parts, (part, i) => use(part, readBlocks(frames, views[i]!, { check })));
+    } catch (error) {
+      if (!isBackupError(error, 'VaultObjectMissing')) throw error;
+      // Merges below a pinned point go on: it starts again with the stacks as the newest record has them.
+      const regions = parts.map(({ region }) => region);
+      const newest = await newestStacks(container, plan.item, target.disk, plan.point, regions);
+      const moved = newest && regions.map((region): Region => stackAt(newest, region));
+      const isSame = moved?.every(({ stack }, i) => stackDigest(stack) === stackDigest(stacks[i]!.stack));
+      if (moved === undefined || isSame === true) throw error; // nothing has moved: this is damage
+      stacks = moved;
+    }
   }
+}
+
+function stackAt(stacks: ReadonlyMap<number, RegionStack>, region: number): Region {
+  const { layers, checkpoint } = stacks.get(region) ?? { layers: [] };
+  return { region, stack: [...layers], checkpoint };
+}
+
+/** What the regions' stacks show. A slab in which several of them lie is read once. */
+async function viewsOf(
+  ports: Ports,
+  container: VaultContainer,
+  { item }: RestorePlan,
+  { disk }: Target,
+  regions: readonly Region[],
+): Promise<RegionView[]> {
+  const blocks = ports.settings.geometry.regionBytes / BLOCK_BYTES;
+  const placed = regions.map((region) => ({ ...region, at: { item, disk, region: region.region, blocks } }));
+  const wanted = placed.flatMap(({ at, stack }) => stack.map((layer) => ({ at, layer })));
+  const layers = placed.length > 1 ? withSlabRanges(container, wanted, { frames: false }) : container;
+  const views: RegionView[] = [];
+  for await (const { result } of inOrder(placed, REGIONS_IN_FLIGHT, ({ at, stack, checkpoint }) =>
+    readView(layers, at, stack, checkpoint),
+  ))
+    views.push(result);
+  return views;
+}
+
+function fromSnapshot(
+  { snapshots, targets }: Ports,
+  target: Target,
+  source: { url: string; id: string },
+  parts: readonly Part[],
+  windows: readonly ByteRange[],
+): Promise<ReadonlyMap<Part, RegionHashes>> {
+  const listings = new SharedListings((window) => snapshots.allocated(source, window), windows);
+  return eachPart(parts, ({ window }) => {
+    const read = (range: ByteRange, into: Uint8Array): Promise<Uint8Array> => snapshots.read(source, range, into);
+    return copy({ targets }, target, window, snapshotBlocks(listings.within(window), read, window));
+  });
+}
+
+async function eachPart<Result>(
+  parts: readonly Part[],
+  work: (part: Part, index: number) => Promise<Result>,
+): Promise<ReadonlyMap<Part, Result>> {
+  const results = new Map<Part, Result>();
+  for await (const { item, result } of inOrder(parts.entries(), REGIONS_IN_FLIGHT, ([i, part]) => work(part, i)))
+    results.set(item[1], result);
+  return results;
 }
 
 /** Writes runs of blocks to the target, cut at the disk's end; answers the hashes of what was written. */
 async function copy(
-  ports: Ports,
+  { targets }: Pick<Ports, 'targets'>,
   target: Target,
   window: ByteRange,
   blocks: AsyncIterable<BlockBytes>,
 ): Promise<RegionHashes> {
   const hashes = new RegionHashes(blocksIn(window.end - window.start));
-  const writer = new TargetWriter(ports.targets, target, window.end);
+  const writer = new TargetWriter(targets, target, window.end);
   for await (const run of blocks) {
     const { start, bytes } = run;
     hashes.set(start, hashesAsCut(window, run));
@@ -120,16 +211,14 @@ async function copy(
 
 /** The blocks of a snapshot's region that hold anything but zeros. */
 async function* snapshotBlocks(
-  ports: Ports,
-  snapshot: { url: string; id: string },
+  ranges: AsyncIterable<ByteRange>,
+  read: (range: ByteRange, into: Uint8Array) => Promise<Uint8Array>,
   window: ByteRange,
 ): AsyncGenerator<BlockBytes> {
   const allocated: ByteRange[] = [];
-  for await (const range of ports.snapshots.allocated(snapshot, window)) allocated.push(range);
+  for await (const range of ranges) allocated.push(range);
   const pieces = readPieces(touchedBlocks(allocated, window), window, READ_BYTES);
-  for await (const { piece, bytes: found } of readAhead(pieces, (range, into) =>
-    ports.snapshots.read(snapshot, range, into),
-  )) {
+  for await (const { piece, bytes: found } of readAhead(pieces, read)) {
     const bytes = padded(found);
     let from = 0;
     for (let at = 0; at <= bytes.length; at += BLOCK_BYTES) {

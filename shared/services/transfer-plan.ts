@@ -2,7 +2,7 @@ import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import { type BackupError, isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type DiskId, type PointId, attemptId } from '../domain/ids.ts';
 import { AUDIT_REQUESTS, type AuditRun } from '../domain/audit.ts';
-import { addByRegion } from '../domain/changes.ts';
+import { addByRegion, inBlocks } from '../domain/changes.ts';
 import { blockCount } from '../domain/extent.ts';
 import type { Layout } from '../domain/layout.ts';
 import { type RegionStack, chainOf, nameOf } from '../domain/point-stack.ts';
@@ -298,10 +298,4 @@ async function changedRegions(
     }
   }
   return bytes;
-}
-
-/** The whole blocks that a range touches: what a write of a few bytes costs. */
-function inBlocks({ start, end }: ByteRange, sizeBytes: number): ByteRange {
-  const first = Math.floor(start / BLOCK_BYTES) * BLOCK_BYTES;
-  return { start: first, end: Math.min(Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES, sizeBytes) };
 }

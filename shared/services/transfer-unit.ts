@@ -11,9 +11,11 @@ import { DamagedRegion, inRegion } from './damaged-region.ts';
 import { recordFailure } from './findings.ts';
 import { PackSink, RegionWriter, SlabWriter, putOnce, storeLayer } from './layer-writer.ts';
 import { blobOf, readKnown } from './layers.ts';
+import type { Source } from './changed-blocks.ts';
 import { newestStacks } from './newest-stacks.ts';
 import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
+import { SharedListings, windowsOf } from './shared-listings.ts';
 import { withSlabRanges } from './slab-ranges.ts';
 import { type UnitObject, objectName } from './unit-objects.ts';
 import { writeRegion } from './write-region.ts';
@@ -116,13 +118,23 @@ async function writeUnit(
       churn.vaultMs += ports.clock.now() - since;
     }
   };
+  const source = sourceOf(ports, plan, unit);
   // It stands beside the unit's object, so the time of storing that is not in it.
   const told = (): Record<string, string> => {
+    churn.requests -= source.saved();
     churn.elapsedMs = ports.clock.now() - from;
     return { churn: churnText(churn) };
   };
   const fill = (region: Region, writer: RegionWriter): Promise<void> =>
-    fillRegion(ports, slabs, plan.disks[unit.disk]!, keyOf(region), region, writer, { churn, waiting });
+    fillRegion(
+      { ...ports, snapshots: source.snapshots },
+      slabs,
+      plan.disks[unit.disk]!,
+      keyOf(region),
+      region,
+      writer,
+      { churn, waiting },
+    );
   if (unit.slab === null) {
     const only = unit.regions[0]!;
     const sink = new PackSink(container, keyOf(only), run, waiting);
@@ -138,9 +150,44 @@ async function writeUnit(
   }
 }
 
+/**
+ * The disk's snapshot as a unit asks it: what has changed in several regions is listed once. `saved`: how many listings that has spared.
+ * The audit asks for blocks of its own, and what lies between the unit's regions may be full of data there.
+ */
+function sourceOf({ snapshots, settings }: Ports, plan: TransferPlan, unit: Unit) {
+  const disk = plan.disks[unit.disk]!;
+  const regions = unit.regions.map(({ region }) => region);
+  const planned = new Set(
+    plan.units.filter((own) => own.disk === unit.disk).flatMap((own) => own.regions.map(({ region }) => region)),
+  );
+  const windows = windowsOf(regions, planned, disk.sizeBytes, settings.geometry);
+  const { since } = disk;
+  const snapshot = { url: disk.url, id: disk.snapshot };
+  const read: Source['read'] = snapshots.read.bind(snapshots);
+  if (disk.source === 'diff' && since !== null) {
+    const changed = new SharedListings(
+      (window) => snapshots.changed(snapshot, { url: disk.url, id: since }, window),
+      windows,
+    );
+    const source: Source = {
+      read,
+      allocated: snapshots.allocated.bind(snapshots),
+      changed: (_, __, window) => changed.within(window),
+    };
+    return { snapshots: source, saved: () => changed.saved };
+  }
+  const allocated = new SharedListings((window) => snapshots.allocated(snapshot, window), windows);
+  const source: Source = {
+    read,
+    allocated: (_, window) => allocated.within(window),
+    changed: snapshots.changed.bind(snapshots),
+  };
+  return { snapshots: source, saved: () => allocated.saved };
+}
+
 /** Writes what has changed in a region since its base, and a checkpoint of the base where the plan wants one. */
 async function fillRegion(
-  ports: Ports,
+  ports: Parameters<typeof writeRegion>[0],
   container: VaultContainer,
   disk: TransferPlan['disks'][number],
   key: LayerKey,

@@ -5,7 +5,7 @@ import type { KnownBlocks } from '../domain/known-blocks.ts';
 import { requestBlocks } from '../domain/source-rates.ts';
 import { BLOCK_BYTES, blocksIn } from '../domain/units.ts';
 import type { PlanDisk, TransferPlan } from '../format/documents.ts';
-import { type ChangedBlocks, changedBlocks, readPieces } from './changed-blocks.ts';
+import { type ChangedBlocks, type Source, changedBlocks, readPieces } from './changed-blocks.ts';
 import type { RegionWriter } from './layer-writer.ts';
 import type { Ports } from './ports.ts';
 import { readAhead } from './read-ahead.ts';
@@ -17,7 +17,7 @@ const READ_BYTES = 8 * 1024 * 1024;
 const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 
 /** What region writing needs of the ports. */
-type SourcePorts = Pick<Ports, 'snapshots' | 'settings' | 'accounts' | 'clock'>;
+type SourcePorts = Pick<Ports, 'settings' | 'accounts' | 'clock'> & { readonly snapshots: Source };
 /** A region as the plan has it. */
 type Work = Pick<TransferPlan['units'][number]['regions'][number], 'region' | 'heal' | 'audit'>;
 

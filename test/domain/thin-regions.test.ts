@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { PRODUCTION_LAYOUT } from '../../shared/domain/layout.ts';
-import { groupThin } from '../../shared/domain/thin-regions.ts';
+import { groupForRestore, groupThin } from '../../shared/domain/thin-regions.ts';
 
 const MIB = 1024 * 1024;
 const work = (region: number, bytes: number) => ({ region, bytes });
@@ -62,4 +62,24 @@ it('every region is in one group, and a slab holds at most 16 MiB', () => {
       }
     }),
   );
+});
+
+it('small regions are restored together up to so many bytes, across larger ones, which are by themselves', () => {
+  const groups = groupForRestore(
+    [3, 3.5, 3.9, 17, 3, 4, 2.5, 2, 0.1].map((mib, region) => work(region, mib * MIB)),
+    PRODUCTION_LAYOUT,
+  );
+  expect(groups.map((regions) => regions.map(({ region }) => region))).toEqual([[0, 1, 2, 4, 6], [3], [5], [7, 8]]);
+});
+
+it('as many regions are restored together as share a slab', () => {
+  const groups = groupForRestore(
+    Array.from({ length: 65 }, (_, region) => work(region, 16_384)),
+    PRODUCTION_LAYOUT,
+  );
+  expect(groups.map(({ length }) => length)).toEqual([64, 1]);
+});
+
+it('every region is restored by itself where the layout says so', () => {
+  expect(groupForRestore([work(0, 0), work(1, 1)], { ...PRODUCTION_LAYOUT, restoreBytes: -1 })).toHaveLength(2);
 });

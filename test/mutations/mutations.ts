@@ -10,6 +10,7 @@ import { MIXED_DISKS } from './mixed-disks.ts';
 import { PARTS } from './parts.ts';
 import { MEMORY } from './memory.ts';
 import { REBUILD } from './rebuild.ts';
+import { RESTORE_UNITS } from './restore-units.ts';
 import { RULES_1_TO_6 } from './rules-1-to-6.ts';
 import { RULES_7_TO_13 } from './rules-7-to-13.ts';
 import { VERIFY } from './verify.ts';
@@ -41,6 +42,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...GOING_ON,
   ...PARTS,
   ...REBUILD,
+  ...RESTORE_UNITS,
   ...VERIFY,
   // What a transfer writes down.
   {

@@ -142,15 +142,18 @@ describe('a compaction and what comes between', () => {
     await restoresExactly(world, images);
   });
 
-  it('a restore that was planned before it reads what stands now', async () => {
-    const { world, images, allow } = await sparse(2);
+  it.each([
+    ['in two units', -1, 2],
+    ['in one unit', 8 * REGION * B, 1],
+  ])('a restore that was planned before it, %s, reads what stands now', async (_, restoreBytes, count) => {
+    const { world, images, allow } = await sparse(2, { layout: { restoreBytes } });
     await vaultOnly(world);
     const point = [...images.keys()][0]!;
     const restore = await startRestore(world.ports, VAULT, KEY, point, { accountId: '/x/restored' });
     const units: Step[] = [];
-    for (let message = await until(world, 'restore-unit'); units.length < 2;) {
+    for (let message = await until(world, 'restore-unit'); units.length < count;) {
       units.push(message.step);
-      if (units.length < 2) message = await until(world, 'restore-unit');
+      if (units.length < count) message = await until(world, 'restore-unit');
     }
     allow();
     await compact(world);

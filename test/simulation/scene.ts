@@ -68,6 +68,7 @@ export async function setScene(seed: number): Promise<Scene> {
       checkpointDepth: random.pick([1, 2, 4]),
       spanRegions: random.pick([1, 2, 1024]),
       inlineRegions: random.pick([0, 2, 256]),
+      restoreBytes: new Random(seed + 2).pick([-1, 8 * BLOCK_BYTES, 1024 * BLOCK_BYTES]),
     },
     wrap: (ports) => ({
       ...ports,
