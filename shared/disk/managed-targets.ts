@@ -20,11 +20,14 @@ import { asked } from './page-blob-failures.ts';
 import { beyondEnd, eachPiece, piecesOf, READ_BYTES, roomFor, WRITE_BYTES } from './page-blob-pieces.ts';
 import { assertSectors, listedRanges } from './page-blob-ranges.ts';
 import type { RestoreTarget, RestoreTargets } from './restore-targets.ts';
-import { type SasBlobsOptions, sasBlobs } from './sas-blob.ts';
+import type { TryWatch } from './observed-tries.ts';
+import { type SasBlobsOptions, sasBlobsByDisk } from './sas-blob.ts';
 import { sasGrants } from './sas-grants.ts';
 
 export interface ManagedTargetsOptions extends ManagedAccess {
   readonly blobs?: SasBlobsOptions;
+  /** Is told of each try of each request for a disk's bytes, and may hold it back. */
+  readonly tries?: TryWatch;
   /** Requests of one `write` or `readBack` in flight at once. Default 4. */
   readonly concurrency?: number;
   /** How long access to an upload is asked for at a time; what a crash leaves open ends so. Default 3,600. */
@@ -50,9 +53,9 @@ export type ManagedTargets = Omit<RestoreTargets, 'putText'>;
 
 export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
   const client = managedClient(options);
-  const blobs = sasBlobs(options.blobs);
+  const blobsOf = sasBlobsByDisk(options.blobs, options.tries);
   // Compute opens an upload once; reading back shares the SAS, but no client, no pipeline and no connection with writing.
-  const readers = sasBlobs(options.blobs);
+  const readersOf = sasBlobsByDisk(options.blobs, options.tries);
   const concurrency = options.concurrency ?? 4;
   const clock = options.now === undefined ? {} : { now: options.now };
   const sizes = new Map<string, number>();
@@ -100,7 +103,7 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
       uploads.use(url, [url], ([sas]) =>
         asked(
           `write to ${url}`,
-          () => blobs.write(sas!, offset + start, body.subarray(start, end)),
+          () => blobsOf(url).write(sas!, offset + start, body.subarray(start, end)),
           ({ status }, cause) => (status === 404 ? absent(url, cause) : undefined),
         ),
       ),
@@ -165,7 +168,7 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
           if (clip.start >= clip.end) return Promise.resolve(undefined);
           return asked(
             `list the page ranges of ${url}`,
-            () => readers.listed(sas, clip, token),
+            () => readersOf(url).listed(sas, clip, token),
             ({ status }, cause) => (status === 404 ? absent(url, cause) : undefined),
           );
         });
@@ -181,7 +184,7 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
           if (end > (sizes.get(url) ?? end)) throw beyondEnd(url, range);
           await asked(
             `read ${url}`,
-            () => readers.readInto(sas, start, bytes.subarray(start - range.start, end - range.start)),
+            () => readersOf(url).readInto(sas, start, bytes.subarray(start - range.start, end - range.start)),
             ({ status }, cause) => (status === 404 ? absent(url, cause) : undefined),
           );
         }),
