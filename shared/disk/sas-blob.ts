@@ -55,7 +55,7 @@ const MOST_COMPARISONS = 16;
 const MOST_TRIES = 5;
 const RETRIES: StorageRetryOptions = { maxTries: MOST_TRIES, retryDelayInMs: 400, maxRetryDelayInMs: 10_000 };
 
-export function sasBlobs({
+function sasBlobs({
   retryOptions = RETRIES,
   deadlineMs = 60_000,
   rangesPerPage,
@@ -99,6 +99,17 @@ export function sasBlobs({
     return made;
   }
 
+  /** The SDK tries a 503 again, but no 429; who watches makes each try wait for as long as is wanted. */
+  async function asked<T>(request: () => Promise<T>): Promise<T> {
+    for (let count = 1; ; count++) {
+      try {
+        return await guarded(request);
+      } catch (error) {
+        if (tries === undefined || count === MOST_TRIES || storageFailure(error)?.status !== 429) throw error;
+      }
+    }
+  }
+
   const listing = async (
     client: PageBlobClient,
     { start, end }: ByteRange,
@@ -117,14 +128,14 @@ export function sasBlobs({
 
   return {
     readInto: (url, offset, into) =>
-      guarded(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline())),
+      asked(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline())),
     write: (url, offset, body) =>
-      again429(async () => {
+      asked(async () => {
         await new PageBlobClient(url, pipeline).uploadPages(body, offset, body.byteLength, { abortSignal: deadline() });
       }),
-    listed: (url, window, token) => guarded(() => listing(new PageBlobClient(url, pipeline), window, token)),
+    listed: (url, window, token) => asked(() => listing(new PageBlobClient(url, pipeline), window, token)),
     compared: (url, previousUrl, window, token) =>
-      guarded(() => listing(new PageBlobClient(url, comparing(previousUrl)), window, token)),
+      asked(() => listing(new PageBlobClient(url, comparing(previousUrl)), window, token)),
   };
 }
 
@@ -142,17 +153,6 @@ export function sasBlobsByDisk(options: SasBlobsOptions = {}, watch?: TryWatch):
     known.set(disk, made);
     return made;
   };
-}
-
-/** The SDK tries a 503 again, but no 429. Reads and listings are tried again by whoever paces them. */
-async function again429<T>(request: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await guarded(request);
-    } catch (error) {
-      if (tries === MOST_TRIES || storageFailure(error)?.status !== 429) throw error;
-    }
-  }
 }
 
 async function guarded<T>(request: () => Promise<T>): Promise<T> {

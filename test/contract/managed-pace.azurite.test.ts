@@ -109,11 +109,19 @@ describe('tries of requests for a managed disk', () => {
     ]);
   });
 
-  it('are told of a 429, after which a read fails and a write is tried again', async () => {
+  it('are told of a 429, after which reads, listings and writes are tried again as often as after a 503', async () => {
     const { snapshots, snapshot } = await taken('more');
     refusals = [{ from: 'storage', status: 429, retryAfter: '1' }];
+    await snapshots.read(snapshot, first);
+    expect(seen).toEqual(['ready more', 'more 429 1000', 'ready more', 'more 206']);
+    refusals = [{ from: 'storage', status: 429 }];
+    seen = [];
+    await collect(snapshots.allocated(snapshot, { start: 0, end: MIB }));
+    expect(seen).toEqual(['ready more', 'more 429', 'ready more', 'more 200']);
+    refusals = Array.from({ length: 9 }, () => ({ from: 'storage', status: 429 }) as const);
     await expect(snapshots.read(snapshot, first)).rejects.toMatchObject({ code: 'StorageUnavailable' });
-    expect(seen).toEqual(['ready more', 'more 429 1000']);
+    expect(refusals).toHaveLength(4);
+    refusals = [];
 
     const targets = managedTargets(access());
     const url = platform.owner.newUrl('target');
