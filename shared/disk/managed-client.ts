@@ -70,7 +70,11 @@ export function managedClient({
   const of = ({ subscriptionId }: { subscriptionId: string }): ComputeManagementClient => {
     const known = clients.get(subscriptionId);
     if (known !== undefined) return known;
-    const made = new ComputeManagementClient(credential, subscriptionId, { endpoint, retryOptions, ...pacedCalls(calls) });
+    const made = new ComputeManagementClient(credential, subscriptionId, {
+      endpoint,
+      retryOptions,
+      ...pacedCalls(calls),
+    });
     clients.set(subscriptionId, made);
     return made;
   };

@@ -127,8 +127,7 @@ function sasBlobs({
   };
 
   return {
-    readInto: (url, offset, into) =>
-      asked(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline())),
+    readInto: (url, offset, into) => asked(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline())),
     write: (url, offset, body) =>
       asked(async () => {
         await new PageBlobClient(url, pipeline).uploadPages(body, offset, body.byteLength, { abortSignal: deadline() });
