@@ -2,9 +2,9 @@ import type { ComputeManagementClientOptionalParams } from '@azure/arm-compute';
 
 /*
  * Calls to Compute, held back while Compute refuses them. It counts the calls of a subscription by their kind, and those of one resource, and
- * answers 429 with a Retry-After where there were too many (https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshooting-throttling-errors).
+ * answers 429 with a Retry-After where there were too many (https://learn.microsoft.com/troubleshoot/azure/virtual-machines/troubleshooting-throttling-errors).
  * The SDK waits for as long before it tries the same call again; the others that this process is about to make know nothing of it,
- * and each of them would lengthen the wait. Here they learn of it.
+ * are refused as well, and may lengthen the wait. Here they learn of it.
  */
 
 /** Who paces the calls, by their kinds. `SourcePace` does. */

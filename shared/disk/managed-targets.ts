@@ -39,6 +39,9 @@ export interface ManagedTargetsOptions extends ManagedAccess {
 /** The tag of a target that is not finished; its value is the job's id. */
 const INCOMPLETE = 'strata_incomplete';
 
+/** The mark's value when the target is being taken away. */
+const discarded = (jobId: string): string => `${jobId} discarded`;
+
 /** Looks at a target that others are changing before somebody else is told to come back later. */
 const LOOKS = 8;
 
@@ -68,10 +71,18 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
         if (seen === undefined) throw absent(url);
         sizes.set(url, sizeOf(seen));
         if (!isUploading(seen)) throw handedOver(url);
-        return client.grant('disk', diskResource(url), 'Write', seconds, ({ status }, cause) => {
-          if (status === 404) return absent(url, cause);
-          return status === 409 ? handedOver(url, cause) : undefined;
-        });
+        try {
+          return await client.grant('disk', diskResource(url), 'Write', seconds, ({ status }, cause) => {
+            if (status === 404) return absent(url, cause);
+            return status === 409 ? handedOver(url, cause) : undefined;
+          });
+        } catch (error) {
+          const now = isBackupError(error, 'ResourceIsLeased') ? await client.disk(diskResource(url)) : undefined;
+          if (now === undefined || !isUploading(now)) throw error;
+          // The upload goes on; Compute does not open it twice, or not now.
+          const message = `upload to ${url} cannot be opened now, though it goes on`;
+          throw new BackupError('SnapshotAccessLimit', message, { cause: error, target: url });
+        }
       },
       close: (url) => client.revoke('disk', diskResource(url)),
     },
@@ -117,6 +128,23 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
     await client.tagDisk(diskResource(url), kept, ({ status }, cause) =>
       status === 404 ? absent(url, cause) : undefined,
     );
+  }
+
+  /**
+   * Ends an upload that is to be discarded and that Compute will not delete. It complains when access to an upload ends that has no footer,
+   * and nowhere is it said that the access has ended then (people have seen disks that stayed in `ActiveUpload`). So it gets one. Before that
+   * the mark says that nobody may take it for finished.
+   */
+  async function endForGood(url: string, seen: Disk, jobId: string): Promise<void> {
+    if (!isUploading(seen)) return;
+    try {
+      await client.tagDisk(diskResource(url), { ...seen.tags, [INCOMPLETE]: discarded(jobId) }, () => undefined);
+      const sizeBytes = sizeOf(seen);
+      await write({ url, leaseId: '' }, sizeBytes, fixedFooter(sizeBytes, 0));
+      await uploads.end(url, url);
+    } catch (error) {
+      if (!isBackupError(error, 'ResourceIsLeased', 'BlobNotFound', 'SnapshotAccessLimit')) throw error;
+    }
   }
 
   return {
@@ -213,7 +241,8 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
     async discard({ url }, jobId) {
       for (let look = 0; look < LOOKS; look++) {
         const seen = await client.disk(diskResource(url));
-        if (seen === undefined || seen.tags?.[INCOMPLETE] !== jobId) return;
+        const mark = seen?.tags?.[INCOMPLETE];
+        if (seen === undefined || (mark !== jobId && mark !== discarded(jobId))) return;
         await uploads.end(url, url);
         try {
           return await client.deleteDisk(diskResource(url), ({ status }, cause) =>
@@ -222,7 +251,9 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
               : undefined,
           );
         } catch (error) {
-          if (!isBackupError(error, 'ResourceIsLeased')) throw error; // a late writer has opened it again
+          // A late writer has opened it again; or it does not end because it is no whole VHD.
+          if (!isBackupError(error, 'ResourceIsLeased')) throw error;
+          await endForGood(url, seen, jobId);
         }
       }
       throw new BackupError('ResourceIsLeased', `managed disk ${url} is in use, or keeps changing`, { target: url });
