@@ -47,7 +47,7 @@ export interface TaggedSnapshot extends DiskSnapshot {
  * Something that somebody is looking for in more than one listing: its first one, and those after it, tell nothing that is older than the
  * asking for the first. One object for each; nothing in it counts.
  */
-export type Look = Readonly<Record<never, never>>;
+export type Look = object;
 
 /** A run of bytes that changed between two snapshots: written (`data`) or cleared to zeros (`cleared`). */
 export interface ChangedRange extends ByteRange {

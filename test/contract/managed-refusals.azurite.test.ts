@@ -64,7 +64,7 @@ it('access to an upload without a footer that Compute will not end: the disk goe
         .create(wanted, SIZE, JOB, { location: platform.location })
         .catch((error: unknown) => error);
     }
-    return /endGetAccess$/.test(pathname) && !hasFooter
+    return pathname.endsWith('endGetAccess') && !hasFooter
       ? Response.json({ error: { code: 'InvalidVhd', message: 'no cookie' } }, { status: 409 })
       : undefined;
   });
@@ -83,7 +83,7 @@ it('an upload that another worker has open, where Compute opens it once: that is
   await targets.create(wanted, SIZE, JOB, { location: platform.location });
   let refused = 0;
   platform.gate.answerWith((request) =>
-    /beginGetAccess$/.test(new URL(request.url).pathname) && refused++ < 2
+    new URL(request.url).pathname.endsWith('beginGetAccess') && refused++ < 2
       ? Response.json({ error: { code: 'OperationNotAllowed', message: 'it is open' } }, { status: 409 })
       : undefined,
   );

@@ -249,7 +249,7 @@ describe('a storm around managed disks', () => {
       )) {
         expect([name, tags ?? {}, diskState]).toEqual([name, {}, 'Unattached']);
         const restored = inside(await imageOf(await live.blobOf(made!)));
-        expect(differences(restored, image[name!.includes('os') ? 0 : 1]!), `${made}`).toEqual([]);
+        expect(differences(restored, image[name!.includes('os') ? 0 : 1]), `${made}`).toEqual([]);
       }
       world.clock.advance(DAY_MS);
       return { storage: asked.storage - before.storage, Compute: asked.Compute - before.Compute };

@@ -203,7 +203,9 @@ describe('the pace of a source', () => {
     await time.run();
     await Promise.all([refused, other]);
     expect(ran).toBe(1);
-    await expect(pace.run(A, SMALL, async () => void ran++, ended.signal)).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(pace.run(A, SMALL, async () => void ran++, ended.signal)).rejects.toMatchObject({
+      name: 'AbortError',
+    });
     await pace.run(A, SMALL, async () => void ran++);
     expect(ran).toBe(2);
   });
