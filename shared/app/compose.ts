@@ -19,8 +19,10 @@ import { cleanUpReportRow, cleanUpRow } from '../catalog/clean-up-row.ts';
 import { checkRow, findingRow } from '../catalog/finding-row.ts';
 import { operationRow } from '../catalog/operation-row.ts';
 import { reportRow } from '../catalog/report-row.ts';
+import { subscriptionOfCall } from '../azure/compute-calls.ts';
 import { azureCompute } from '../compute/azure-compute.ts';
 import { snapshotsByKind, targetsByKind } from '../disk/disks-by-kind.ts';
+import { isManagedDisk } from '../disk/managed-ids.ts';
 import { managedSnapshots } from '../disk/managed-snapshots.ts';
 import { managedTargets } from '../disk/managed-targets.ts';
 import { pacedSnapshots } from '../disk/paced-snapshots.ts';
@@ -42,7 +44,8 @@ import { type StorageAccounts, azureCredential, storageAccounts } from './creden
 export function compose(config: Config, log: (line: string) => void): Ports {
   const credential = azureCredential();
   const accounts = storageAccounts(config.accounts, credential);
-  const arm = { endpoint: config.armEndpoint, credential };
+  const calls = callPace();
+  const arm = { endpoint: config.armEndpoint, credential, calls };
   const credentialFor = (url: string) => accounts.credentialFor(url);
   const pace = sourcePace(config, accounts);
   return {
@@ -50,11 +53,11 @@ export function compose(config: Config, log: (line: string) => void): Ports {
     snapshots: pacedSnapshots(
       snapshotsByKind(
         pageBlobSnapshots({ credentialFor, tries: pace }),
-        managedSnapshots({ ...arm, resourceGroup: config.snapshotGroup }),
+        managedSnapshots({ ...arm, resourceGroup: config.snapshotGroup, tries: pace }),
       ),
       pace,
     ),
-    targets: targetsByKind(pageBlobTargets({ credentialFor }), managedTargets(arm)),
+    targets: targetsByKind(pageBlobTargets({ credentialFor }), managedTargets({ ...arm, tries: pace })),
     catalog: catalog(config.appStorage, credential),
     queue: storageQueue({ connection: connectionTo(config.appStorage, 'queue', credential) }),
     compute: azureCompute(arm),
@@ -80,7 +83,22 @@ function sourcePace({ sourcePacing, sourceRates }: Config, accounts: StorageAcco
   return new SourcePace({
     ratesOf: (url) => (isOn ? sourceRates[accounts.kindOf(url)] : undefined),
     accountRates: isOn ? accountRates : undefined,
-    accountOf: (url) => (URL.canParse(url) ? accountEndpoint(url) : ''),
+    accountOf: (place) => (isManagedDisk(place) ? undefined : accountEndpoint(place)),
+    now: () => performance.now(),
+    after: (ms, then) => void setTimeout(then, ms),
+  });
+}
+
+/** Longer than this nothing waits for Compute to answer again: the call has failed by then, and its message comes back. */
+const MOST_CALL_PAUSE_MS = 600_000;
+
+/** What calls to Compute wait for: nothing, until it refuses a kind of call, or of several kinds all those of the subscription. */
+function callPace(): SourcePace {
+  return new SourcePace({
+    ratesOf: () => undefined,
+    accountRates: undefined,
+    accountOf: subscriptionOfCall,
+    mostPauseMs: MOST_CALL_PAUSE_MS,
     now: () => performance.now(),
     after: (ms, then) => void setTimeout(then, ms),
   });

@@ -1,6 +1,6 @@
 import { BackupError } from '../domain/errors.ts';
 import { PRODUCTION_LAYOUT } from '../domain/layout.ts';
-import { type AccountKind, DEFAULT_RATES, type RatesByKind, type SourceRates } from '../domain/source-rates.ts';
+import { DEFAULT_RATES, type DiskKind, type RatesByKind, type SourceRates } from '../domain/source-rates.ts';
 import { PRODUCTION_GEOMETRY } from '../domain/units.ts';
 import type { Settings } from '../services/ports.ts';
 import { parseStorageAccounts, type StorageAccount } from './credentials.ts';
@@ -75,9 +75,9 @@ function wholeNumber(env: Env, name: string, fallback: number, least: number, mo
   );
 }
 
-/** What source disks give in a second, by the kind of their account. */
+/** What source disks give in a second, by their kind. */
 function sourceRates(env: Env): RatesByKind {
-  const ratesOf = (kind: AccountKind): SourceRates => {
+  const ratesOf = (kind: DiskKind): SourceRates => {
     const prefix = `STRATA_${kind.toUpperCase()}_DISK`;
     const { requestsPerSecond, bytesPerSecond } = DEFAULT_RATES[kind];
     return {
@@ -85,7 +85,7 @@ function sourceRates(env: Env): RatesByKind {
       bytesPerSecond: wholeNumber(env, `${prefix}_MIB`, bytesPerSecond / MIB, 1, 100_000) * MIB,
     };
   };
-  return { standard: ratesOf('standard'), premium: ratesOf('premium') };
+  return { standard: ratesOf('standard'), premium: ratesOf('premium'), managed: ratesOf('managed') };
 }
 
 function sourcePacing(env: Env): SourcePacing {

@@ -1,8 +1,9 @@
 import { DefaultAzureCredential, type TokenCredential } from '@azure/identity';
 import { StorageSharedKeyCredential } from '@azure/storage-blob';
 import { z } from 'zod';
+import { isManagedDisk } from '../disk/managed-ids.ts';
 import { BackupError } from '../domain/errors.ts';
-import type { AccountKind } from '../domain/source-rates.ts';
+import type { DiskKind } from '../domain/source-rates.ts';
 
 const accountName = z.string().regex(/^[a-z0-9]{3,24}$/, 'expected 3 to 24 lower-case letters and digits');
 
@@ -55,8 +56,11 @@ export interface StorageAccounts {
    * neither in an account of the settings nor at Azure: no token ever goes to a host that is not Azure's by name.
    */
   credentialFor(url: string): StorageSharedKeyCredential | TokenCredential | undefined;
-  /** `standard` unless the settings say otherwise, and for what is no URL: its lower rates do no harm to a premium account. */
-  kindOf(url: string): AccountKind;
+  /**
+   * What kind of disk is in this place. A page blob is `standard` unless the settings say otherwise: its lower rates do no harm to a
+   * premium account.
+   */
+  kindOf(place: string): DiskKind;
   /** @throws BackupError InvalidRequest when the URL does not tell: a custom domain has to be named in the settings */
   accountNameOf(url: string): string;
   /** The account's blob endpoint, without a slash at the end; undefined when there can be no such account. */
@@ -113,7 +117,8 @@ export function storageAccounts(
       if (account !== undefined) return account.credential;
       return closed || azureAccount(url) === undefined ? undefined : tokenCredential;
     },
-    kindOf: (url) => (URL.canParse(url) ? find(url)?.kind : undefined) ?? 'standard',
+    kindOf: (place) =>
+      isManagedDisk(place) ? 'managed' : ((URL.canParse(place) ? find(place)?.kind : undefined) ?? 'standard'),
     accountNameOf(url) {
       const account = find(url)?.account ?? azureAccount(url);
       if (account !== undefined) return account;

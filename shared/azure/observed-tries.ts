@@ -14,17 +14,20 @@ export interface TryWatch {
  */
 export class InjectorPolicyFactory implements RequestPolicyFactory {
   readonly #watch: TryWatch;
+  readonly #isHeld: (method: string) => boolean;
 
-  constructor(watch: TryWatch) {
+  /** By default reads alone wait: a snapshot is taken when it is due. */
+  constructor(watch: TryWatch, isHeld: (method: string) => boolean = (method) => method === 'GET') {
     this.#watch = watch;
+    this.#isHeld = isHeld;
   }
 
   create(next: RequestPolicy): RequestPolicy {
     const watch = this.#watch;
+    const isHeld = this.#isHeld;
     return {
       async sendRequest(request: WebResource): Promise<HttpOperationResponse> {
-        // Reads alone wait: a snapshot is taken when it is due.
-        if (request.method === 'GET') await watch.ready(request.url);
+        if (isHeld(request.method)) await watch.ready(request.url);
         const response = await next.sendRequest(request);
         const retryAfter = Number(response.headers.get('retry-after') ?? NaN);
         watch.answered(request.url, response.status, Number.isFinite(retryAfter) ? retryAfter * 1000 : undefined);

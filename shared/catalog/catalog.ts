@@ -213,6 +213,8 @@ export const jobRow = z.object({
   totalBytes: z.number(),
   /** Per disk, which source of changed blocks was used and why. */
   sources: z.array(z.object({ lun: z.number(), name: z.string(), source: z.string(), reason: z.string() })),
+  /** Disks whose snapshots the provider would not compare when a unit asked: the next plan of the job goes by hashes there. */
+  incomparable: z.array(z.object({ disk, reason: z.string() })).optional(),
   /** Per disk of a backup, once all is read. */
   churn: z.array(jobChurn).optional(),
   errors: z.array(jobError),

@@ -1,5 +1,6 @@
 import { ComputeManagementClient } from '@azure/arm-compute';
 import type { TokenCredential } from '@azure/identity';
+import { type CallPace, pacedCalls } from '../azure/compute-calls.ts';
 import { BackupError } from '../domain/errors.ts';
 import type { AttachedDisk, Compute, VirtualMachine } from './compute.ts';
 import { parseVirtualMachineId } from './vm-id.ts';
@@ -10,6 +11,8 @@ export interface AzureComputeOptions {
   readonly credential: TokenCredential;
   /** Lists only the machines of this region, in either of its spellings: a vault protects its own region's machines. */
   readonly location?: string;
+  /** Holds calls back while Compute refuses them. */
+  readonly calls?: CallPace;
 }
 
 type SdkMachine = Awaited<ReturnType<ComputeManagementClient['virtualMachines']['get']>>;
@@ -22,13 +25,17 @@ const RETRY_OPTIONS = { maxRetries: 4, retryDelayInMs: 200, maxRetryDelayInMs: 5
 const CALL_TIMEOUT_MS = 60_000;
 
 /** The compute provider behind Azure Resource Manager. A 404 without an ARM error code is no answer of ARM's, so no absence. */
-export function azureCompute({ endpoint, credential, location }: AzureComputeOptions): Compute {
+export function azureCompute({ endpoint, credential, location, calls }: AzureComputeOptions): Compute {
   const clients = new Map<string, ComputeManagementClient>();
   const clientOf = (subscriptionId: string): ComputeManagementClient => {
     const key = subscriptionId.toLowerCase();
     const known = clients.get(key);
     if (known !== undefined) return known;
-    const made = new ComputeManagementClient(credential, subscriptionId, { endpoint, retryOptions: RETRY_OPTIONS });
+    const made = new ComputeManagementClient(credential, subscriptionId, {
+      endpoint,
+      retryOptions: RETRY_OPTIONS,
+      ...pacedCalls(calls),
+    });
     clients.set(key, made);
     return made;
   };

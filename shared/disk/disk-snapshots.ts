@@ -43,6 +43,12 @@ export interface TaggedSnapshot extends DiskSnapshot {
   readonly tags: Readonly<Record<string, string>>;
 }
 
+/**
+ * Something that somebody is looking for in more than one listing: its first one, and those after it, tell nothing that is older than the
+ * asking for the first. One object for each; nothing in it counts.
+ */
+export type Look = object;
+
 /** A run of bytes that changed between two snapshots: written (`data`) or cleared to zeros (`cleared`). */
 export interface ChangedRange extends ByteRange {
   readonly kind: 'data' | 'cleared';
@@ -57,8 +63,12 @@ export interface DiskSnapshots {
   describe(url: string): Promise<SourceDisk>;
   /** Takes a snapshot now; fails as `describe` does. `tags` come back from `list`: keys are lower-case letters, values printable ASCII. */
   take(url: string, tags: Readonly<Record<string, string>>): Promise<TakenSnapshot>;
-  /** Yields the living snapshots of a disk. Those of a page blob go with it, those of a managed disk outlive it. */
-  list(url: string): AsyncIterable<TaggedSnapshot>;
+  /**
+   * Yields the living snapshots of a disk. Those of a page blob go with it, those of a managed disk outlive it. What others have taken or
+   * deleted within the last seconds may not show, unless `look` says since when it has to; of managed disks, snapshots without any tag of
+   * Strata's are left out.
+   */
+  list(url: string, look?: Look): AsyncIterable<TaggedSnapshot>;
   /** The size of the disk at the snapshot, or undefined when the snapshot is gone. */
   sizeOf(snapshot: DiskSnapshot): Promise<number | undefined>;
   /** Deleting what is absent succeeds. */

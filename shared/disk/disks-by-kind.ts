@@ -9,7 +9,7 @@ export function snapshotsByKind(pageBlobs: DiskSnapshots, managed: DiskSnapshots
   return {
     describe: (url) => of(url).describe(url),
     take: (url, tags) => of(url).take(url, tags),
-    list: (url) => of(url).list(url),
+    list: (url, look) => of(url).list(url, look),
     sizeOf: (snapshot) => of(snapshot.url).sizeOf(snapshot),
     remove: (snapshot) => of(snapshot.url).remove(snapshot),
     allocated: (snapshot, window) => of(snapshot.url).allocated(snapshot, window),

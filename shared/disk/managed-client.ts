@@ -4,7 +4,8 @@
  */
 import { ComputeManagementClient, type Disk, type Snapshot } from '@azure/arm-compute';
 import type { TokenCredential } from '@azure/identity';
-import { BackupError } from '../domain/errors.ts';
+import { BackupError, isBackupError } from '../domain/errors.ts';
+import { type CallPace, pacedCalls } from '../azure/compute-calls.ts';
 import type { ManagedResource } from './managed-ids.ts';
 import { answerOf, isPassing, storageFailure, type StorageFailure } from '../azure/storage-failures.ts';
 
@@ -16,6 +17,8 @@ export interface ManagedAccess {
   readonly deadlineMs?: number;
   /** Tries after the first of a call that failed in passing. Default 4. */
   readonly retries?: number;
+  /** Holds calls back while Compute refuses them. */
+  readonly calls?: CallPace;
 }
 
 /** What a failed call means; undefined: what its kind says. */
@@ -25,7 +28,10 @@ export interface ManagedClient {
   /** Undefined when there is none. */
   disk(at: ManagedResource): Promise<Disk | undefined>;
   snapshot(at: ManagedResource): Promise<Snapshot | undefined>;
-  /** The snapshots of a resource group, none when there is no such group. */
+  /**
+   * All snapshots of a subscription; where Strata may not list those, the snapshots of one resource group, none when there is no such
+   * group.
+   */
   snapshotsIn(subscriptionId: string, resourceGroup: string): AsyncIterable<Snapshot>;
   takeSnapshot(at: ManagedResource, snapshot: Snapshot, meaning: Meaning): Promise<Snapshot>;
   /** Deleting what is absent succeeds. */
@@ -57,13 +63,18 @@ export function managedClient({
   credential,
   deadlineMs = 120_000,
   retries = 4,
+  calls,
 }: ManagedAccess): ManagedClient {
   const clients = new Map<string, ComputeManagementClient>();
   const retryOptions = { maxRetries: retries, retryDelayInMs: 200, maxRetryDelayInMs: 5_000 };
   const of = ({ subscriptionId }: { subscriptionId: string }): ComputeManagementClient => {
     const known = clients.get(subscriptionId);
     if (known !== undefined) return known;
-    const made = new ComputeManagementClient(credential, subscriptionId, { endpoint, retryOptions });
+    const made = new ComputeManagementClient(credential, subscriptionId, {
+      endpoint,
+      retryOptions,
+      ...pacedCalls(calls),
+    });
     clients.set(subscriptionId, made);
     return made;
   };
@@ -91,13 +102,20 @@ export function managedClient({
         ),
       ),
     async *snapshotsIn(subscriptionId, resourceGroup) {
-      const pages = of({ subscriptionId }).snapshots.listByResourceGroup(resourceGroup).byPage();
-      for (;;) {
-        const next = await called(`list the snapshots of resource group ${resourceGroup}`, () =>
-          orAbsent(() => pages.next()),
-        );
-        if (next === undefined || next.done === true) return;
-        yield* next.value;
+      const { snapshots } = of({ subscriptionId });
+      const listed = async function* (what: string, pages: AsyncIterator<Snapshot[]>): AsyncGenerator<Snapshot> {
+        for (;;) {
+          const next = await called(`list the snapshots of ${what}`, () => orAbsent(() => pages.next()));
+          if (next === undefined || next.done === true) return;
+          yield* next.value;
+        }
+      };
+      try {
+        yield* listed(`subscription ${subscriptionId}`, snapshots.list().byPage());
+      } catch (error) {
+        // The answer to the first page: nothing has been told yet.
+        if (!isBackupError(error, 'AuthorizationFailed')) throw error;
+        yield* listed(`resource group ${resourceGroup}`, snapshots.listByResourceGroup(resourceGroup).byPage());
       }
     },
     takeSnapshot: (at, snapshot, meaning) =>

@@ -19,7 +19,7 @@ interface Verdict {
 export interface ManagedProbeOptions {
   readonly now: () => number;
   readonly open: <T>(snapshot: DiskSnapshot, work: (url: string) => Promise<T>) => Promise<T>;
-  readonly blobs: SasBlobs;
+  readonly blobsOf: (snapshot: DiskSnapshot) => SasBlobs;
   /** @throws BackupError UserErrorInstantRpNotFound */
   readonly sizeOf: (snapshot: DiskSnapshot) => Promise<number>;
 }
@@ -33,11 +33,11 @@ const AZURE_HOSTS =
 
 /** The port's `probeChangeTracking`, remembering its verdict for each host. */
 export function managedProbe(options: ManagedProbeOptions): (snapshot: DiskSnapshot) => Promise<Verdict> {
-  const { now, open, blobs, sizeOf } = options;
+  const { now, open, blobsOf, sizeOf } = options;
   const verdicts = new Map<string, { verdict: Verdict; untilMs: number }>();
 
-  async function judge(url: string, whole: ByteRange): Promise<Verdict> {
-    const never = await compared(url, neverExisted(url), whole);
+  async function judge(blobs: SasBlobs, url: string, whole: ByteRange): Promise<Verdict> {
+    const never = await compared(blobs, url, neverExisted(url), whole);
     if (never === 'answered') {
       const reason = 'the storage answered a comparison with a snapshot that never existed as if all were well';
       return { usable: false, reason };
@@ -59,6 +59,7 @@ export function managedProbe(options: ManagedProbeOptions): (snapshot: DiskSnaps
   }
 
   async function compared(
+    blobs: SasBlobs,
     url: string,
     previousUrl: string,
     whole: ByteRange,
@@ -87,7 +88,7 @@ export function managedProbe(options: ManagedProbeOptions): (snapshot: DiskSnaps
         `probe change tracking of ${snapshot.id}`,
         async () => {
           const { host } = new URL(url);
-          const verdict = known(host) ?? (await judge(url, { start: 0, end: size }));
+          const verdict = known(host) ?? (await judge(blobsOf(snapshot), url, { start: 0, end: size }));
           verdicts.set(host, { verdict, untilMs: now() + VERDICT_MS });
           return verdict;
         },

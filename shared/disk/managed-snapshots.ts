@@ -11,7 +11,8 @@ import { answerOf } from '../azure/storage-failures.ts';
 import { asked } from './page-blob-failures.ts';
 import { beyondEnd, eachPiece, piecesOf, READ_BYTES, roomFor } from './page-blob-pieces.ts';
 import { assertSectors, listedRanges } from './page-blob-ranges.ts';
-import { type SasBlobsOptions, sasBlobs } from './sas-blob.ts';
+import type { TryWatch } from './observed-tries.ts';
+import { type SasBlobsOptions, sasBlobsByDisk } from './sas-blob.ts';
 import { sasGrants, type SasGrantsOptions } from './sas-grants.ts';
 
 export interface ManagedSnapshotsOptions extends ManagedAccess {
@@ -19,6 +20,8 @@ export interface ManagedSnapshotsOptions extends ManagedAccess {
   readonly resourceGroup?: string | undefined;
   readonly grants?: SasGrantsOptions;
   readonly blobs?: SasBlobsOptions;
+  /** Is told of each try of each request for a disk's bytes, and may hold it back. */
+  readonly tries?: TryWatch;
   /** Requests of one `read` in flight at once. Default 4. */
   readonly readConcurrency?: number;
 }
@@ -41,7 +44,7 @@ const MOST_KNOWN = 1_000;
 /** Snapshots of managed disks: incremental snapshots, resources of their own, read by SAS. */
 export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshots {
   const client = managedClient(options);
-  const blobs = sasBlobs(options.blobs);
+  const blobsOf = sasBlobsByDisk(options.blobs, options.tries);
   const readConcurrency = options.readConcurrency ?? 4;
   const grants = sasGrants(
     {
@@ -146,9 +149,9 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
       return { url: managedDiskPlace(at), id, takenAtMs: taken.timeCreated.getTime() };
     },
 
-    async *list(url): AsyncGenerator<TaggedSnapshot> {
+    async *list(url, look): AsyncGenerator<TaggedSnapshot> {
       const at = diskResource(url);
-      yield* (await listings.of(at.subscriptionId, groupOf(at))).get(managedDiskPlace(at)) ?? [];
+      yield* (await listings.of(at.subscriptionId, groupOf(at), look)).get(managedDiskPlace(at)) ?? [];
     },
 
     sizeOf: async (snapshot) => (await look(snapshot))?.sizeBytes,
@@ -178,7 +181,7 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
         opened([snapshot.id], snapshot.url, ([url]) =>
           asked(
             `list the page ranges of ${shown(snapshot)}`,
-            () => blobs.listed(url!, clipped, token),
+            () => blobsOf(snapshot.url).listed(url!, clipped, token),
             vanished(snapshot),
           ),
         );
@@ -203,7 +206,7 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
           return await opened([snapshot.id, since.id], snapshot.url, ([url, previousUrl]) =>
             asked(
               `compare ${shown(snapshot)} with ${since.id}`,
-              () => blobs.compared(url!, previousUrl!, clipped, token),
+              () => blobsOf(snapshot.url).compared(url!, previousUrl!, clipped, token),
               (failure, cause) => {
                 const { status } = failure;
                 if (status === 404 && !failure.code.startsWith('Previous')) return gone(snapshot.id, cause);
@@ -226,7 +229,7 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
         opened([snapshot.id], snapshot.url, ([url]) =>
           asked(
             `read ${shown(snapshot)}`,
-            () => blobs.readInto(url!, start, bytes.subarray(start - range.start, end - range.start)),
+            () => blobsOf(snapshot.url).readInto(url!, start, bytes.subarray(start - range.start, end - range.start)),
             vanished(snapshot),
           ),
         ),
@@ -237,7 +240,7 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
     probeChangeTracking: managedProbe({
       now: options.grants?.now ?? (() => performance.now()),
       open: (snapshot, work) => opened([snapshot.id], snapshot.url, ([url]) => work(url!)),
-      blobs,
+      blobsOf: ({ url }) => blobsOf(url),
       sizeOf: async (snapshot) => (await living(snapshot)).sizeBytes,
     }),
   };

@@ -36,6 +36,11 @@ function pieces(value: string): string[] {
   return found;
 }
 
+/** Whether Strata has tagged the resource. */
+export function hasResourceTags(tags: Readonly<Record<string, string>> | undefined): boolean {
+  return Object.keys(tags ?? {}).some((name) => name.startsWith(PREFIX));
+}
+
 /** The tags that `toResourceTags` made; others, which a policy of the subscription may have put there, are left out. */
 export function fromResourceTags(tags: Readonly<Record<string, string>>): Record<string, string> {
   const found: Record<string, string> = {};

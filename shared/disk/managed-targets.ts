@@ -20,11 +20,14 @@ import { asked } from './page-blob-failures.ts';
 import { beyondEnd, eachPiece, piecesOf, READ_BYTES, roomFor, WRITE_BYTES } from './page-blob-pieces.ts';
 import { assertSectors, listedRanges } from './page-blob-ranges.ts';
 import type { RestoreTarget, RestoreTargets } from './restore-targets.ts';
-import { type SasBlobsOptions, sasBlobs } from './sas-blob.ts';
+import type { TryWatch } from './observed-tries.ts';
+import { type SasBlobsOptions, sasBlobsByDisk } from './sas-blob.ts';
 import { sasGrants } from './sas-grants.ts';
 
 export interface ManagedTargetsOptions extends ManagedAccess {
   readonly blobs?: SasBlobsOptions;
+  /** Is told of each try of each request for a disk's bytes, and may hold it back. */
+  readonly tries?: TryWatch;
   /** Requests of one `write` or `readBack` in flight at once. Default 4. */
   readonly concurrency?: number;
   /** How long access to an upload is asked for at a time; what a crash leaves open ends so. Default 3,600. */
@@ -35,6 +38,9 @@ export interface ManagedTargetsOptions extends ManagedAccess {
 
 /** The tag of a target that is not finished; its value is the job's id. */
 const INCOMPLETE = 'strata_incomplete';
+
+/** The mark's value when the target is being taken away. */
+const discarded = (jobId: string): string => `${jobId} discarded`;
 
 /** Looks at a target that others are changing before somebody else is told to come back later. */
 const LOOKS = 8;
@@ -50,9 +56,9 @@ export type ManagedTargets = Omit<RestoreTargets, 'putText'>;
 
 export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
   const client = managedClient(options);
-  const blobs = sasBlobs(options.blobs);
+  const blobsOf = sasBlobsByDisk(options.blobs, options.tries);
   // Compute opens an upload once; reading back shares the SAS, but no client, no pipeline and no connection with writing.
-  const readers = sasBlobs(options.blobs);
+  const readersOf = sasBlobsByDisk(options.blobs, options.tries);
   const concurrency = options.concurrency ?? 4;
   const clock = options.now === undefined ? {} : { now: options.now };
   const sizes = new Map<string, number>();
@@ -65,10 +71,18 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
         if (seen === undefined) throw absent(url);
         sizes.set(url, sizeOf(seen));
         if (!isUploading(seen)) throw handedOver(url);
-        return client.grant('disk', diskResource(url), 'Write', seconds, ({ status }, cause) => {
-          if (status === 404) return absent(url, cause);
-          return status === 409 ? handedOver(url, cause) : undefined;
-        });
+        try {
+          return await client.grant('disk', diskResource(url), 'Write', seconds, ({ status }, cause) => {
+            if (status === 404) return absent(url, cause);
+            return status === 409 ? handedOver(url, cause) : undefined;
+          });
+        } catch (error) {
+          const now = isBackupError(error, 'ResourceIsLeased') ? await client.disk(diskResource(url)) : undefined;
+          if (now === undefined || !isUploading(now)) throw error;
+          // The upload goes on; Compute does not open it twice, or not now.
+          const message = `upload to ${url} cannot be opened now, though it goes on`;
+          throw new BackupError('SnapshotAccessLimit', message, { cause: error, target: url });
+        }
       },
       close: (url) => client.revoke('disk', diskResource(url)),
     },
@@ -100,7 +114,7 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
       uploads.use(url, [url], ([sas]) =>
         asked(
           `write to ${url}`,
-          () => blobs.write(sas!, offset + start, body.subarray(start, end)),
+          () => blobsOf(url).write(sas!, offset + start, body.subarray(start, end)),
           ({ status }, cause) => (status === 404 ? absent(url, cause) : undefined),
         ),
       ),
@@ -114,6 +128,23 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
     await client.tagDisk(diskResource(url), kept, ({ status }, cause) =>
       status === 404 ? absent(url, cause) : undefined,
     );
+  }
+
+  /**
+   * Ends an upload that is to be discarded and that Compute will not delete. It complains when access to an upload ends that has no footer,
+   * and nowhere is it said that the access has ended then (people have seen disks that stayed in `ActiveUpload`). So it gets one. Before that
+   * the mark says that nobody may take it for finished.
+   */
+  async function endForGood(url: string, seen: Disk, jobId: string): Promise<void> {
+    if (!isUploading(seen)) return;
+    try {
+      await client.tagDisk(diskResource(url), { ...seen.tags, [INCOMPLETE]: discarded(jobId) }, () => undefined);
+      const sizeBytes = sizeOf(seen);
+      await write({ url, leaseId: '' }, sizeBytes, fixedFooter(sizeBytes, 0));
+      await uploads.end(url, url);
+    } catch (error) {
+      if (!isBackupError(error, 'ResourceIsLeased', 'BlobNotFound', 'SnapshotAccessLimit')) throw error;
+    }
   }
 
   return {
@@ -165,7 +196,7 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
           if (clip.start >= clip.end) return Promise.resolve(undefined);
           return asked(
             `list the page ranges of ${url}`,
-            () => readers.listed(sas, clip, token),
+            () => readersOf(url).listed(sas, clip, token),
             ({ status }, cause) => (status === 404 ? absent(url, cause) : undefined),
           );
         });
@@ -181,7 +212,7 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
           if (end > (sizes.get(url) ?? end)) throw beyondEnd(url, range);
           await asked(
             `read ${url}`,
-            () => readers.readInto(sas, start, bytes.subarray(start - range.start, end - range.start)),
+            () => readersOf(url).readInto(sas, start, bytes.subarray(start - range.start, end - range.start)),
             ({ status }, cause) => (status === 404 ? absent(url, cause) : undefined),
           );
         }),
@@ -210,7 +241,8 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
     async discard({ url }, jobId) {
       for (let look = 0; look < LOOKS; look++) {
         const seen = await client.disk(diskResource(url));
-        if (seen === undefined || seen.tags?.[INCOMPLETE] !== jobId) return;
+        const mark = seen?.tags?.[INCOMPLETE];
+        if (seen === undefined || (mark !== jobId && mark !== discarded(jobId))) return;
         await uploads.end(url, url);
         try {
           return await client.deleteDisk(diskResource(url), ({ status }, cause) =>
@@ -219,7 +251,9 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
               : undefined,
           );
         } catch (error) {
-          if (!isBackupError(error, 'ResourceIsLeased')) throw error; // a late writer has opened it again
+          // A late writer has opened it again; or it does not end because it is no whole VHD.
+          if (!isBackupError(error, 'ResourceIsLeased')) throw error;
+          await endForGood(url, seen, jobId);
         }
       }
       throw new BackupError('ResourceIsLeased', `managed disk ${url} is in use, or keeps changing`, { target: url });

@@ -1,12 +1,13 @@
 import { isBackupError } from '../domain/errors.ts';
 import type { DiskSnapshots } from './disk-snapshots.ts';
+import { isManagedDisk } from './managed-ids.ts';
 import { storageFailure } from '../azure/storage-failures.ts';
 import { READ_BYTES } from './page-blob-pieces.ts';
 import type { SourcePace } from './source-pace.ts';
 
 /** Most ranges in a page of a listing: each further page is a request. */
 const RANGES_PER_PAGE = 10_000;
-/** 429 is not tried again by the SDK, as 503 is. */
+/** 429 is not tried again by the SDK, as 503 is. Requests to managed disks are, below. */
 const TRIES = 5;
 
 /**
@@ -41,7 +42,7 @@ export function pacedSnapshots(snapshots: DiskSnapshots, pace: SourcePace): Disk
           return await pace.run(snapshot.url, request, () => snapshots.read(snapshot, range, into));
         } catch (error) {
           const isRefused = isBackupError(error, 'StorageUnavailable') && storageFailure(error.cause)?.status === 429;
-          if (!isRefused || tries === TRIES) throw error;
+          if (!isRefused || tries === TRIES || isManagedDisk(snapshot.url)) throw error;
         }
       }
     },

@@ -14,6 +14,7 @@ import {
 import type { ByteRange } from '../domain/units.ts';
 import { withoutRequest } from './managed-client.ts';
 import { storageFailure } from '../azure/storage-failures.ts';
+import { InjectorPolicyFactory, type TryWatch } from './observed-tries.ts';
 import { readInto } from './page-blob-pieces.ts';
 import type { ListedPage } from './page-blob-ranges.ts';
 import { SasRefused } from './sas-grants.ts';
@@ -25,6 +26,8 @@ export interface SasBlobsOptions {
   readonly deadlineMs?: number;
   /** Most ranges in a page of a listing; default is the service's own, 10,000. */
   readonly rangesPerPage?: number;
+  /** Is told of each try of each request, and may hold it back; `disk` is whose bytes they are. */
+  readonly tries?: { readonly disk: string; readonly watch: TryWatch };
 }
 
 /** Requests to URLs that carry their own authority. All fail with SasRefused when that has ended. */
@@ -49,14 +52,27 @@ const PREVIOUS_SNAPSHOT = 'x-ms-previous-snapshot-url';
 /** Pipelines kept: regions of one transfer ask for the same comparison. */
 const MOST_COMPARISONS = 16;
 
-const RETRIES: StorageRetryOptions = { maxTries: 5, retryDelayInMs: 400, maxRetryDelayInMs: 10_000 };
+const MOST_TRIES = 5;
+const RETRIES: StorageRetryOptions = { maxTries: MOST_TRIES, retryDelayInMs: 400, maxRetryDelayInMs: 10_000 };
 
-export function sasBlobs({
+function sasBlobs({
   retryOptions = RETRIES,
   deadlineMs = 60_000,
   rangesPerPage,
+  tries,
 }: SasBlobsOptions = {}): SasBlobs {
-  const pipeline = newPipeline(new AnonymousCredential(), { retryOptions });
+  // The SAS stays here: whoever watches knows the disk.
+  const watched = (made: Pipeline): Pipeline => {
+    if (tries === undefined) return made;
+    const { disk, watch } = tries;
+    const own: TryWatch = {
+      ready: () => watch.ready(disk),
+      answered: (_, status, retryAfterMs) => watch.answered(disk, status, retryAfterMs),
+    };
+    made.factories.push(new InjectorPolicyFactory(own, () => true));
+    return made;
+  };
+  const pipeline = watched(newPipeline(new AnonymousCredential(), { retryOptions }));
   const comparisons = new Map<string, Pipeline>();
   const deadline = () => AbortSignal.timeout(deadlineMs);
   const page = rangesPerPage === undefined ? {} : { maxPageSize: rangesPerPage };
@@ -69,7 +85,7 @@ export function sasBlobs({
   function comparing(previousUrl: string): Pipeline {
     const known = comparisons.get(previousUrl);
     if (known !== undefined) return known;
-    const made = newPipeline(new AnonymousCredential(), { retryOptions });
+    const made = watched(newPipeline(new AnonymousCredential(), { retryOptions }));
     made.factories.push({
       create: (next) => ({
         sendRequest(request) {
@@ -81,6 +97,17 @@ export function sasBlobs({
     if (comparisons.size >= MOST_COMPARISONS) comparisons.clear();
     comparisons.set(previousUrl, made);
     return made;
+  }
+
+  /** The SDK tries a 503 again, but no 429; who watches makes each try wait for as long as is wanted. */
+  async function asked<T>(request: () => Promise<T>): Promise<T> {
+    for (let count = 1; ; count++) {
+      try {
+        return await guarded(request);
+      } catch (error) {
+        if (tries === undefined || count === MOST_TRIES || storageFailure(error)?.status !== 429) throw error;
+      }
+    }
   }
 
   const listing = async (
@@ -100,15 +127,30 @@ export function sasBlobs({
   };
 
   return {
-    readInto: (url, offset, into) =>
-      guarded(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline())),
+    readInto: (url, offset, into) => asked(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline())),
     write: (url, offset, body) =>
-      guarded(async () => {
+      asked(async () => {
         await new PageBlobClient(url, pipeline).uploadPages(body, offset, body.byteLength, { abortSignal: deadline() });
       }),
-    listed: (url, window, token) => guarded(() => listing(new PageBlobClient(url, pipeline), window, token)),
+    listed: (url, window, token) => asked(() => listing(new PageBlobClient(url, pipeline), window, token)),
     compared: (url, previousUrl, window, token) =>
-      guarded(() => listing(new PageBlobClient(url, comparing(previousUrl)), window, token)),
+      asked(() => listing(new PageBlobClient(url, comparing(previousUrl)), window, token)),
+  };
+}
+
+/** Disks whose pipelines are kept. */
+const MOST_DISKS = 256;
+
+/** The same for each disk, so that `watch` is told whose requests they are. */
+export function sasBlobsByDisk(options: SasBlobsOptions = {}, watch?: TryWatch): (disk: string) => SasBlobs {
+  const known = new Map<string, SasBlobs>();
+  return (disk) => {
+    const found = known.get(disk);
+    if (found !== undefined) return found;
+    const made = sasBlobs(watch === undefined ? options : { ...options, tries: { disk, watch } });
+    if (known.size >= MOST_DISKS) known.clear();
+    known.set(disk, made);
+    return made;
   };
 }
 

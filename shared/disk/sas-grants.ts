@@ -9,6 +9,9 @@
  * A grant is asked for by its duration and renewed when half of that has gone by since it was asked for, on a clock that only
  * goes forward: when it ends by the storage's time does not depend on what time this machine believes it is. It is ended when
  * its last reader has been done for a moment. What a crash leaves open ends by itself.
+ *
+ * What Compute answers to who asks for access that is open is said nowhere. Whatever it is, readers go on: another URL is used from then on,
+ * one that is refused by the storage is asked for anew, and where a renewal is refused the old one is used until its time is over.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackupError, type ErrorCode, isBackupError } from '../domain/errors.ts';
@@ -40,6 +43,8 @@ interface Grant {
   /** Access was asked for, and as far as we know has not ended: only then is it ours to end. */
   opened: boolean;
   askedAtMs: number;
+  /** The next renewal comes no sooner: the last one was refused. */
+  renewAtMs: number;
   timer: NodeJS.Timeout | undefined;
   closing: Promise<void> | undefined;
 }
@@ -56,6 +61,9 @@ const REFUSALS: readonly ErrorCode[] = [
   'BlobNotFound',
   'ResourceIsLeased',
 ];
+
+/** After a renewal that was refused the next one comes no sooner. */
+const RENEW_AGAIN_MS = 30_000;
 
 /** Times that a piece of work may meet an access that was ended meanwhile. */
 const MOST_REFUSALS = 4;
@@ -117,6 +125,7 @@ export function sasGrants(source: SasSource, options: SasGrantsOptions = {}): Sa
             url: undefined,
             opened: false,
             askedAtMs: 0,
+            renewAtMs: 0,
             timer: undefined,
             closing: undefined,
           };
@@ -146,9 +155,16 @@ export function sasGrants(source: SasSource, options: SasGrantsOptions = {}): Sa
   }
 
   async function urlOf(id: string, grant: Grant): Promise<string> {
-    if (grant.url !== undefined && now() - grant.askedAtMs < (seconds * 1_000) / 2) return grant.url;
+    const { url: old, askedAtMs } = grant;
+    const ageMs = now() - askedAtMs;
+    if (old !== undefined && (ageMs < (seconds * 1_000) / 2 || now() < grant.renewAtMs)) return old;
     grant.askedAtMs = now();
-    const asked = source.open(id, seconds);
+    const isGood = old !== undefined && ageMs < seconds * 1_000;
+    const asked: Promise<string> = source.open(id, seconds).catch((error: unknown) => {
+      if (!isGood || !isBackupError(error, 'SnapshotAccessLimit')) throw error;
+      if (grant.url === asked) Object.assign(grant, { askedAtMs, renewAtMs: now() + RENEW_AGAIN_MS });
+      return old;
+    });
     grant.url = asked;
     grant.opened = true;
     try {

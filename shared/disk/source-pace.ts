@@ -8,6 +8,9 @@ import type { SourceRates } from '../domain/source-rates.ts';
  * begin by the rates, and a time before which none begins. An answer of 429 or 503 halves window and rates and stops the lane for as long
  * as the answer says; while requests succeed a full window widens, and the rates come back with time. Other processes do the
  * same: what they take from a disk shows here as refusals. Nothing is shared between processes.
+ *
+ * A managed disk is in no account that it shares with others as far as anybody knows: it has a lane, and no account. The calls to Compute go by
+ * the same rules, the kinds of calls in the place of disks and subscriptions in that of accounts: so Azure counts them.
  */
 
 export interface SourcePaceOptions {
@@ -15,8 +18,10 @@ export interface SourcePaceOptions {
   ratesOf(url: string): SourceRates | undefined;
   /** What one account gives to this process; undefined as above. */
   readonly accountRates: SourceRates | undefined;
-  /** The account of a disk. */
-  accountOf(url: string): string;
+  /** The account of a disk; undefined: it shares one with none. */
+  accountOf(url: string): string | undefined;
+  /** A lane stops for as long as an answer says, and at most for this. Default 30,000 ms. */
+  readonly mostPauseMs?: number;
   /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number;
   /** Calls `then` so many milliseconds later. */
@@ -27,6 +32,13 @@ export interface SourcePaceOptions {
 export interface SourceRequest {
   readonly requests: number;
   readonly bytes: number;
+}
+
+/** What ends the waiting for a turn: an AbortSignal, or what an SDK has in its place. */
+export interface EndOfWaiting {
+  readonly aborted: boolean;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
 }
 
 /** Windows of disks that are held to rates begin here: 4 reads of 8 MiB keep a standard disk busy, small ones need more. */
@@ -53,6 +65,7 @@ export const isThrottle = (status: number | undefined): boolean => status === 42
 
 class Lane {
   readonly #rates: SourceRates | undefined;
+  readonly #mostPauseMs: number;
   readonly #mostWindow: number;
   #window: number;
   #running = 0;
@@ -64,8 +77,9 @@ class Lane {
   #share = 1;
   #refusedMs = -Infinity;
 
-  constructor(rates: SourceRates | undefined, isWide: boolean) {
+  constructor(rates: SourceRates | undefined, isWide: boolean, mostPauseMs: number) {
     this.#rates = rates;
+    this.#mostPauseMs = mostPauseMs;
     this.#window = isWide ? WIDE_FIRST_WINDOW : FIRST_WINDOW;
     this.#mostWindow = isWide ? WIDE_MOST_WINDOW : MOST_WINDOW;
   }
@@ -97,7 +111,7 @@ class Lane {
   }
 
   refuse(nowMs: number, retryAfterMs: number | undefined): void {
-    const pause = Math.min(retryAfterMs ?? PAUSE_MS, MOST_PAUSE_MS);
+    const pause = Math.min(retryAfterMs ?? PAUSE_MS, this.#mostPauseMs);
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, nowMs + pause);
     if (nowMs - this.#refusedMs < ONE_REFUSAL_MS) return;
     this.#share = Math.max(LEAST_SHARE, this.#shareAt(nowMs) / 2);
@@ -114,7 +128,12 @@ class Lane {
 interface Disk {
   readonly lane: Lane;
   /** Requests that wait for their turn, the oldest first. */
-  readonly waiting: { readonly request: SourceRequest; readonly begin: () => void }[];
+  readonly waiting: Waiting[];
+}
+
+interface Waiting {
+  readonly request: SourceRequest;
+  readonly begin: () => void;
 }
 
 interface Account {
@@ -130,20 +149,34 @@ interface Account {
 /** Holds the requests of one process to what disks and accounts give, each disk of an account in its turn. */
 export class SourcePace {
   readonly #options: SourcePaceOptions;
+  readonly #mostPauseMs: number;
   readonly #disks = new Map<string, Disk>();
   readonly #accounts = new Map<string, Account>();
 
   constructor(options: SourcePaceOptions) {
     this.#options = options;
+    this.#mostPauseMs = options.mostPauseMs ?? MOST_PAUSE_MS;
   }
 
-  /** Does `work` for the disk at `url` when its turn has come. */
-  async run<T>(url: string, request: SourceRequest, work: () => Promise<T>): Promise<T> {
+  /** Does `work` for the disk at `url` when its turn has come. @throws an AbortError where `signal` ends the waiting */
+  async run<T>(url: string, request: SourceRequest, work: () => Promise<T>, signal?: EndOfWaiting): Promise<T> {
     const disk = this.#diskOf(url);
     const account = this.#accountOf(url);
-    await new Promise<void>((begin) => {
-      disk.waiting.push({ request, begin });
+    await new Promise<void>((then, fail) => {
+      const giveUp = (): void => {
+        disk.waiting.splice(disk.waiting.indexOf(waits), 1);
+        if (disk.waiting.length === 0) account.turns = account.turns.filter((other) => other !== disk);
+        fail(Object.assign(new Error(`no turn came at ${url}`), { name: 'AbortError' }));
+      };
+      const begin = (): void => {
+        signal?.removeEventListener('abort', giveUp);
+        then();
+      };
+      const waits: Waiting = { request, begin };
+      disk.waiting.push(waits);
       if (!account.turns.includes(disk)) account.turns.push(disk);
+      if (signal?.aborted === true) return giveUp();
+      signal?.addEventListener('abort', giveUp);
       this.#turn(account);
     });
     let succeeded = false;
@@ -189,17 +222,18 @@ export class SourcePace {
     let disk = this.#disks.get(key);
     if (disk === undefined) {
       const rates = this.#options.ratesOf(key);
-      disk = { lane: new Lane(rates, rates === undefined), waiting: [] };
+      disk = { lane: new Lane(rates, rates === undefined, this.#mostPauseMs), waiting: [] };
       this.#disks.set(key, disk);
     }
     return disk;
   }
 
   #accountOf(url: string): Account {
-    const key = this.#options.accountOf(keyOf(url));
+    const shared = this.#options.accountOf(keyOf(url));
+    const key = shared ?? keyOf(url);
     let account = this.#accounts.get(key);
     if (account === undefined) {
-      const lane = new Lane(this.#options.accountRates, true);
+      const lane = new Lane(shared === undefined ? undefined : this.#options.accountRates, true, this.#mostPauseMs);
       account = { lane, turns: [], timerMs: Infinity, refused: undefined };
       this.#accounts.set(key, account);
     }

@@ -5,7 +5,7 @@ import type { RestoreTargets } from '../disk/restore-targets.ts';
 import type { Clock, Ids } from '../domain/clock.ts';
 import type { CompactionRules } from '../domain/compaction.ts';
 import type { Layout } from '../domain/layout.ts';
-import type { AccountKind, RatesByKind } from '../domain/source-rates.ts';
+import type { DiskKind, RatesByKind } from '../domain/source-rates.ts';
 import type { Geometry } from '../domain/units.ts';
 import type { FrameEncoder } from '../format/frame.ts';
 import type { WorkQueue } from '../queue/work-queue.ts';
@@ -16,7 +16,7 @@ export interface StorageAccounts {
   /** The blob endpoint of the account of that name, without a slash at its end; undefined when no such account is known. */
   blobEndpoint(accountName: string): string | undefined;
   /** Of which kind the account is that a disk lies in: what it can be asked for in a second hangs on it. */
-  kindOf(diskUrl: string): AccountKind;
+  kindOf(diskUrl: string): DiskKind;
 }
 
 /** What a deployment can set. */

@@ -1,4 +1,5 @@
 import { placeOf } from '../compute/compute.ts';
+import type { Look } from '../disk/disk-snapshots.ts';
 import { ERROR_TABLE, isBackupError } from '../domain/errors.ts';
 import type { JobId, PointId } from '../domain/ids.ts';
 import type { ChainRecord } from '../format/documents.ts';
@@ -16,7 +17,8 @@ import { type PointSnapshot, readTags } from './snapshot-tags.ts';
 
 /**
  * The item's snapshots on the disks of `known` and on those that its VM has now, and the disks where none could be listed. Passing trouble
- * is thrown unless this is the last try.
+ * is thrown unless this is the last try. None of it is older than the call: what the caller has read before tells of snapshots
+ * that have gone since.
  */
 export async function findSnapshots(
   ports: Ports,
@@ -38,9 +40,10 @@ export async function findSnapshots(
   }
   const snapshots: PointSnapshot[] = [];
   const unlisted: string[] = [];
+  const look: Look = {};
   for (const url of urls) {
     try {
-      for await (const found of ports.snapshots.list(url)) {
+      for await (const found of ports.snapshots.list(url, look)) {
         if (found.tags['vault'] !== containerName || found.tags['item'] !== record.item) continue;
         const snapshot = readTags(found);
         if (snapshot !== undefined) snapshots.push(snapshot);

@@ -47,7 +47,7 @@ interface Planning {
 
 /**
  * Makes a plan and stores it, once its attempt stands on the job; undefined when another run's does. Where the provider finds only now
- * that it cannot compare two snapshots, the disk goes by hashes; where a part of a manifest is lost, its chain begins anew: either
+ * that it cannot compare two snapshots, or has found it when a unit of an earlier plan asked, the disk goes by hashes; where a part of a manifest is lost, its chain begins anew: either
  * way the plan is made once more, under another attempt.
  */
 export async function makeTransferPlan(
@@ -59,7 +59,7 @@ export async function makeTransferPlan(
   const { chain, record, job, set, point } = planning;
   const live = await chain.readable(record);
   if (live.lost.length > 0) await throwIfMoved(chain, record, live.lost[0]!.error);
-  const incomparable = new Map<DiskId, string>();
+  const incomparable = new Map<DiskId, string>(job.incomparable?.map(({ disk, reason }) => [disk, reason]));
   const lost = new Set<DiskId>();
   for (;;) {
     try {

@@ -1,6 +1,6 @@
 import { type ChurnCount, churnText, noChurn } from '../domain/churn.ts';
 import { type BackupError, isBackupError } from '../domain/errors.ts';
-import { type RunId, runId } from '../domain/ids.ts';
+import { type DiskId, type RunId, runId } from '../domain/ids.ts';
 import { stackDigest } from '../domain/point-stack.ts';
 import { BLOCK_BYTES } from '../domain/units.ts';
 import { checkpointOf, encodeCheckpoint } from '../format/checkpoint.ts';
@@ -9,6 +9,7 @@ import { type LayerKey, checkpointName } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { DamagedRegion, inRegion } from './damaged-region.ts';
 import { recordFailure } from './findings.ts';
+import { type JobAddress, changeJob, readJob } from './jobs.ts';
 import { PackSink, RegionWriter, SlabWriter, putOnce, storeLayer } from './layer-writer.ts';
 import { blobOf, readKnown } from './layers.ts';
 import type { Source } from './changed-blocks.ts';
@@ -21,8 +22,8 @@ import { type UnitObject, objectName } from './unit-objects.ts';
 import { writeRegion } from './write-region.ts';
 
 /**
- * A job whose plans come to nothing again and again gives up: each has healed what the one before has met, and goes by hashes where a diff
- * was refused.
+ * A job whose plans come to nothing again and again gives up: each has healed what the one before has met. Those do not count that were
+ * made because a diff was refused: there is one of them for a disk, which goes by hashes from then on.
  */
 const MOST_PLANS = 20;
 
@@ -54,13 +55,18 @@ export async function transferUnit(
 
   const run = runId(ports.ids.hex(8));
   const planAgain = async (cause: BackupError): Promise<void> => {
-    if (job.attempts.length >= MOST_PLANS) throw cause;
+    const refused = (await readJob(ports, address))?.incomparable?.length ?? 0;
+    if (job.attempts.length >= MOST_PLANS + refused) throw cause;
     await ports.queue.send({ step: 'plan-transfer', v: 1, ...address, instead: step.attempt });
   };
   try {
     await writeUnit(ports, container, plan, unit, run);
   } catch (error) {
-    if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain(error); // the base snapshot went after the plan was made
+    if (isBackupError(error, 'ChangeTrackingUnusable')) {
+      // The base snapshot went after the plan was made; or the provider takes back for a region what it has answered for the disk.
+      await noteIncomparable(ports, address, plan.disks[unit.disk]!.disk, error);
+      return planAgain(error);
+    }
     if (!(error instanceof DamagedRegion)) throw error;
     const moved = await atNewestRecord(container, plan, unit);
     if (moved === undefined) return; // the base was merged away: the coordinator plans again
@@ -81,6 +87,23 @@ export async function transferUnit(
     }
   }
 }
+
+/** From its next plan on the job goes by hashes for this disk, and says why. */
+async function noteIncomparable(
+  ports: Ports,
+  address: JobAddress,
+  disk: DiskId,
+  { message }: BackupError,
+): Promise<void> {
+  await changeJob(ports, address, (row) =>
+    row.status !== 'InProgress' || row.incomparable?.some((known) => known.disk === disk) === true
+      ? undefined
+      : { ...row, incomparable: [...(row.incomparable ?? []), { disk, reason: message.slice(0, MOST_REASON) }] },
+  );
+}
+
+/** Characters of a reason that a row keeps: it may have one for each of 64 disks. */
+const MOST_REASON = 400;
 
 /** The regions that the damage concerns: with a slab that is gone, all that have a layer in it. */
 function alsoIn(plan: TransferPlan, unit: Unit, { region, cause }: DamagedRegion): number[] {

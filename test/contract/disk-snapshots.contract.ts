@@ -325,7 +325,7 @@ export function diskSnapshotsContract(
         await owner.write(url, 0, filled(KIB, 1));
         const first = await snapshots.take(url, {});
         await new Promise((resolve) => setTimeout(resolve, 5));
-        const second = await snapshots.take(url, {});
+        const second = await snapshots.take(url, { n: '2' });
         await expect(changed(first, second, 0, MIB)).rejects.toMatchObject({ code });
         const other = await newDisk(MIB);
         const foreign = await snapshots.take(other, {});
@@ -337,7 +337,7 @@ export function diskSnapshotsContract(
         if (!managed) await new Promise((resolve) => setTimeout(resolve, 1_100));
         await owner.create(url, MIB);
         await owner.write(url, 0, filled(KIB, 2));
-        const replaced = await snapshots.take(url, {});
+        const replaced = await snapshots.take(url, { n: '3' });
         expect((await collected(snapshots.list(url))).map(({ id }) => id)).toEqual([second.id, replaced.id]);
         await expect(changed(replaced, second, 0, MIB)).rejects.toMatchObject({ code });
         expect(await allocated(second, 0, MIB)).toEqual([{ start: 0, end: KIB }]);

@@ -3,7 +3,7 @@ import { lyingDiffContract } from './lying-diff.contract.ts';
 
 lyingDiffContract('over real adapters', async ({ wrapHandlers }) => {
   const sourceRates = { requestsPerSecond: 1e9, bytesPerSecond: 1 };
-  const rates = { standard: sourceRates, premium: sourceRates };
+  const rates = { standard: sourceRates, premium: sourceRates, managed: sourceRates };
   const world = await createRealWorld({
     wrapHandlers: (ports) => wrapHandlers({ ...ports, settings: { ...ports.settings, sourceRates: rates } }),
   });

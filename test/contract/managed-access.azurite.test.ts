@@ -150,6 +150,47 @@ describe('access to managed snapshots', () => {
     expect(gate.seen.filter((request) => /^GET .*\/snapshots$/.test(request))).toHaveLength(3);
   });
 
+  it('is not needed to find what others have just taken or deleted, for who looks for it', async () => {
+    const { owner } = platform;
+    const urls = [owner.newUrl('look'), owner.newUrl('look')];
+    for (const url of urls) await owner.create(url, MIB);
+    const [own, other] = [adapter({ resourceGroup: 'looks' }), adapter({ resourceGroup: 'looks' })];
+    const ids = async (url: string, look?: object) => (await collect(own.list(url, look))).map(({ id }) => id);
+    const gone = await other.take(urls[0]!, { n: '1' });
+    const look = {};
+    expect(await ids(urls[0]!)).toEqual([gone.id]);
+    const taken = await other.take(urls[0]!, { n: '2' });
+    await other.remove(gone);
+    expect(await ids(urls[0]!, look)).toEqual([taken.id]);
+    // One look is one listing, however many disks it goes over.
+    await other.take(urls[1]!, { n: '3' });
+    expect(await ids(urls[1]!, look)).toEqual([]);
+    expect(await ids(urls[1]!, {})).toHaveLength(1);
+  });
+
+  it('is not needed to find those in a group that was set before, nor the right to list them all', async () => {
+    const { owner, gate } = platform;
+    const url = owner.newUrl('moved');
+    await owner.create(url, MIB);
+    const former = await adapter({ resourceGroup: 'former' }).take(url, { n: '1' });
+    const now = adapter({ resourceGroup: 'now' });
+    const later = await now.take(url, { n: '2' });
+    const found = await collect(now.list(url));
+    expect(found.map(({ id, tags }) => [id, tags])).toEqual([
+      [former.id, { n: '1' }],
+      [later.id, { n: '2' }],
+    ]);
+    gate.answerWith((request) =>
+      /^\/subscriptions\/[^/]+\/providers\/Microsoft.Compute\/snapshots$/.test(new URL(request.url).pathname)
+        ? Response.json({ error: { code: 'AuthorizationFailed', message: 'no' } }, { status: 403 })
+        : undefined,
+    );
+    const narrow = adapter({ endpoint: gate.endpoint, resourceGroup: 'now' });
+    expect((await collect(narrow.list(url))).map(({ id }) => id)).toEqual([later.id]);
+    for (const snapshot of found) await now.remove(snapshot);
+    expect(await collect(now.list(url))).toEqual([]);
+  });
+
   it('leaves no trace of a SAS in an error', async () => {
     const [snapshot, other] = (await family(2)) as [DiskSnapshot, DiskSnapshot];
     const secrets: string[] = [];

@@ -40,3 +40,54 @@ it.each([
     message: expect.stringContaining('for this reason') as string,
   });
 });
+
+const target = () => ({ url: platform.owner.newUrl('target'), leaseId: 'lease' });
+const through = () => {
+  const { credential } = platform;
+  return managedTargets({ endpoint: platform.gate.endpoint, credential, retries: 0 });
+};
+
+it('access to an upload without a footer that Compute will not end: the disk goes all the same', async () => {
+  const wanted = target();
+  const targets = through();
+  let hasFooter = false;
+  let late: unknown;
+  platform.gate.answerWith(() => undefined);
+  await targets.create(wanted, SIZE, JOB, { location: platform.location });
+  await targets.write(wanted, 0, new Uint8Array(512).fill(1));
+  platform.gate.answerWith((request) => {
+    const { pathname } = new URL(request.url);
+    hasFooter ||= request.method === 'PUT' && !pathname.startsWith('/subscriptions/');
+    if (request.method === 'DELETE' && hasFooter && late === undefined) {
+      // A twin that comes late must not take the disk for finished.
+      late = managedTargets({ endpoint: platform.endpoint, credential: platform.credential, retries: 0 })
+        .create(wanted, SIZE, JOB, { location: platform.location })
+        .catch((error: unknown) => error);
+    }
+    return pathname.endsWith('endGetAccess') && !hasFooter
+      ? Response.json({ error: { code: 'InvalidVhd', message: 'no cookie' } }, { status: 409 })
+      : undefined;
+  });
+  await targets.discard(wanted, JOB);
+  expect(hasFooter).toBe(true);
+  await late;
+  const [, , , , group] = wanted.url.split('/');
+  const names = await Array.fromAsync(platform.client.disks.listByResourceGroup(group!));
+  expect(names.filter(({ diskState }) => diskState === 'Unattached')).toEqual([]);
+});
+
+it('an upload that another worker has open, where Compute opens it once: that is passing', async () => {
+  const wanted = target();
+  const targets = through();
+  platform.gate.answerWith(() => undefined);
+  await targets.create(wanted, SIZE, JOB, { location: platform.location });
+  let refused = 0;
+  platform.gate.answerWith((request) =>
+    new URL(request.url).pathname.endsWith('beginGetAccess') && refused++ < 2
+      ? Response.json({ error: { code: 'OperationNotAllowed', message: 'it is open' } }, { status: 409 })
+      : undefined,
+  );
+  await targets.write(wanted, 0, new Uint8Array(512).fill(1));
+  expect(refused).toBe(3);
+  await targets.discard(wanted, JOB);
+});

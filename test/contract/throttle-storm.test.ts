@@ -1,4 +1,10 @@
 import { afterAll, describe, expect, it } from 'vitest';
+import { subscriptionOfCall } from '../../shared/azure/compute-calls.ts';
+import { snapshotsByKind, targetsByKind } from '../../shared/disk/disks-by-kind.ts';
+import { managedSnapshots } from '../../shared/disk/managed-snapshots.ts';
+import { managedTargets } from '../../shared/disk/managed-targets.ts';
+import { pacedSnapshots } from '../../shared/disk/paced-snapshots.ts';
+import { SourcePace, type SourcePaceOptions } from '../../shared/disk/source-pace.ts';
 import { ERROR_TABLE, isBackupError } from '../../shared/domain/errors.ts';
 import type { JobId, PointId } from '../../shared/domain/ids.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
@@ -8,9 +14,12 @@ import { itemKey } from '../../shared/services/keys.ts';
 import { startRestore } from '../../shared/services/restore.ts';
 import { Random } from '../simulation/random.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
-import { DAY_MS, GROUP, VAULT } from '../support/life.ts';
+import { type DiskImage, differences, imageOf } from '../support/disk-image.ts';
+import { DAY_MS, GROUP, SUBSCRIPTION, VAULT } from '../support/life.ts';
+import { type ManagedPlatform, startManagedPlatform } from '../support/managed-platform.ts';
 import { type RealWorld, createRealWorld } from '../support/real-world.ts';
 import { leftovers } from '../support/vault-map.ts';
+import { createWorld } from '../support/world.ts';
 
 /*
  * Storage that answers three requests in ten with 503: blobs, queues and tables alike, for as long as a night of three VMs takes,
@@ -144,6 +153,127 @@ describe('a storm of 503', () => {
     await live.sweep();
     const blobs = await live.vaultBlobs();
     for await (const { row } of live.ports.catalog.items.listAll()) expect(leftovers(blobs, row.itemId)).toEqual([]);
+  });
+});
+
+/*
+ * A VM of managed disks: the storage behind them refuses reads, listings and writes, with 503 and with 429, and Compute refuses calls of every
+ * kind with 429. Backups by comparison and restores to managed disks end well, nothing is left of either, and neither side is
+ * asked for much more than in calm.
+ */
+describe('a storm around managed disks', () => {
+  const random = new Random(SEED);
+  const GIB = 2 ** 30;
+  const asked = { storage: 0, Compute: 0 };
+  const refused = { storage: 0, Compute: 0 };
+  let isStorm = false;
+  let platform: ManagedPlatform | undefined;
+  afterAll(() => platform?.stop());
+
+  it('ends every job, leaves nothing, and asks for little more', async () => {
+    const live = await startManagedPlatform('completed');
+    platform = live;
+    const { owner, gate, credential } = live;
+    const pace = (accountOf: SourcePaceOptions['accountOf']) =>
+      new SourcePace({
+        ratesOf: () => undefined,
+        accountRates: undefined,
+        accountOf,
+        now: () => performance.now(),
+        after: (ms, then) => void setTimeout(then, ms),
+      });
+    const tries = pace(() => undefined);
+    const arm = { endpoint: gate.endpoint, credential, calls: pace(subscriptionOfCall), tries };
+    const world = await createWorld({
+      regionBytes: GIB,
+      wrap: (ports) => ({
+        ...ports,
+        snapshots: pacedSnapshots(snapshotsByKind(ports.snapshots, managedSnapshots(arm)), tries),
+        targets: targetsByKind({ ...ports.targets }, managedTargets(arm)),
+      }),
+      onFailure(error) {
+        if (!isBackupError(error) || !ERROR_TABLE[error.code].retry) throw error;
+      },
+    });
+    const disks = [owner.newUrl('os'), owner.newUrl('data')];
+    for (const url of disks) await owner.create(url, 2 * GIB);
+    const id = `/subscriptions/${SUBSCRIPTION}/resourceGroups/${GROUP}/providers/Microsoft.Compute/virtualMachines/vm`;
+    world.compute.put({
+      id,
+      vmId: 'vm',
+      name: 'vm',
+      resourceGroup: GROUP,
+      location: live.location,
+      size: 'Standard_D2s_v5',
+      osType: 'Linux',
+      disks: disks.map((managedDiskId, i) => ({ lun: i - 1, name: `d${i}`, vhdUrl: undefined, managedDiskId })),
+    });
+    await world.protect('vm');
+    gate.answerWith((request) => {
+      const from = new URL(request.url).pathname.startsWith('/subscriptions/') ? 'Compute' : 'storage';
+      asked[from]++;
+      if (!isStorm || !random.chance(REFUSED)) return undefined;
+      refused[from]++;
+      const status = from === 'Compute' || random.chance(0.3) ? 429 : 503;
+      const headers = { 'retry-after': '0', 'x-ms-error-code': 'ServerBusy' };
+      const error = { code: 'TooManyRequests', message: 'slow down' };
+      return from === 'Compute'
+        ? Response.json({ error }, { status, headers })
+        : new Response('<Error><Code>ServerBusy</Code></Error>', { status, headers });
+    });
+
+    /** Without the footers of their VHDs. */
+    const inside = (image: DiskImage): DiskImage =>
+      new Map([...image].filter(([block]) => block < (2 * GIB) / BLOCK_BYTES));
+    let versions = 0;
+    const sources: string[] = [];
+    const images = new Map<PointId, DiskImage[]>();
+    const night = async (): Promise<{ storage: number; Compute: number }> => {
+      versions++;
+      const before = { ...asked };
+      for (const [i, url] of disks.entries())
+        for (let block = 0; block < 8; block++)
+          await owner.write(url, block * 64 * BLOCK_BYTES + i * GIB, Buffer.alloc(BLOCK_BYTES, versions + i));
+      const image = await Promise.all(disks.map(async (url) => inside(await imageOf(await live.blobOf(url)))));
+      const job = await world.backup('vm');
+      expect(job).toMatchObject({ status: 'Completed', errors: [] });
+      sources.push(...job.sources.map(({ source }) => source));
+      images.set(job.point!, image);
+      const groupId = `/subscriptions/${live.subscriptionId}/resourceGroups/restored${versions}`;
+      const request = { accountId: '/x/restored', managed: { groupId, all: true } };
+      const restore = await startRestore(world.ports, VAULT, itemKey(GROUP, 'vm'), job.point!, request);
+      await world.drain();
+      expect(await world.job(restore)).toMatchObject({ status: 'Completed', errors: [] });
+      for await (const { name, tags, diskState, id: made } of live.client.disks.listByResourceGroup(
+        `restored${versions}`,
+      )) {
+        expect([name, tags ?? {}, diskState]).toEqual([name, {}, 'Unattached']);
+        const restored = inside(await imageOf(await live.blobOf(made!)));
+        expect(differences(restored, image[name!.includes('os') ? 0 : 1]), `${made}`).toEqual([]);
+      }
+      world.clock.advance(DAY_MS);
+      return { storage: asked.storage - before.storage, Compute: asked.Compute - before.Compute };
+    };
+    await night();
+    const calm = await night();
+    isStorm = true;
+    const storm = await night();
+    isStorm = false;
+    expect(sources).toEqual(['full', 'full', 'diff', 'diff', 'diff', 'diff']);
+    const figures = JSON.stringify({ seed: SEED, calm, storm, refused });
+    console.log(figures);
+    for (const from of ['storage', 'Compute'] as const) {
+      expect(refused[from], figures).toBeGreaterThan(0);
+      expect(storm[from], figures).toBeLessThan(MOST_REQUESTS * calm[from]);
+    }
+    // In the end what the points have is there, and nothing else; nobody reads any more.
+    await world.settle();
+    world.clock.advance(3 * DAY_MS);
+    await world.cleanUp();
+    await world.sweep();
+    const owned = (await world.points('vm')).filter(({ instant }) => instant === 'Valid');
+    const listed = await Array.fromAsync(live.client.snapshots.list());
+    expect(listed).toHaveLength(owned.length * disks.length);
   });
 });
 

@@ -1,9 +1,14 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QueueServiceClient } from '@azure/storage-queue';
 import type { PageBlobClient } from '@azure/storage-blob';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ComputeState } from '../../local/compute/store.ts';
 import type { JobRow, PointRow } from '../../shared/catalog/catalog.ts';
+import { managedSnapshotId } from '../../shared/disk/managed-ids.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
+import { FOOTER_BYTES } from '../../shared/domain/vhd-footer.ts';
 import { QUEUES } from '../../shared/queue/steps.ts';
 import { ENDED } from '../../shared/services/jobs.ts';
 import { pointsPartition } from '../../shared/services/keys.ts';
@@ -11,12 +16,14 @@ import type { Ports } from '../../shared/services/ports.ts';
 import { readPoints } from '../../shared/services/projection.ts';
 import { Random } from '../simulation/random.ts';
 import {
+  blobOfManaged,
   containerOf,
   dailyPolicy,
   GROUP,
   itemOf,
   LOCATION,
   makeDisk,
+  makeManagedDisk,
   makeVm,
   VM_GROUP,
 } from '../support/arm-platform.ts';
@@ -27,10 +34,10 @@ import { platformPorts } from '../support/platform-ports.ts';
 import { leftovers } from '../support/vault-map.ts';
 
 /*
- * Nights of three VMs on a platform with two Functions hosts, both of which are killed again and again in the middle of what they
- * do: SIGKILL, no warning. First the kills, until every phase was hit as often as the table wants; what is asserted then is
- * only what must always be so. Then they stop, nights go on, and in the end every job has ended, every point restores exactly, and
- * nothing is left over.
+ * Nights of three VMs, one of them with managed disks, on a platform with two Functions hosts, both of which are killed again and again in
+ * the middle of what they do: SIGKILL, no warning. First the kills, until every phase was hit as often as the table wants; what is asserted then is
+ * only what must always be so. Then they stop, nights go on, and in the end every job has ended, every point restores exactly, managed
+ * disks as such, and nothing is left over: no object, no snapshot, no disk that is not finished, no access that outlives its time.
  *
  * STRATA_KILL_SEED repeats the choice of what is written, restored and killed; which instruction a kill meets no seed can repeat.
  */
@@ -63,6 +70,11 @@ const BLOCK = 16_384;
 const BUSY = { offset: GIB + 64 * MIB, bytes: 6 * MIB };
 const VAULT = 'kill-vault';
 const VMS = ['kill1', 'kill2', 'kill3'];
+/** Its disks are managed ones, and so are those that its points are restored to. */
+const MANAGED = 'kill3';
+const RESTORED_GROUP = 'restored-rg';
+/** The longest that access may be open when nobody works any more: that to snapshots, which is asked for a quarter of an hour at a time. */
+const MOST_ACCESS_MS = 900_000;
 const TARGET = 'stratadisks2';
 const MOST_NIGHTS = 20;
 /** Waiting ends with an error after this; nothing is decided by how long it took. */
@@ -73,6 +85,7 @@ const SILENCE_MS = 1_000;
 
 interface Machine {
   readonly name: string;
+  /** The page blobs of its disks, OS disk first, as a guest writes them. */
   readonly disks: readonly PageBlobClient[];
   /** What the disks held when the point was taken. */
   readonly images: Map<PointId, DiskImage[]>;
@@ -98,19 +111,29 @@ describe('hosts that are killed in the middle of everything', () => {
     const client = platform.backup();
     await client.protectionPolicies.createOrUpdate(VAULT, GROUP, 'nightly', { properties: dailyPolicy(2) });
     for (const [i, name] of VMS.entries()) {
-      const disks = [
-        await makeDisk(platform, 'stratadisks1', `${name}-os.vhd`, GIB + 512, [
-          { offset: 0, bytes: filled(2 ** 20, i) },
-          { offset: GIB, bytes: filled(512, i) },
-        ]),
-        await makeDisk(platform, 'stratadisks2', `${name}-data.vhd`, 3 * GIB, [
-          { offset: GIB - 2 ** 18, bytes: filled(2 ** 19, i + 10) },
-          { offset: BUSY.offset, bytes: noise(BUSY.bytes / 2, `${i}`) },
-          { offset: BUSY.offset + BUSY.bytes / 2, bytes: noise(BUSY.bytes / 2, `${i} more`) },
-          { offset: 3 * GIB - 4096, bytes: filled(4096, i + 20) },
-        ]),
-      ];
-      const vmId = await makeVm(platform, name, { os: disks[0]!.url, data: [{ lun: 1, url: disks[1]!.url }] });
+      const isManaged = name === MANAGED;
+      const make = async (disk: string, sizeBytes: number, pages: { offset: number; bytes: Buffer }[]) => {
+        if (!isManaged) {
+          const account = disk === 'os' ? 'stratadisks1' : 'stratadisks2';
+          const blob = await makeDisk(platform, account, `${name}-${disk}.vhd`, sizeBytes, pages);
+          return { place: blob.url, blob };
+        }
+        const { id, blob } = await makeManagedDisk(platform, `${name}-${disk}`, Math.floor(sizeBytes / GIB));
+        for (const { offset, bytes } of pages) await blob.uploadPages(bytes, offset, bytes.byteLength);
+        return { place: id, blob };
+      };
+      const os = await make('os', isManaged ? GIB : GIB + 512, [
+        { offset: 0, bytes: filled(2 ** 20, i) },
+        ...(isManaged ? [] : [{ offset: GIB, bytes: filled(512, i) }]),
+      ]);
+      const data = await make('data', 3 * GIB, [
+        { offset: GIB - 2 ** 18, bytes: filled(2 ** 19, i + 10) },
+        { offset: BUSY.offset, bytes: noise(BUSY.bytes / 2, `${i}`) },
+        { offset: BUSY.offset + BUSY.bytes / 2, bytes: noise(BUSY.bytes / 2, `${i} more`) },
+        { offset: 3 * GIB - 4096, bytes: filled(4096, i + 20) },
+      ]);
+      const disks = [os.blob, data.blob];
+      const vmId = await makeVm(platform, name, { os: os.place, data: [{ lun: 1, url: data.place }] });
       await client.protectedItems.createOrUpdate(VAULT, GROUP, 'Azure', containerOf(name), itemOf(name), {
         properties: {
           protectedItemType: 'Microsoft.Compute/virtualMachines',
@@ -227,6 +250,7 @@ describe('hosts that are killed in the middle of everything', () => {
         recoveryType: 'RestoreDisks',
         storageAccountId: `/subscriptions/${subscriptionId}/resourceGroups/strata-local/providers/Microsoft.Storage/storageAccounts/${TARGET}`,
         region: LOCATION,
+        ...(machine.name === MANAGED && { targetResourceGroupId: groupId(), restoreWithManagedDisks: true }),
       },
     });
     // A point may have expired meanwhile, and is being merged away.
@@ -265,6 +289,23 @@ describe('hosts that are killed in the middle of everything', () => {
     return left;
   }
 
+  const groupId = (): string =>
+    `/subscriptions/${fleet!.platform.endpoints.subscriptionId}/resourceGroups/${RESTORED_GROUP}`;
+
+  /** What is left of access and of uploads to managed disks. */
+  async function leftOfManagedDisks(): Promise<string[]> {
+    const { compute, dataDir } = fleet!.platform;
+    const left: string[] = [];
+    for await (const { name, diskState, tags = {} } of compute.disks.listByResourceGroup(RESTORED_GROUP))
+      if (diskState !== 'Unattached' || Object.keys(tags).length > 0)
+        left.push(`${name} is ${diskState}, ${JSON.stringify(tags)}`);
+    const { disks, snapshots } = JSON.parse(await readFile(join(dataDir, 'compute.json'), 'utf8')) as ComputeState;
+    for (const { name, access } of [...Object.values(disks), ...Object.values(snapshots)])
+      if (access !== undefined && access.expiresAtMs > Date.now() + MOST_ACCESS_MS)
+        left.push(`${name} is open for too long`);
+    return left;
+  }
+
   /** Snapshots that no point owns, and those that a point should have and has not. */
   async function snapshotDifferences(): Promise<string[]> {
     const owned = new Set<string>();
@@ -279,6 +320,8 @@ describe('hosts that are killed in the middle of everything', () => {
         if (snapshot !== undefined && snapshot !== '')
           found.add(`${container.getBlobClient(name).url}?snapshot=${snapshot}`);
     }
+    for await (const { id, timeCreated, creationData } of fleet!.platform.compute.snapshots.list())
+      found.add(`${creationData!.sourceResourceId!.toLowerCase()}?snapshot=${managedSnapshotId(timeCreated!, id!)}`);
     return [...[...owned].filter((each) => !found.has(each)), ...[...found].filter((each) => !owned.has(each))];
   }
 
@@ -302,7 +345,35 @@ describe('hosts that are killed in the middle of everything', () => {
     await remember(before);
   }
 
-  const images = () => Promise.all(machines.map(({ disks }) => Promise.all(disks.map(imageOf))));
+  const images = () =>
+    Promise.all(machines.map(({ name, disks }) => Promise.all(disks.map((disk) => imageOfDisk(name, disk)))));
+
+  /** Without the footer that Compute keeps behind a managed disk. */
+  async function imageOfDisk(machine: string, blob: PageBlobClient): Promise<DiskImage> {
+    const image = await imageOf(blob);
+    if (machine !== MANAGED) return image;
+    const sizeBytes = (await blob.getProperties()).contentLength! - FOOTER_BYTES;
+    return new Map([...image].filter(([block]) => block < sizeBytes / BLOCK));
+  }
+
+  /** The disks that a restore has made, OS disk first. */
+  async function disksOf(job: JobRow): Promise<PageBlobClient[]> {
+    const container = targets().getContainerClient(job.restore!.containerUrl.split('/').at(-1)!);
+    if (job.vmName !== MANAGED)
+      return [`${job.vmName}-os.vhd`, `${job.vmName}-d1.vhd`].map((name) => container.getPageBlobClient(name));
+    const { platform } = fleet!;
+    const config = container.getBlobClient(job.bag['Config Blob Name']!);
+    const { disks } = JSON.parse((await config.downloadToBuffer()).toString()) as {
+      disks: { lun?: number; managedDiskId: string }[];
+    };
+    const inOrder = disks.toSorted((a, b) => (a.lun ?? -1) - (b.lun ?? -1));
+    return Promise.all(
+      inOrder.map(async ({ managedDiskId }) => {
+        const { uniqueId } = await platform.compute.disks.get(RESTORED_GROUP, managedDiskId.split('/').at(-1)!);
+        return blobOfManaged(platform, uniqueId!);
+      }),
+    );
+  }
 
   /** Points that are new have been taken of these images. */
   async function remember(taken: readonly DiskImage[][]): Promise<void> {
@@ -359,7 +430,8 @@ describe('hosts that are killed in the middle of everything', () => {
       await moveClockTo(await next(345));
       await settle();
     }
-    expect([...(await leftInVault()), ...(await snapshotDifferences())], `seed ${SEED}`).toEqual([]);
+    const left = [...(await leftInVault()), ...(await snapshotDifferences()), ...(await leftOfManagedDisks())];
+    expect(left, `seed ${SEED}`).toEqual([]);
     const canGiveWay = new Set(['Merge', 'Compact']);
     const outcomes = (await jobs())
       .filter(({ operation, status }) => status !== 'Completed' && !(canGiveWay.has(operation) && ENDED.has(status)))
@@ -373,10 +445,7 @@ describe('hosts that are killed in the middle of everything', () => {
     const restores = (await jobs()).filter(({ operation }) => operation === 'Restore');
     for (const job of restores) {
       const machine = machines.find(({ name }) => name === job.vmName)!;
-      const container = targets().getContainerClient(job.restore!.containerUrl.split('/').at(-1)!);
-      const restored = await Promise.all(
-        [`${machine.name}-os.vhd`, `${machine.name}-d1.vhd`].map((name) => imageOf(container.getPageBlobClient(name))),
-      );
+      const restored = await Promise.all((await disksOf(job)).map((disk) => imageOfDisk(machine.name, disk)));
       const wanted = machine.images.get(job.point!);
       const differing = restored.map((image, i) => differences(image, wanted?.[i]));
       expect(differing, `blocks of point ${job.point} of ${job.vmName}, seed ${SEED}`).toEqual([[], []]);
@@ -387,11 +456,14 @@ describe('hosts that are killed in the middle of everything', () => {
       expect(points.length).toBeGreaterThan(1);
       expect(points.filter(({ point }) => !restored.has(point))).toEqual([]);
     }
+    expect(await leftOfManagedDisks()).toEqual([]);
+    const made = await Array.fromAsync(fleet!.platform.compute.disks.listByResourceGroup(RESTORED_GROUP));
+    expect(made).toHaveLength(2 * restores.filter(({ vmName }) => vmName === MANAGED).length);
     const wanted = new Set(['vhds', ...restores.map(({ restore }) => restore!.containerUrl.split('/').at(-1)!)]);
-    const made: string[] = [];
-    for await (const { name } of targets().listContainers()) made.push(name);
+    const containers: string[] = [];
+    for await (const { name } of targets().listContainers()) containers.push(name);
     // A probe of the storage that was killed leaves 64 KiB that say by their name what they are; Azure itself is not probed so.
-    expect(made.filter((name) => !wanted.has(name) && !name.startsWith('strata-probe-'))).toEqual([]);
+    expect(containers.filter((name) => !wanted.has(name) && !name.startsWith('strata-probe-'))).toEqual([]);
   });
 
   const targets = () => fleet!.platform.blobs(TARGET);

@@ -61,8 +61,8 @@ export const GOING_ON: readonly Mutation[] = [
   {
     name: 'going on: plans that come to nothing are made without end',
     file: 'shared/services/transfer-unit.ts',
-    find: 'if (job.attempts.length >= MOST_PLANS) throw cause;',
-    replace: 'void cause;',
+    find: 'if (job.attempts.length >= MOST_PLANS + refused) throw cause;',
+    replace: 'void [cause, refused];',
     tests: ['services/changed-blocks.test.ts'],
     only: 'after some plans',
     why: 'a backup that can never succeed writes plans for two weeks, and holds its item',

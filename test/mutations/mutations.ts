@@ -104,10 +104,19 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a base snapshot that goes meanwhile fails the backup',
     file: 'shared/services/transfer-unit.ts',
-    find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain(error);",
-    replace: "if (isBackupError(error, 'MessageInvalid')) return planAgain(error);",
+    find: "if (isBackupError(error, 'ChangeTrackingUnusable')) {",
+    replace: "if (isBackupError(error, 'MessageInvalid')) {",
     tests: [CHANGES],
     why: 'a night without a backup, though hashes could have told the changes',
+  },
+  {
+    name: 'a disk that cannot be compared is planned by diff again',
+    file: 'shared/services/transfer-unit.ts',
+    find: '      await noteIncomparable(ports, address, plan.disks[unit.disk]!.disk, error);\n',
+    replace: '',
+    tests: [CHANGES],
+    only: 'takes back for each region',
+    why: 'plan after plan comes to nothing, and the backup with them',
   },
   {
     name: 'blocks that were cleared in part are not read',

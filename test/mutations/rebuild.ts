@@ -155,6 +155,15 @@ export const REBUILD: readonly Mutation[] = [
     why: 'an account that did not answer once costs the whole snapshot tier',
   },
   {
+    name: 'rebuild: a listing of before will do',
+    file: 'shared/services/rebuild-snapshots.ts',
+    find: 'ports.snapshots.list(url, look)',
+    replace: 'ports.snapshots.list(url, look === undefined ? look : undefined)',
+    tests: [SNAPSHOTS],
+    only: 'has ended seconds ago',
+    why: 'a point offers snapshots that are gone',
+  },
+  {
     name: 'rebuild: a snapshot tier that retention ends meanwhile comes back',
     file: ITEM,
     find: '  const before = await withoutSnapshots(ports, partition);\n',

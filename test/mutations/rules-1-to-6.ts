@@ -197,11 +197,10 @@ export const RULES_1_TO_6: readonly Mutation[] = [
     {
       off: 'a unit chooses its source of changes itself',
       file: 'shared/services/transfer-unit.ts',
-      find: "if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain(error);",
+      find: "if (isBackupError(error, 'ChangeTrackingUnusable')) {",
       replace: `if (isBackupError(error, 'ChangeTrackingUnusable')) {
       const disks = plan.disks.map((disk) => ({ ...disk, source: 'hashes' as const, since: null }));
-      return writeUnit(ports, container, { ...plan, disks }, unit, run);
-    }`,
+      return writeUnit(ports, container, { ...plan, disks }, unit, run);`,
       only: 'the source of the changes stands in the plan',
       why: 'units of one point are read by two sources, and nobody is told',
     },

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { PointRow } from '../../shared/catalog/catalog.ts';
+import type { TaggedSnapshot } from '../../shared/disk/disk-snapshots.ts';
 import { BackupError, isBackupError } from '../../shared/domain/errors.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { EVERY_DISK } from '../../shared/services/url-list.ts';
@@ -58,6 +59,29 @@ describe('a rebuild that can list the snapshots again', () => {
     expect(inSnapshots(await world.points('vm'))).toEqual(inSnapshots(before));
     await world.sweep();
     await areThere(world, before);
+  });
+
+  it('brings back no snapshot tier that retention has ended seconds ago, while a listing of before is still about', async () => {
+    const before = new Map<string, TaggedSnapshot[]>();
+    const { world } = await threeNights({
+      wrap: (ports) => ({
+        ...ports,
+        snapshots: {
+          ...ports.snapshots,
+          async *list(url, look) {
+            yield* (look === undefined ? before.get(url) : undefined) ?? ports.snapshots.list(url, look);
+          },
+        },
+      }),
+    });
+    const last = (await world.points('vm')).at(-1)!;
+    for (const { url } of last.set.disks) before.set(url, await Array.fromAsync(world.ports.snapshots.list(url, {})));
+    for (const { url, snapshot } of last.set.disks) await world.ports.snapshots.remove({ url, id: snapshot });
+    const partition = `${world.vaults.containerNames()[0]}|${last.itemId}`;
+    await world.ports.catalog.points.upsert(partition, last.point, { ...last, instant: 'Deleted' });
+    await lose(world, 'items');
+    expect((await rebuild(world)).job.status).toBe('Completed');
+    expect((await world.points('vm')).at(-1)).toMatchObject({ point: last.point, instant: 'Deleted' });
   });
 
   it('brings back no snapshot tier that retention ends meanwhile', async () => {

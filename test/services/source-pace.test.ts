@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BackupError } from '../../shared/domain/errors.ts';
+import { kindOfCall, subscriptionOfCall } from '../../shared/azure/compute-calls.ts';
 import type { DiskSnapshots } from '../../shared/disk/disk-snapshots.ts';
 import { pacedSnapshots } from '../../shared/disk/paced-snapshots.ts';
 import { SourcePace } from '../../shared/disk/source-pace.ts';
@@ -171,6 +172,44 @@ describe('the pace of a source', () => {
     expect(time.nowMs).toBeGreaterThan(600);
   });
 
+  it('lets disks that share no account refuse for themselves', async () => {
+    const time = new Time();
+    const pace = new SourcePace({
+      ratesOf: () => undefined,
+      accountRates: { requestsPerSecond: 1, bytesPerSecond: 1 },
+      accountOf: () => undefined,
+      now: () => time.nowMs,
+      after: time.after,
+    });
+    for (const disk of ['a', 'b', 'c']) pace.answered(`/disks/${disk}`, 503, 60_000);
+    const ended: number[] = [];
+    const ask = (disk: string) => pace.run(disk, SMALL, () => time.sleep(1)).then(() => ended.push(time.nowMs));
+    const work = [...Array.from({ length: 50 }, () => ask('/disks/d')), ask('/disks/a')];
+    await time.run();
+    await Promise.all(work);
+    expect(ended.slice(0, 50).every((ms) => ms === 1)).toBe(true);
+    expect(ended.at(-1)).toBeGreaterThanOrEqual(30_000);
+  });
+
+  it('waits for no longer than it is told to, and lets others have the turn', async () => {
+    const { time, pace } = start();
+    pace.answered(A, 429, 10_000);
+    const ended = new AbortController();
+    let ran = 0;
+    const work = [1, 2].map(() => pace.run(A, SMALL, async () => void ran++, ended.signal));
+    const refused = Promise.all(work.map((each) => expect(each).rejects.toMatchObject({ name: 'AbortError' })));
+    const other = pace.run(A, SMALL, async () => void ran++);
+    time.after(5_000, () => ended.abort());
+    await time.run();
+    await Promise.all([refused, other]);
+    expect(ran).toBe(1);
+    await expect(pace.run(A, SMALL, async () => void ran++, ended.signal)).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+    await pace.run(A, SMALL, async () => void ran++);
+    expect(ran).toBe(2);
+  });
+
   it('goes on after work that fails', async () => {
     const { time, pace } = start({ requestsPerSecond: 1e6, bytesPerSecond: 1e12 });
     const work = Array.from({ length: 50 }, (_, i) =>
@@ -182,6 +221,60 @@ describe('the pace of a source', () => {
     const settled = Promise.allSettled(work);
     await time.run();
     expect((await settled).filter(({ status }) => status === 'rejected')).toHaveLength(25);
+  });
+});
+
+describe('the pace of calls to Compute', () => {
+  const SUBSCRIPTION = '/subscriptions/s';
+  const url = (path: string): string =>
+    `https://management.azure.com/subscriptions/S/resourceGroups/g/providers/Microsoft.Compute/${path}?api-version=1`;
+  const kinds = {
+    get: kindOfCall('GET', url('snapshots/one')),
+    open: kindOfCall('POST', url('snapshots/two/beginGetAccess')),
+    vm: kindOfCall('GET', url('virtualMachines/vm')),
+  };
+
+  it('goes by the kinds that Azure counts', () => {
+    expect(Object.values(kinds).map((kind) => kind.slice(SUBSCRIPTION.length))).toEqual([
+      ' GET snapshots/*',
+      ' POST snapshots/*/begingetaccess',
+      ' GET virtualmachines/*',
+    ]);
+    expect(kindOfCall('GET', 'https://x/subscriptions/S/providers/Microsoft.Compute/snapshots')).toBe(
+      '/subscriptions/s GET snapshots',
+    );
+    expect(kindOfCall('GET', 'https://x/subscriptions/S/resourceGroups?x')).toBe('/subscriptions/s GET others');
+    for (const kind of Object.values(kinds)) expect(subscriptionOfCall(kind)).toBe(SUBSCRIPTION);
+  });
+
+  it('holds back calls of a kind that was refused for as long as Compute says, and no others', async () => {
+    const time = new Time();
+    const pace = new SourcePace({
+      ratesOf: () => undefined,
+      accountRates: undefined,
+      accountOf: subscriptionOfCall,
+      mostPauseMs: 600_000,
+      now: () => time.nowMs,
+      after: time.after,
+    });
+    pace.answered(kinds.open, 429, 200_000);
+    const ended: [string, number][] = [];
+    const call = (kind: string) => pace.run(kind, SMALL, async () => void ended.push([kind, time.nowMs]));
+    const work = [call(kinds.open), call(kinds.get), call(kinds.vm)];
+    await time.run();
+    await Promise.all(work);
+    expect(ended).toEqual([
+      [kinds.get, 0],
+      [kinds.vm, 0],
+      [kinds.open, 200_000],
+    ]);
+    // Several kinds at once: it is the subscription.
+    pace.answered(kinds.get, 429, 60_000);
+    pace.answered(kinds.open, 429, 60_000);
+    const late = call(kinds.vm);
+    await time.run();
+    await late;
+    expect(ended.at(-1)).toEqual([kinds.vm, 260_000]);
   });
 });
 

@@ -15,15 +15,18 @@ describe('what source disks are said to give', () => {
       sourceRates: {
         standard: { requestsPerSecond: 500, bytesPerSecond: 60 * MIB },
         premium: { requestsPerSecond: 5000, bytesPerSecond: 200 * MIB },
+        managed: { requestsPerSecond: 500, bytesPerSecond: 60 * MIB },
       },
       sourcePacing: { isOn: true, accountRequestsPerSecond: 20_000, accountBytesPerSecond: 5_960 * MIB },
     });
   });
-  it('can be set by the kind of account, and not kept to', () => {
+  it('can be set by the kind of disk, and not kept to', () => {
     const env = {
       ...NEEDED,
       STRATA_STANDARD_DISK_REQUESTS: '300',
       STRATA_PREMIUM_DISK_MIB: '500',
+      STRATA_MANAGED_DISK_REQUESTS: '2000',
+      STRATA_MANAGED_DISK_MIB: '100',
       STRATA_ACCOUNT_REQUESTS: '40000',
       STRATA_SOURCE_PACING: 'off',
     };
@@ -31,6 +34,7 @@ describe('what source disks are said to give', () => {
       sourceRates: {
         standard: { requestsPerSecond: 300, bytesPerSecond: 60 * MIB },
         premium: { requestsPerSecond: 5000, bytesPerSecond: 500 * MIB },
+        managed: { requestsPerSecond: 2000, bytesPerSecond: 100 * MIB },
       },
       sourcePacing: { isOn: false, accountRequestsPerSecond: 40_000 },
     });

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { isBackupError } from '../../shared/domain/errors.ts';
 import type { JobId } from '../../shared/domain/ids.ts';
 import { cleanUp } from '../../shared/services/clean-up-run.ts';
+import { holdsItem } from '../../shared/services/holders.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 import { takeDue } from '../../shared/services/take-due.ts';
 import { cancelJob } from '../../shared/services/watch.ts';
@@ -260,6 +261,84 @@ describe('the item is handed on', () => {
       return sleeper.asleep;
     });
     expect(calls).toBeGreaterThan(10);
+  });
+
+  it.each([
+    ['has been handed the item', true],
+    ['waits for it alone', false],
+  ])('for good: one that sleeps until it is cancelled and another %s does not end that one', async (_, isHanded) => {
+    const ends = { before: 0, never: 0 };
+    await atEachCall(async (n) => {
+      const told = await transferring();
+      const { world } = told;
+      const second = await tick(told, 2);
+      world.clock.advance(DAY_MS);
+      await takeDue(world.ports);
+      const third = (await itemOf(world)).waiting!.at(-1)!.jobId;
+      const take = await until(world, 'take-snapshot');
+      const sleeper = await fallAsleep(world.ports, (ports) => runStep(ports, take.step), callNumber(n));
+      await cancelJob(world.ports, { vault: VAULT, jobId: third });
+      // The transfer ends, and who waits is handed the item; his own message is not looked at yet.
+      const { first: transfers } = told;
+      if (isHanded) await cancelJob(world.ports, { vault: VAULT, jobId: transfers });
+      const isNext = holdsItem(await itemOf(world), second);
+      await sleeper.wake().catch((error: unknown) => expect(isBackupError(error)).toBe(true));
+      if (!isHanded) await cancelJob(world.ports, { vault: VAULT, jobId: transfers });
+      await world.drain();
+      await world.settle();
+      const { status, errors } = await world.job(second);
+      if (isNext) {
+        ends.never++;
+        expect({ status, errors }).toEqual({ status: 'Completed', errors: [] });
+        expect(live(world)).toHaveLength(1);
+      } else {
+        // It had been stood in for before the one that did so was cancelled.
+        ends.before++;
+        expect(status).toBe('CompletedWithWarnings');
+        expect(errors.at(-1)).toMatchObject({ code: 'RecoveryPointOvertaken' });
+      }
+      expect(await itemOf(world)).not.toHaveProperty('waiting');
+      expect((await itemOf(world)).activeJob).toBeUndefined();
+      await whole(told);
+      return sleeper.asleep;
+    });
+    expect(ends.never).toBeGreaterThan(10);
+    expect(ends.before).toBeGreaterThan(3);
+  });
+
+  it('to the newest, whose handler died before it could end them', async () => {
+    let left = 0;
+    await atEachCall(async (n) => {
+      const told = await transferring();
+      const { world } = told;
+      const second = await tick(told, 2);
+      world.clock.advance(DAY_MS);
+      await takeDue(world.ports);
+      const third = (await itemOf(world)).waiting!.at(-1)!.jobId;
+      const take = await until(world, 'take-snapshot');
+      const dying = await fallAsleep(world.ports, (ports) => runStep(ports, take.step), callNumber(n));
+      await dying.die();
+      const { waiting = [] } = await itemOf(world);
+      told.images.set((await world.job(third)).point!, await imageOf(told));
+      if (!waiting.some(({ jobId }) => jobId === second) && (await world.job(second)).status === 'InProgress') {
+        left++;
+        // Whoever wakes it: it ends, and does not transfer beside the one that still does.
+        await runStep(world.ports, { step: 'plan-transfer', v: 1, vault: VAULT, jobId: second });
+        expect(await world.job(second)).toMatchObject({ status: 'CompletedWithWarnings', attempts: [] });
+      }
+      world.queue.putBack(take);
+      await letGo(told);
+      await world.settle();
+      expect((await world.job(third)).status).toBe('Completed');
+      const { status, errors } = await world.job(second);
+      expect(status).toBe('CompletedWithWarnings');
+      expect(errors.at(-1)).toMatchObject({ code: 'RecoveryPointOvertaken' });
+      expect(live(world)).toHaveLength(2);
+      expect(await itemOf(world)).not.toHaveProperty('waiting');
+      await whole(told);
+      return dying.asleep;
+    });
+    expect(left).toBeGreaterThan(0);
   });
 
   it('for good: one that was cancelled while its handler slept does not end the one that has its turn now', async () => {

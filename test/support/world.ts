@@ -99,7 +99,10 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     settings: {
       geometry: { regionBytes },
       layout: { ...PRODUCTION_LAYOUT, thinBytes: BLOCK_BYTES, checkpointDepth: 3, ...layout },
-      sourceRates: sourceRates === undefined ? DEFAULT_RATES : { standard: sourceRates, premium: sourceRates },
+      sourceRates:
+        sourceRates === undefined
+          ? DEFAULT_RATES
+          : { standard: sourceRates, premium: sourceRates, managed: sourceRates },
       deleteGraceSeconds: 60,
       sweepGraceSeconds: 3600,
       onTheSpotBytes,
