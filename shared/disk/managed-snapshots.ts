@@ -11,7 +11,7 @@ import { answerOf } from '../azure/storage-failures.ts';
 import { asked } from './page-blob-failures.ts';
 import { beyondEnd, eachPiece, piecesOf, READ_BYTES, roomFor } from './page-blob-pieces.ts';
 import { assertSectors, listedRanges } from './page-blob-ranges.ts';
-import type { TryWatch } from './observed-tries.ts';
+import type { TryWatch } from '../azure/observed-tries.ts';
 import { type SasBlobsOptions, sasBlobsByDisk } from './sas-blob.ts';
 import { sasGrants, type SasGrantsOptions } from './sas-grants.ts';
 

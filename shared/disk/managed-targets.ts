@@ -20,7 +20,7 @@ import { asked } from './page-blob-failures.ts';
 import { beyondEnd, eachPiece, piecesOf, READ_BYTES, roomFor, WRITE_BYTES } from './page-blob-pieces.ts';
 import { assertSectors, listedRanges } from './page-blob-ranges.ts';
 import type { RestoreTarget, RestoreTargets } from './restore-targets.ts';
-import type { TryWatch } from './observed-tries.ts';
+import type { TryWatch } from '../azure/observed-tries.ts';
 import { type SasBlobsOptions, sasBlobsByDisk } from './sas-blob.ts';
 import { sasGrants } from './sas-grants.ts';
 

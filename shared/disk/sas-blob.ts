@@ -14,7 +14,7 @@ import {
 import type { ByteRange } from '../domain/units.ts';
 import { withoutRequest } from './managed-client.ts';
 import { storageFailure } from '../azure/storage-failures.ts';
-import { InjectorPolicyFactory, type TryWatch } from './observed-tries.ts';
+import { InjectorPolicyFactory, type TryWatch } from '../azure/observed-tries.ts';
 import { readInto } from './page-blob-pieces.ts';
 import type { ListedPage } from './page-blob-ranges.ts';
 import { SasRefused } from './sas-grants.ts';
@@ -62,14 +62,12 @@ function sasBlobs({
   tries,
 }: SasBlobsOptions = {}): SasBlobs {
   // The SAS stays here: whoever watches knows the disk.
+  const own: TryWatch | undefined = tries && {
+    ready: () => tries.watch.ready(tries.disk),
+    answered: (_, status, retryAfterMs) => tries.watch.answered(tries.disk, status, retryAfterMs),
+  };
   const watched = (made: Pipeline): Pipeline => {
-    if (tries === undefined) return made;
-    const { disk, watch } = tries;
-    const own: TryWatch = {
-      ready: () => watch.ready(disk),
-      answered: (_, status, retryAfterMs) => watch.answered(disk, status, retryAfterMs),
-    };
-    made.factories.push(new InjectorPolicyFactory(own, () => true));
+    if (own !== undefined) made.factories.push(new InjectorPolicyFactory(own, () => true));
     return made;
   };
   const pipeline = watched(newPipeline(new AnonymousCredential(), { retryOptions }));
@@ -127,7 +125,8 @@ function sasBlobs({
   };
 
   return {
-    readInto: (url, offset, into) => asked(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline())),
+    readInto: (url, offset, into) =>
+      asked(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline(), own)),
     write: (url, offset, body) =>
       asked(async () => {
         await new PageBlobClient(url, pipeline).uploadPages(body, offset, body.byteLength, { abortSignal: deadline() });
