@@ -15,6 +15,8 @@ export interface Layout {
   readonly spanRegions: number;
   /** A manifest of no more regions than this has no parts. */
   readonly inlineRegions: number;
+  /** Most names of objects that a sweep looks at together: it goes through a folder piece by piece. One region's are never parted. */
+  readonly namesAtOnce: number;
 }
 
 export const PRODUCTION_LAYOUT: Layout = {
@@ -23,4 +25,5 @@ export const PRODUCTION_LAYOUT: Layout = {
   checkpointDepth: 8,
   spanRegions: 1024,
   inlineRegions: 256,
+  namesAtOnce: 32_768,
 };
