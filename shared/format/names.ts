@@ -64,6 +64,9 @@ export function planName(id: ItemId, attempt: AttemptId, part = 0): string {
   return `${item(id)}/plans/${attempt}${part === 0 ? '' : `.${padded(part)}`}.json`;
 }
 
+/** What the names of all documents of a plan begin with. */
+export const planPrefix = (id: ItemId, attempt: AttemptId): string => `${item(id)}/plans/${attempt}.`;
+
 /** What the layer's own name says: a layer is bound to it by its checksum. */
 export interface LayerKey {
   readonly item: ItemId;

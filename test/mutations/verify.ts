@@ -69,15 +69,15 @@ export const VERIFY: readonly Mutation[] = [
   {
     name: 'verify: those that were read last come first',
     file: 'shared/domain/findings.ts',
-    find: '(a.checkedAt ?? -Infinity) - (b.checkedAt ?? -Infinity)',
-    replace: '(b.checkedAt ?? -Infinity) - (a.checkedAt ?? -Infinity)',
+    find: 'checkedAt[a]! - checkedAt[b]!',
+    replace: 'checkedAt[b]! - checkedAt[a]!',
     tests: [FOUND, VERIFIED],
     why: 'most of the vault is never read',
   },
   {
     name: 'verify: suspects may use the whole budget',
     file: 'shared/domain/findings.ts',
-    find: 'if (index > 0 && spent >= upTo) return;',
+    find: 'if (!isFirst && spent >= upTo) return;',
     replace: 'if (spent >= upTo) return;',
     tests: [FOUND],
     why: 'one damaged region that is larger than the budget keeps all others from being read',
