@@ -126,9 +126,7 @@ export function chooseLayers<Ref extends MeasuredLayer>(
   weighed: readonly WeighedLayer<Ref>[],
   budgetBytes: number,
 ): CompactionVerdict<Ref>[] {
-  const paying = weighed
-    .filter(({ reason }) => reason === undefined)
-    .sort((a, b) => perRequest(b.cost) - perRequest(a.cost));
+  const paying = weighed.filter(({ reason }) => reason === undefined).sort(byWorth);
   const chosen: CompactionVerdict<Ref>[] = [];
   const postponed: CompactionVerdict<Ref>[] = [];
   const taken = new Set<string>();
@@ -149,6 +147,10 @@ export function chooseLayers<Ref extends MeasuredLayer>(
   }
   return [...chosen, ...postponed];
 }
+
+/** Orders by what is saved for each request, the most first. */
+export const byWorth = (a: { readonly cost: CompactionCost }, b: { readonly cost: CompactionCost }): number =>
+  perRequest(b.cost) - perRequest(a.cost);
 
 const round = (months: number): number => Math.round(months * 10) / 10;
 const perRequest = ({ savedBytes, writes, reads }: CompactionCost): number => savedBytes / (writes + reads);

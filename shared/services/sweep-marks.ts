@@ -18,19 +18,17 @@ const WRITES_IN_FLIGHT = 8;
 const OBJECTS = 'o|';
 const SNAPSHOTS = 's|';
 
-/** Where an object sorts: its folder, and the number or id that its name begins with. */
+/** Where an object sorts, whoever has made it: its folder, and what of its own name tells places apart. */
 const PLACE_FORM =
-  /^(?:(disks\/[0-9a-z-]{1,40}\/)(?:\d{17}\/)?(\d{6,17})|(plans\/)([0-9a-f]{16})|(points\/)(\d{17}))\./;
+  /^(?:(disks\/[0-9a-z-]{1,40}\/)(?:[^/]+\/)?(\d{0,6})|(points\/)(\d{0,17})|(plans\/)([0-9a-f]{0,16}))/;
 
 const digest = (name: string): string => createHash('sha256').update(name).digest('hex').slice(0, 40);
 const asKey = (place: Place): string => `${OBJECTS}${place.replaceAll('/', '|')}`;
 
 /** The key of an object's mark. */
 export function objectMark(item: ItemId, name: string): string {
-  const relative = name.slice(itemPrefix(item).length);
-  const [, disk, region, plans, attempt, points, point] = PLACE_FORM.exec(relative) ?? [];
-  const folder = disk ?? plans ?? points ?? /^disks\/[0-9a-z-]{1,40}\//.exec(relative)?.[0] ?? '';
-  return `${asKey(`${folder}${region ?? attempt ?? point ?? '-'}`)}|${digest(name)}`;
+  const parts = PLACE_FORM.exec(name.slice(itemPrefix(item).length))?.slice(1) ?? [];
+  return `${asKey(parts.join(''))}|${digest(name)}`;
 }
 
 /** The key of a snapshot's mark. */

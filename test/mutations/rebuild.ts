@@ -218,8 +218,8 @@ export const REBUILD: readonly Mutation[] = [
   {
     name: 'sweep: a layer that cannot be read names no packs',
     file: 'shared/services/named.ts',
-    find: 'if (packs === undefined) unread.add(`${disk}/${region}`);',
-    replace: 'if (packs === undefined) unread.add(`${disk}/`);',
+    find: 'if (isUnread) for (const name of packs) found.add(name);',
+    replace: 'void isUnread;',
     tests: ['services/sweep-damage.test.ts'],
     only: 'the packs of its region stay',
     why: 'what could still be read or mended of a damaged region is deleted',

@@ -133,7 +133,7 @@ export const VERIFY: readonly Mutation[] = [
   {
     name: 'verify: a drill that waits for its units counts as alive',
     file: 'shared/services/verify-finish.ts',
-    find: "drill.state === 'restoring' || (isRestored && missing.length === 0))",
+    find: "drill.state === 'restoring' || (isRestored && missing === 0))",
     replace: "drill.state === 'restoring' || isRestored)",
     tests: [DRILLED],
     only: 'whose last units were lost',
@@ -214,9 +214,9 @@ export const VERIFY: readonly Mutation[] = [
   },
   {
     name: 'verify: what is not looked at this night was never read',
-    file: 'shared/services/verify-plan.ts',
-    find: 'const isThere = keys.has(key) || region < regionsIn(sizeBytes, ports.settings.geometry);',
-    replace: 'const isThere = keys.has(key) || region < 0 * sizeBytes;',
+    file: 'shared/services/verify-choice.ts',
+    find: 'const isThere = at !== undefined || region < regionsIn(sizes.get(disk) ?? 0, geometry);',
+    replace: 'const isThere = at !== undefined || region < regionsIn(0 * sizes.size, geometry);',
     tests: ['services/verify.test.ts'],
     why: 'regions without layers come before all others whenever there is a snapshot again',
   },
