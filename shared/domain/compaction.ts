@@ -148,8 +148,17 @@ export function chooseLayers<Ref extends MeasuredLayer>(
   return [...chosen, ...postponed];
 }
 
+/** Cuts `paying` down to the `most` layers that save the most for each request; answers how many bytes the others would move. */
+export function keepBest(paying: { readonly cost: CompactionCost }[], most: number): number {
+  if (paying.length <= most) return 0;
+  return paying
+    .sort(byWorth)
+    .splice(most)
+    .reduce((sum, { cost }) => sum + cost.movedBytes, 0);
+}
+
 /** Orders by what is saved for each request, the most first. */
-export const byWorth = (a: { readonly cost: CompactionCost }, b: { readonly cost: CompactionCost }): number =>
+const byWorth = (a: { readonly cost: CompactionCost }, b: { readonly cost: CompactionCost }): number =>
   perRequest(b.cost) - perRequest(a.cost);
 
 const round = (months: number): number => Math.round(months * 10) / 10;

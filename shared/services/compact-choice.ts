@@ -4,8 +4,8 @@ import {
   type CompactionRules,
   type CompactionVerdict,
   type WeighedLayer,
-  byWorth,
   chooseLayers,
+  keepBest,
   sparsePacks,
   weighLayers,
 } from '../domain/compaction.ts';
@@ -128,8 +128,7 @@ async function weigh(
   for await (const { manifests: reduced } of eachSpan(chain, manifests, ports.settings.layout)) {
     const weighed = weighLayers(reduced, expiresAt, now, rulesOf(ports));
     for (const own of weighed) if (own.reason === undefined) paying.push(own);
-    if (paying.length <= MOST_KEPT) continue;
-    for (const { cost } of paying.sort(byWorth).splice(MOST_KEPT)) beyond += cost.movedBytes;
+    beyond += keepBest(paying, MOST_KEPT);
   }
   return { paying: chooseLayers(paying, budgetBytes), beyond };
 }

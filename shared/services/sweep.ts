@@ -78,12 +78,12 @@ async function sweepObjects(
   const open = await openJobs(ports, vault, item);
   const chain = new Chain(container, item.itemId);
   const marks = await objectMarks(ports, partition, places);
-  const decide = async (jobs: readonly JobRow[]): Promise<SweepDecision> => {
+  const decide = async (some: readonly string[], jobs: readonly JobRow[]): Promise<SweepDecision> => {
     const inFlight = new Set(jobs.flatMap(({ attempts }) => attempts));
     const isInFlight = (name: string): boolean => inFlight.has(attemptIn(name)!);
-    const asked = names.filter((name) => !isInFlight(name));
+    const asked = some.filter((name) => !isInFlight(name));
     return decideSweep({
-      names,
+      names: some,
       named: await namedAmong(container, chain, await chain.newest(), layout, asked, jobs),
       isInFlight,
       marks,
@@ -91,11 +91,16 @@ async function sweepObjects(
       graceMs: ports.settings.sweepGraceSeconds * 1000,
     });
   };
-  let decision = await decide(open);
+  const decision = await decide(names, open);
   // The list of open jobs may have lost some: before anything is removed all jobs are asked, and then the record once more.
-  if (decision.remove.length > 0) decision = await decide(await runningJobs(ports, vault, item));
+  let { remove, unmark } = decision;
+  if (remove.length > 0) {
+    const again = new Set((await decide(remove, await runningJobs(ports, vault, item))).remove);
+    unmark = [...unmark, ...remove.filter((name) => !again.has(name))];
+    remove = remove.filter((name) => again.has(name));
+  }
   const keyOf = (name: string): string => objectMark(item.itemId, name);
-  await applySweep(ports, partition, keyOf, decision, marks, async (name) => {
+  await applySweep(ports, partition, keyOf, { ...decision, remove, unmark }, marks, async (name) => {
     try {
       await discardTargetsOf(ports, container, name);
     } catch (error) {

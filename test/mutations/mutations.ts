@@ -1,4 +1,5 @@
 import { AUDIT } from './audit.ts';
+import { BATCHES } from './batches.ts';
 import { CLEAN_UP } from './clean-up.ts';
 import { TURNS } from './turns.ts';
 import { COMPACTION } from './compaction.ts';
@@ -38,6 +39,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...COSTS,
   ...GOING_ON,
   ...PARTS,
+  ...BATCHES,
   ...REBUILD,
   ...VERIFY,
   // What a transfer writes down.

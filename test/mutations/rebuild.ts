@@ -200,8 +200,8 @@ export const REBUILD: readonly Mutation[] = [
   {
     name: 'sweep: the list of open jobs is believed',
     file: 'shared/services/sweep.ts',
-    find: 'if (decision.remove.length > 0) decision = await decide(await runningJobs(ports, vault, item));',
-    replace: 'if (decision.remove.length < 0) decision = await decide(await runningJobs(ports, vault, item));',
+    find: 'if (remove.length > 0) {',
+    replace: 'if (remove.length < 0) {',
     tests: [LOSSES],
     only: 'though the table of open jobs is lost',
     why: 'a backup commits a point whose packs were deleted',
