@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { decodeDocument, encodeDocument } from '../../shared/format/document.ts';
+import { type VerifyPlan, verifyPlan } from '../../shared/format/verify-plan.ts';
 import { pointsPartition } from '../../shared/services/keys.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 import { startVerify } from '../../shared/services/verify.ts';
@@ -155,4 +157,37 @@ it('an inventory goes by thousands where spans are of 1,024 regions, and by one 
   expect(parts(32_768)).toHaveLength(33);
   expect(parts(32_768).at(-1)).toBe('032');
   expect(parts(1_000_001)).toEqual([undefined]);
+});
+
+it('a region counts as checked once all of its units are done, in whatever part of the plan they are', async () => {
+  const { world } = await written({ spanRegions: 1, ...THICK });
+  const id = await startVerify(world.ports, VAULT, KEY, ALL, true);
+  await runStep(world.ports, (await until(world, 'plan-verify')).step);
+  takeSteps(world, 'verify-unit');
+  const attempt = (await world.job(id)).attempt!;
+  // As if the layers of one region were too large for one message.
+  const blobs = container(world);
+  const read = (name: string): VerifyPlan => decodeDocument(name, blobs.get(name)!.body, verifyPlan);
+  const write = (name: string, plan: VerifyPlan): void =>
+    void blobs.set(name, { body: encodeDocument(name, plan), summary: {} });
+  const parts = planNames(world).map((name) => ({ name, plan: read(name) }));
+  const first = parts.pop(); // its name sorts behind those of the others
+  const number = parts.findIndex(({ plan }) => plan.regions.some(({ layers }) => layers.length > 1));
+  const { name, plan } = parts[number]!;
+  const at = plan.regions.findIndex(({ layers }) => layers.length > 1);
+  const own = plan.units.findIndex((unit) => unit.kind === 'region' && unit.at === at);
+  const halves = [0, 1].map((from) => ({ kind: 'region' as const, at, from, layers: 1, bytes: 1 }));
+  write(name, { ...plan, units: plan.units.toSpliced(own, 1, ...halves) });
+  const counts = first!.plan.parts!.map((part, i) => (i === number + 1 ? { ...part, units: part.units + 1 } : part));
+  write(first!.name, { ...first!.plan, parts: counts });
+  const before = counts.slice(0, number + 1).reduce((sum, { units }) => sum + units, 0);
+  const run = (unit: number): Promise<void> =>
+    runStep(world.ports, { step: 'verify-unit', v: 1, vault: VAULT, jobId: id, attempt, unit: before + own + unit });
+  const { region } = plan.regions[at]!;
+  for (let unit = 0; unit < before; unit++)
+    await runStep(world.ports, { step: 'verify-unit', v: 1, vault: VAULT, jobId: id, attempt, unit });
+  await run(0);
+  expect(await checked(world)).not.toContain(region);
+  await run(1);
+  expect(await checked(world)).toContain(region);
 });
