@@ -1,6 +1,6 @@
 /**
  * `npm run bench:names`: a sweep and a verification of the largest disk that is full, so that every region has as many packs as can be: how
- * many messages they take, and how much memory. Layers and packs are simulated, manifests and plans are real, in memory. See
+ * many messages they take, and how much memory; with `--only verify` the verification alone. Layers and packs are simulated, manifests and plans are real, in memory. See
  * docs/performance.md.
  */
 import { parseArgs } from 'node:util';
@@ -38,6 +38,7 @@ const { values } = parseArgs({
     regions: { type: 'string', default: '32768' },
     packs: { type: 'string', default: '128' },
     nights: { type: 'string', default: '3' },
+    only: { type: 'string' },
   },
 });
 const regions = wholeNumber('--regions', values.regions, 1, 65_536);
@@ -51,12 +52,13 @@ const queue = inProcessQueue(1);
 const memory = new StepMemory();
 const asked = { listed: 0, layers: 0 };
 let dense: DenseDisk | undefined;
+let isDropped = (_step: Step): boolean => false;
 const world = await createWorld({
   regionBytes: REGION_BYTES,
   layout: PRODUCTION_LAYOUT,
   wrap: (ports) => ({
     ...ports,
-    queue,
+    queue: { send: async (step, delaySeconds) => (isDropped(step) ? undefined : queue.send(step, delaySeconds)) },
     vaults: {
       ...ports.vaults,
       open: async (name) =>
@@ -80,25 +82,24 @@ console.log(`${Math.round(freshRssBytes / MIB)} MiB before the first job\n`);
 console.log('| | seconds | messages | names listed | layer reads | peak MiB | above fresh MiB |');
 console.log('| --- | --- | --- | --- | --- | --- | --- |');
 
-const sweep: Step = { step: 'sweep-item', v: 1, vault: VAULT, itemId: key };
-await measure('sweep: leftovers marked', () => queue.send(sweep));
-expectStrays(strays);
-world.clock.advance((world.ports.settings.sweepGraceSeconds + 1) * 1_000);
-await measure('sweep: leftovers deleted', () => queue.send(sweep));
-expectStrays(0);
+if (values.only !== 'verify') {
+  const sweep: Step = { step: 'sweep-item', v: 1, vault: VAULT, itemId: key };
+  await measure('sweep: leftovers marked', () => queue.send(sweep));
+  expectStrays(strays);
+  world.clock.advance((world.ports.settings.sweepGraceSeconds + 1) * 1_000);
+  await measure('sweep: leftovers deleted', () => queue.send(sweep));
+  expectStrays(0);
+}
 let job: JobId | undefined;
 await measure('verification: every object looked for', async () => {
   job = await startVerify(world.ports, VAULT, key, { deepBytes: 0 }, true);
 });
 expectSound(await world.job(job!));
-await measure(
-  'verification: planned, to read every region',
-  async () => {
-    job = await startVerify(world.ports, VAULT, key, { deepPercent: 100 }, true);
-  },
-  // The packs are not there to be read: what each unit would do is measured elsewhere.
-  ({ step }) => step === 'plan-verify',
-);
+// The packs are not there to be read: what each unit would do is measured elsewhere.
+isDropped = ({ step }) => step !== 'plan-verify';
+await measure('verification: planned, to read every region', async () => {
+  job = await startVerify(world.ports, VAULT, key, { deepPercent: 100 }, true);
+});
 memory.stop();
 
 /** Writes the manifests and the record of all points, their rows, and the leftovers; answers how many these are. */
@@ -175,20 +176,14 @@ async function fill({ ports, clock, compute }: World): Promise<number> {
   return left;
 }
 
-/** Runs a job from its start until no message is left that `isWanted`. */
-async function measure(
-  name: string,
-  start: () => Promise<unknown>,
-  isWanted: (step: Step) => boolean = () => true,
-): Promise<void> {
+/** Runs a job from its start until no message is left. */
+async function measure(name: string, start: () => Promise<unknown>): Promise<void> {
   collectGarbage();
   memory.take();
   Object.assign(asked, { listed: 0, layers: 0 });
   const startedAt = performance.now();
   await start();
-  const { steps } = await queue.drain(async (step) => {
-    if (isWanted(step)) await memory.watch(step.step, () => runStep(world.ports, step));
-  });
+  const { steps } = await queue.drain((step) => memory.watch(step.step, () => runStep(world.ports, step)));
   const seconds = (performance.now() - startedAt) / 1_000;
   const peak = Math.max(...Object.values(memory.take()));
   const cells = [steps, asked.listed, asked.layers, peak / MIB, (peak - freshRssBytes) / MIB].map((own) =>
