@@ -126,9 +126,7 @@ export function chooseLayers<Ref extends MeasuredLayer>(
   weighed: readonly WeighedLayer<Ref>[],
   budgetBytes: number,
 ): CompactionVerdict<Ref>[] {
-  const paying = weighed
-    .filter(({ reason }) => reason === undefined)
-    .sort((a, b) => perRequest(b.cost) - perRequest(a.cost));
+  const paying = weighed.filter(({ reason }) => reason === undefined).sort(byWorth);
   const chosen: CompactionVerdict<Ref>[] = [];
   const postponed: CompactionVerdict<Ref>[] = [];
   const taken = new Set<string>();
@@ -149,6 +147,19 @@ export function chooseLayers<Ref extends MeasuredLayer>(
   }
   return [...chosen, ...postponed];
 }
+
+/** Cuts `paying` down to the `most` layers that save the most for each request; answers how many bytes the others would move. */
+export function keepBest(paying: { readonly cost: CompactionCost }[], most: number): number {
+  if (paying.length <= most) return 0;
+  return paying
+    .sort(byWorth)
+    .splice(most)
+    .reduce((sum, { cost }) => sum + cost.movedBytes, 0);
+}
+
+/** Orders by what is saved for each request, the most first. */
+const byWorth = (a: { readonly cost: CompactionCost }, b: { readonly cost: CompactionCost }): number =>
+  perRequest(b.cost) - perRequest(a.cost);
 
 const round = (months: number): number => Math.round(months * 10) / 10;
 const perRequest = ({ savedBytes, writes, reads }: CompactionCost): number => savedBytes / (writes + reads);

@@ -17,6 +17,8 @@ export interface Layout {
   readonly restoreBytes: number;
   /** A manifest of no more regions than this has no parts. */
   readonly inlineRegions: number;
+  /** Most names of objects that a sweep looks at together: it goes through a folder piece by piece. One region's are never parted. */
+  readonly namesAtOnce: number;
 }
 
 export const PRODUCTION_LAYOUT: Layout = {
@@ -26,4 +28,5 @@ export const PRODUCTION_LAYOUT: Layout = {
   spanRegions: 1024,
   restoreBytes: 16 * 1024 * 1024,
   inlineRegions: 256,
+  namesAtOnce: 32_768,
 };

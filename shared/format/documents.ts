@@ -184,8 +184,8 @@ const blockRuns = z.array(z.object({ start: count, count }));
  * A plan of much work has parts: documents of the same form, each with some of the units, numbered through. The first, which has
  * the plan's own name, is written last and lists them all: how many units each has, and their bytes.
  */
-const planParts = z.array(z.object({ units: count, bytes: count })).optional();
-const planFormat = z.literal([1, 3]);
+export const planParts = z.array(z.object({ units: count, bytes: count })).optional();
+export const planFormat = z.literal([1, 3]);
 
 /** Regions of a span when the plan was made: its commit goes by the same. */
 export const spanRegions = count.optional();

@@ -64,6 +64,9 @@ export function planName(id: ItemId, attempt: AttemptId, part = 0): string {
   return `${item(id)}/plans/${attempt}${part === 0 ? '' : `.${padded(part)}`}.json`;
 }
 
+/** What the names of all documents of a plan begin with. */
+export const planPrefix = (id: ItemId, attempt: AttemptId): string => `${item(id)}/plans/${attempt}.`;
+
 /** What the layer's own name says: a layer is bound to it by its checksum. */
 export interface LayerKey {
   readonly item: ItemId;
@@ -108,13 +111,31 @@ export function parseLayerName(name: string): LayerKey | undefined {
   };
 }
 
-const PACK_FORM = /\/disks\/([^/]+)\/\d{17}\/(\d{6,})\.[0-9a-f]{16}\.[0-9a-f]{8}\.\d+\.pack$/;
+/** What lies in a disk's folder. */
+export type DiskObject = 'layer' | 'pack' | 'slab' | 'checkpoint';
 
-/** The disk and the region that a pack was written for; undefined when `name` is not a pack's. */
-export function regionOfPack(name: string): { disk: DiskId; region: number } | undefined {
-  const [, diskPart, region] = PACK_FORM.exec(name) ?? [];
-  return diskPart === undefined ? undefined : { disk: diskPart as DiskId, region: Number(region) };
+const OBJECT_FORM =
+  /\/disks\/([^/]+)\/(?:(?:\d{17}\/)(\d{6,})\.[0-9a-f]{16}\.(?:(layer|slab)|[0-9a-f]{8}\.\d+\.(pack))|(\d{6,})\.[0-9a-f]{16}\.(checkpoint))$/;
+
+/** The disk that an object belongs to, and its region, of a slab its number; undefined when `name` is no such object's. */
+export function placeOfObject(name: string): { disk: DiskId; region: number; kind: DiskObject } | undefined {
+  const [, diskPart, inFolder, file, pack, besides, checkpoint] = OBJECT_FORM.exec(name) ?? [];
+  const kind = (file ?? pack ?? checkpoint) as DiskObject | undefined;
+  return kind && { disk: diskPart as DiskId, region: Number(inFolder ?? besides), kind };
 }
+
+/** How many digits the numbers of regions have in names, but for those beyond a million. */
+export const REGION_DIGITS = 6;
+
+/** The regions below a million whose numbers, in names, begin with `digits`: `from` to `to`, the latter excluded. */
+export function regionsUnder(digits: string): { from: number; to: number } {
+  const regions = 10 ** (REGION_DIGITS - digits.length);
+  return { from: Number(digits) * regions, to: (Number(digits) + 1) * regions };
+}
+
+/** The folder of everything of one disk, and of all disks. */
+export const diskPrefix = (id: ItemId, diskId: DiskId): string => `${disk(id, diskId)}/`;
+export const disksPrefix = (id: ItemId): string => `${item(id)}/disks/`;
 
 /** The attempt that a name was made for; undefined for names that no plan makes (the chain, vault.json). */
 export function attemptIn(name: string): AttemptId | undefined {

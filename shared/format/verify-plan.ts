@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { layerRef } from './documents.ts';
+import { layerRef, planFormat, planParts } from './documents.ts';
 import { attempt, disk, item, job, point } from './ids.ts';
 
 const count = z.int().nonnegative();
@@ -8,9 +8,13 @@ const count = z.int().nonnegative();
 const ownedLayer = layerRef.extend({ owner: point, leads: z.boolean().optional() });
 export type OwnedLayer = z.infer<typeof ownedLayer>;
 
-/** What a verify job is going to look at. Disks and regions are told of once; units point at them. */
+/**
+ * What a verify job is going to look at. Disks and regions are told of once; units point at them. Each part tells of the regions of its own units,
+ * and all units of a region are in one part. Those of a drill come last.
+ */
 export const verifyPlan = z.object({
-  format: z.literal(1),
+  format: planFormat,
+  parts: planParts,
   kind: z.literal('verify'),
   item,
   attempt,
@@ -38,7 +42,7 @@ export const verifyPlan = z.object({
       drill: z.object({ url: z.string(), id: z.string(), sizeBytes: count }).nullable(),
     }),
   ),
-  /** Regions that are read in depth: all layers that live points have of each, oldest first. */
+  /** Of this part the regions that are read in depth: all layers that live points have of each, oldest first. */
   regions: z.array(
     z.object({
       disk: count,
@@ -51,8 +55,16 @@ export const verifyPlan = z.object({
   ),
   units: z.array(
     z.discriminatedUnion('kind', [
-      /** One listing of a disk's folder against what the manifests name. */
-      z.object({ kind: z.literal('inventory'), disk: count, bytes: count }),
+      /** What there is of a disk against what the manifests name: of the regions whose numbers, in names, begin with `regions`; absent: of all. */
+      z.object({
+        kind: z.literal('inventory'),
+        disk: count,
+        regions: z
+          .string()
+          .regex(/^\d{1,6}$/)
+          .optional(),
+        bytes: count,
+      }),
       /** `layers` layers of a region, from number `from` on; the first unit of a region compares its view with the snapshot. */
       z.object({ kind: z.literal('region'), at: count, from: count, layers: count, bytes: count }),
       /** A restored region is compared with its snapshot. */

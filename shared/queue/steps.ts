@@ -3,6 +3,13 @@ import { BackupError } from '../domain/errors.ts';
 
 const guid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'expected a lower-case GUID');
 const attempt = z.string().regex(/^[0-9a-f]{16}$/, 'expected 16 hexadecimal digits');
+/** A place in an item's folder, as shared/services/sweep-walk.ts has them. */
+const place = z
+  .string()
+  .regex(
+    /^(disks\/[0-9a-z-]{1,40}\/\d{0,6}|plans\/[0-9a-f]{0,16}|points\/\d{0,17})$/,
+    "expected a place in an item's folder, such as disks/<disk>/001",
+  );
 const job = { v: z.literal(1), vault: z.string().min(1), jobId: guid };
 
 /** The messages of Strata, one per kind of bounded work. Each can run twice, late, or at the same time as its twin. */
@@ -68,12 +75,13 @@ const step = z.discriminatedUnion('step', [
     itemId: z.string().min(1),
     run: z.string().min(1).optional(),
   }),
-  /** Find and delete what crashed or lost runs have left of one item. */
+  /** Find and delete what crashed or lost runs have left of one item; `after` is the place in its folder that has been looked at last. */
   z.strictObject({
     step: z.literal('sweep-item'),
     v: z.literal(1),
     vault: z.string().min(1),
     itemId: z.string().min(1),
+    after: place.optional(),
   }),
   /** See to it that every item of a vault is rebuilt, and end the rebuild's job when all are. `round` counts looks. */
   z.strictObject({ step: z.literal('rebuild-vault'), ...job, round: z.int().nonnegative() }),

@@ -5,6 +5,7 @@ import {
   type CompactionVerdict,
   type WeighedLayer,
   chooseLayers,
+  keepBest,
   sparsePacks,
   weighLayers,
 } from '../domain/compaction.ts';
@@ -26,6 +27,8 @@ import { eachSpan } from './spans.ts';
 
 /** Layers that one plan looks at, whether or not they turn out to be worth it. */
 const MOST_LAYERS = 512;
+/** Layers that are kept while those of all spans are weighed: of some of them another of the same point and region goes first. */
+const MOST_KEPT = 4 * MOST_LAYERS;
 /** Packs that one plan rewrites. */
 const MOST_PACKS = 1_024;
 const READS_IN_FLIGHT = 8;
@@ -64,7 +67,7 @@ export async function chooseUnits(
   if (record.state !== 'protected') return { units: [], bytes: 0, left: 0 };
   const rules = rulesOf(ports);
   // By the counts a layer moves whole; of most only some packs do, so that there is room for more layers than it seemed.
-  const paying = await weigh(ports, source, record, budgetBytes);
+  const { paying, beyond } = await weigh(ports, source, record, budgetBytes);
   const looks = inOrder(paying.slice(0, MOST_LAYERS), READS_IN_FLIGHT, (own) => look(ports, source, own, rules));
   const units: CompactUnit[] = [];
   const names = new Set<string>();
@@ -100,16 +103,19 @@ export async function chooseUnits(
     }
     looked++;
   }
-  return { units, bytes, left: paying.slice(looked).reduce((sum, { cost }) => sum + cost.movedBytes, 0) };
+  return { units, bytes, left: paying.slice(looked).reduce((sum, { cost }) => sum + cost.movedBytes, beyond) };
 }
 
-/** The layers that it pays to compact, by what the item's manifests say of them. */
+/**
+ * The layers that it pays to compact, by what the item's manifests say of them: so many as one plan may need, those that save the most,
+ * and of the others the bytes that they would move.
+ */
 async function weigh(
   ports: Ports,
   { vault, partition, item, chain }: CompactionSource,
   record: ChainRecord,
   budgetBytes: number,
-): Promise<CompactionVerdict<CountedLayer>[]> {
+): Promise<{ paying: CompactionVerdict<CountedLayer>[]; beyond: number }> {
   const live = new Set(record.points.map(({ point }) => point));
   const rows = (await readPoints(ports, partition)).filter(({ point }) => live.has(point));
   const now = ports.clock.now();
@@ -117,12 +123,14 @@ async function weigh(
   const expiry = new Map(verdicts.map(({ point, expiry: end }) => [point, end?.at]));
   const expiresAt = (point: PointId): number | undefined => expiry.get(point);
   const paying: WeighedLayer<CountedLayer>[] = [];
+  let beyond = 0;
   const manifests = await chain.manifests(record);
   for await (const { manifests: reduced } of eachSpan(chain, manifests, ports.settings.layout)) {
     const weighed = weighLayers(reduced, expiresAt, now, rulesOf(ports));
-    paying.push(...weighed.filter(({ reason }) => reason === undefined));
+    for (const own of weighed) if (own.reason === undefined) paying.push(own);
+    beyond += keepBest(paying, MOST_KEPT);
   }
-  return chooseLayers(paying, budgetBytes);
+  return { paying: chooseLayers(paying, budgetBytes), beyond };
 }
 
 /**

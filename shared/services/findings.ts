@@ -168,6 +168,16 @@ async function changeFinding(
   }
 }
 
+/** Findings that have not healed, one after another, by ascending key. */
+export async function* eachOpenFinding(
+  ports: Ports,
+  partition: string,
+  prefix?: string,
+): AsyncGenerator<{ key: string; row: FindingRow }> {
+  for await (const { key, row } of ports.catalog.findings.list(partition, prefix))
+    if (row.healedAt === undefined) yield { key, row };
+}
+
 /** Findings that have not healed, with their keys; of one disk or region where `prefix` says so. */
 export async function openFindings(
   ports: Ports,
@@ -175,8 +185,7 @@ export async function openFindings(
   prefix?: string,
 ): Promise<{ key: string; row: FindingRow }[]> {
   const open: { key: string; row: FindingRow }[] = [];
-  for await (const { key, row } of ports.catalog.findings.list(partition, prefix))
-    if (row.healedAt === undefined) open.push({ key, row });
+  for await (const own of eachOpenFinding(ports, partition, prefix)) open.push(own);
   return open;
 }
 

@@ -40,7 +40,7 @@ export async function openUnit<Plan extends PartedPlan>(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
   schema: z.ZodType<Plan>,
-): Promise<(OpenPlan<Plan> & { unit: Plan['units'][number] }) | undefined> {
+): Promise<(OpenPlan<Plan> & { unit: Plan['units'][number]; first: number }) | undefined> {
   const open = await openPlan(ports, step, schema);
   const found = open && (await unitOf(open.container, open.plan, schema, step.unit));
   return open && found && { ...open, ...found };

@@ -55,18 +55,18 @@ export async function* partsOf<Plan extends PartedPlan>(
   }
 }
 
-/** The part that has unit `unit`, and the unit; undefined when there is none of that number. */
+/** The part that has unit `unit`, the unit, and the number of the part's first one; undefined when there is none of that number. */
 export async function unitOf<Plan extends PartedPlan>(
   container: VaultContainer,
   plan: Plan,
   schema: z.ZodType<Plan>,
   unit: number,
-): Promise<{ plan: Plan; unit: Plan['units'][number] } | undefined> {
+): Promise<{ plan: Plan; unit: Plan['units'][number]; first: number } | undefined> {
   let first = 0;
   for (const [number, { units }] of (plan.parts ?? [{ units: plan.units.length }]).entries()) {
     if (unit < first + units) {
       const part = await readPart(container, plan, number, schema);
-      return { plan: part, unit: part.units[unit - first] };
+      return { plan: part, unit: part.units[unit - first], first };
     }
     first += units;
   }

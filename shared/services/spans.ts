@@ -21,9 +21,6 @@ export interface Span {
   readonly to: number;
 }
 
-/** All of a disk, however large. */
-const ALL: Span = { from: 0, to: Infinity };
-
 /**
  * The spans of `disk` in which any of `manifests` names a layer, or one of the regions `also` lies, ascending. A part or a slab that was
  * written under another setting is never cut: its spans are one then.
@@ -131,14 +128,6 @@ async function reduce(chain: Chain, manifest: Manifest, disk: DiskId, span: Span
   if (own === undefined) return { ...manifest, disks: [] };
   const { parts: _, ...rest } = own;
   return { ...manifest, disks: [{ ...rest, regions: await regionsOf(chain, own, span) }] };
-}
-
-/** A manifest with all that its parts say, for who has to see a disk as one. @throws BackupError VaultObjectMissing, DocumentCorrupt */
-export async function whole(chain: Chain, manifest: Manifest): Promise<Manifest> {
-  const disks: ManifestDisk[] = [];
-  for (const { parts, ...own } of manifest.disks)
-    disks.push(parts === undefined ? own : { ...own, regions: await regionsOf(chain, { ...own, parts }, ALL) });
-  return { ...manifest, disks };
 }
 
 /** Every span of every disk of `manifests`, one after another. */

@@ -1,22 +1,23 @@
-import { createHash } from 'node:crypto';
 import type { ItemRow, JobRow, PointRow } from '../catalog/catalog.ts';
 import { placeOf } from '../compute/compute.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { type SweepDecision, decideSweep } from '../domain/sweep.ts';
 import { decodeDocument } from '../format/document.ts';
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
-import { attemptIn, itemPrefix } from '../format/names.ts';
+import { attemptIn } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { forEachItem } from './items.ts';
 import { ENDED, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { namedBy, namedByPlan, packsOfUnread } from './named.ts';
+import { namedAmong } from './named.ts';
 import type { Ports } from './ports.ts';
 import { readPoints } from './projection.ts';
 import { isOutOfReach } from './remove-snapshots.ts';
 import { discardTargets } from './restore-leftovers.ts';
+import { applySweep, forgetMarks, objectMark, objectMarks, snapshotMark, snapshotMarks } from './sweep-marks.ts';
 import { jobsOf, listSnapshots, nameOfSnapshot, setsWithoutRow } from './sweep-sets.ts';
+import { type Place, SweepWalk } from './sweep-walk.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /*
@@ -24,6 +25,9 @@ import { openVault, readItem } from './vault-of.ts';
  * reads which jobs have not ended, then the newest record, so that whatever was named in between is seen as named. What it sees for
  * the first time it marks; what it finds marked for longer than the grace, still unnamed, it deletes. Objects of a job that has not
  * ended are no leftovers: a first backup may take a week.
+ *
+ * The names of a large disk are more than can be held. They are looked at in batches, each by these rules alone: its names, then the
+ * jobs, then the record. Each batch is a message, and tells the next one where it has come to.
  */
 
 /** Leaves a message for each item. */
@@ -31,8 +35,14 @@ export function sweep(ports: Ports): Promise<number> {
   return forEachItem(ports, (vault, itemId) => ports.queue.send({ step: 'sweep-item', v: 1, vault, itemId }));
 }
 
-/** Sweeps one item: its folder in the vault and its snapshots. */
-export async function sweepItem(ports: Ports, step: { vault: string; itemId: string }): Promise<void> {
+/**
+ * Sweeps one item: its snapshots and its folder in the vault, of that as much as can be looked at together; `after` says what has been
+ * looked at already, and a message is left for what comes next.
+ */
+export async function sweepItem(
+  ports: Ports,
+  step: { vault: string; itemId: string; after?: Place | undefined },
+): Promise<void> {
   let item: ItemRow;
   try {
     item = (await readItem(ports, step.vault, step.itemId)).row;
@@ -42,48 +52,55 @@ export async function sweepItem(ports: Ports, step: { vault: string; itemId: str
   }
   const { container, row: vault } = await openVault(ports, step.vault);
   const partition = pointsPartition(vault.containerName, item.itemId);
-  const marks = await readMarks(ports, partition);
+  let after: Place | undefined;
   try {
-    await sweepObjects(ports, step.vault, container, item, partition, marks);
+    after = await sweepObjects(ports, step.vault, container, item, partition, step.after);
   } finally {
     // What is wrong in the item's folder must not keep its snapshots.
-    await sweepSnapshots(ports, step.vault, vault.containerName, item, partition, marks);
+    if (step.after === undefined) await sweepSnapshots(ports, step.vault, vault.containerName, item, partition);
   }
+  if (after !== undefined)
+    await ports.queue.send({ step: 'sweep-item', v: 1, vault: step.vault, itemId: step.itemId, after });
 }
 
+/** Sweeps the names after the place `after`. Answers the place that it has come to; undefined: it was the last. */
 async function sweepObjects(
   ports: Ports,
   vault: string,
   container: VaultContainer,
   item: ItemRow,
   partition: string,
-  marks: ReadonlyMap<string, number>,
-): Promise<void> {
-  const prefix = itemPrefix(item.itemId);
-  const names: string[] = [];
-  for await (const { name } of container.list(prefix)) {
-    if (!name.startsWith(`${prefix}chain/`)) names.push(name);
-  }
+  after: Place | undefined,
+): Promise<Place | undefined> {
+  const { geometry, layout } = ports.settings;
+  const walk = new SweepWalk(container, item.itemId, layout.namesAtOnce, geometry);
+  const { places, names, isLast } = await walk.batch(after);
   const open = await openJobs(ports, vault, item);
   const chain = new Chain(container, item.itemId);
-  const decide = async (jobs: readonly JobRow[]): Promise<SweepDecision> => {
+  const marks = await objectMarks(ports, partition, places);
+  const decide = async (some: readonly string[], jobs: readonly JobRow[]): Promise<SweepDecision> => {
     const inFlight = new Set(jobs.flatMap(({ attempts }) => attempts));
-    const named = await namedBy(container, chain, await chain.newest(), ports.settings.layout);
-    for (const job of jobs) for (const name of await namedByPlan(container, job)) named.names.add(name);
-    for (const name of packsOfUnread(names, named)) named.names.add(name);
+    const isInFlight = (name: string): boolean => inFlight.has(attemptIn(name)!);
+    const asked = some.filter((name) => !isInFlight(name));
     return decideSweep({
-      names,
-      named: named.names,
-      isInFlight: (name) => inFlight.has(attemptIn(name)!),
-      marks: new Map([...marks].filter(([name]) => name.startsWith(prefix))),
+      names: some,
+      named: await namedAmong(container, chain, await chain.newest(), layout, asked, jobs),
+      isInFlight,
+      marks,
       nowMs: ports.clock.now(),
       graceMs: ports.settings.sweepGraceSeconds * 1000,
     });
   };
-  let decision = await decide(open);
+  const decision = await decide(names, open);
   // The list of open jobs may have lost some: before anything is removed all jobs are asked, and then the record once more.
-  if (decision.remove.length > 0) decision = await decide(await runningJobs(ports, vault, item));
-  await apply(ports, partition, decision, marks, async (name) => {
+  let { remove, unmark } = decision;
+  if (remove.length > 0) {
+    const again = new Set((await decide(remove, await runningJobs(ports, vault, item))).remove);
+    unmark = [...unmark, ...remove.filter((name) => !again.has(name))];
+    remove = remove.filter((name) => again.has(name));
+  }
+  const keyOf = (name: string): string => objectMark(item.itemId, name);
+  await applySweep(ports, partition, keyOf, { ...decision, remove, unmark }, marks, async (name) => {
     try {
       await discardTargetsOf(ports, container, name);
     } catch (error) {
@@ -92,6 +109,9 @@ async function sweepObjects(
     await container.delete(name);
     return true;
   });
+  if (!isLast) return places.at(-1);
+  await forgetMarks(ports, partition, new Set(await walk.disks()));
+  return undefined;
 }
 
 /** A restore's plan is the last that knows of targets which a handler may have made after its job had failed. */
@@ -114,7 +134,6 @@ async function sweepSnapshots(
   containerName: string,
   item: ItemRow,
   partition: string,
-  marks: ReadonlyMap<string, number>,
 ): Promise<void> {
   // A dead run may have left snapshots on disks that are among the item's no more.
   const disks = [...item.disks, ...(await readPoints(ports, partition)).flatMap(({ set }) => set.disks)].map(
@@ -124,6 +143,7 @@ async function sweepSnapshots(
   const vm = await ports.compute.virtualMachine(item.vmResourceId);
   const attached = vm?.disks.flatMap((disk) => placeOf(disk) ?? []) ?? [];
   const urls = [...disks, ...attached, ...(item.formerUrls ?? [])];
+  const marks = await snapshotMarks(ports, partition);
   const listed = await listSnapshots(ports, containerName, item, urls);
   const { found, unlisted } = listed;
   // Asked of the jobs themselves: the list of open ones may be lost.
@@ -152,11 +172,11 @@ async function sweepSnapshots(
     names: [...found.keys()],
     named: owned,
     isInFlight: (name) => isOpen(jobs.get(found.get(name)!.tags['job'] ?? '')),
-    marks: new Map([...marks].filter(([name]) => name.includes('?snapshot=') && isSeen(name))),
+    marks: new Map([...marks].filter(([name]) => isSeen(name))),
     nowMs: ports.clock.now(),
     graceMs: ports.settings.sweepGraceSeconds * 1000,
   });
-  await apply(ports, partition, decision, marks, async (name) => {
+  await applySweep(ports, partition, snapshotMark, decision, marks, async (name) => {
     try {
       await ports.snapshots.remove(found.get(name)!);
       return true;
@@ -197,42 +217,9 @@ async function runningJobs(ports: Ports, vault: string, item: ItemRow): Promise<
   return running;
 }
 
-async function readMarks(ports: Ports, partition: string): Promise<Map<string, number>> {
-  const marks = new Map<string, number>();
-  for await (const { row } of ports.catalog.marks.list(partition)) marks.set(row.name, row.markedAt);
-  return marks;
-}
-
 /** What is out of reach keeps its mark for a later sweep, and must not keep this one from the rest. @throws any other error */
 function notYet(ports: Ports, name: string, error: unknown): false {
   if (!isOutOfReach(error)) throw error;
   ports.log(`${name} is not swept yet: ${error.message}`);
   return false;
 }
-
-/** Carries a decision out; `deleteOne` says whether it has. */
-async function apply(
-  ports: Ports,
-  partition: string,
-  { mark, unmark, remove }: SweepDecision,
-  marks: ReadonlyMap<string, number>,
-  deleteOne: (name: string) => Promise<boolean>,
-): Promise<void> {
-  const markedAt = ports.clock.now();
-  for (const name of mark) await ports.catalog.marks.upsert(partition, markKey(name), { name, markedAt });
-  for (const name of unmark) await ports.catalog.marks.remove(partition, markKey(name));
-  for (const name of remove) {
-    try {
-      if (!(await deleteOne(name))) continue;
-    } catch (error) {
-      if (!isBackupError(error, 'BMSUserErrorObjectLocked')) throw error;
-      await ports.catalog.marks.upsert(partition, markKey(name), { name, markedAt: marks.get(name)!, owed: true });
-      ports.log(`the delete of ${name} is owed: ${error.message}`);
-      continue;
-    }
-    await ports.catalog.marks.remove(partition, markKey(name));
-  }
-}
-
-/** Names are longer than keys may be, and have slashes. */
-const markKey = (name: string): string => createHash('sha256').update(name).digest('hex').slice(0, 40);

@@ -1,21 +1,25 @@
 import type { FindingRow } from '../catalog/finding-row.ts';
 import type { JobError } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
-import type { DiskId } from '../domain/ids.ts';
-import type { VerifyPlan } from '../format/verify-plan.ts';
+import type { DiskId, PointId } from '../domain/ids.ts';
+import { regionsIn } from '../domain/units.ts';
+import { type VerifyPlan, verifyPlan } from '../format/verify-plan.ts';
+import type { VaultContainer } from '../vault/vault-container.ts';
 import { adviceFor } from './advice.ts';
 import { backOffSeconds } from './back-off.ts';
 import { endJob } from './end-job.ts';
-import { DAMAGE_CODES, checkKey, damageOf, forgetHealed, healFinding, openFindings } from './findings.ts';
+import { DAMAGE_CODES, checkKey, damageOf, eachOpenFinding, forgetHealed, healFinding } from './findings.ts';
 import { type JobAddress, changeJob, readJob } from './jobs.ts';
 import { forEachAtOnce } from './pipeline.ts';
+import { partsOf, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
-import { unitRowKey } from './restore-unit.ts';
 import { changeDrill, drillState, startDrill } from './verify-drill.ts';
 import { openVerify } from './verify-unit.ts';
 import type { VerifyWork } from './verify-work.ts';
 
 const SENDS_IN_FLIGHT = 8;
+/** Units whose numbers are held while they are sent. */
+const SENDS_TOGETHER = 1024;
 
 /** Begins a planned verification, or takes it on: starts the drill, and sends what has not been done. */
 export async function beginVerify(work: VerifyWork, address: JobAddress, plan: VerifyPlan): Promise<void> {
@@ -24,29 +28,51 @@ export async function beginVerify(work: VerifyWork, address: JobAddress, plan: V
   await work.ports.queue.send({ step: 'finish-verify', v: 1, ...address, attempt: plan.attempt, round: 0 });
 }
 
-/** Units of a drill are only sent, and only waited for, once it has restored everything. */
+/** Units of a drill, which are the plan's last, are only sent, and only waited for, once it has restored everything. */
+function wantedUnits({ settings }: Ports, plan: VerifyPlan, isRestored: boolean): number {
+  const drill = plan.disks.reduce((sum, own) => sum + regionsIn(own.drill?.sizeBytes ?? 0, settings.geometry), 0);
+  return unitCount(plan) - (isRestored ? 0 : drill);
+}
+
 async function sendUnits(ports: Ports, address: JobAddress, plan: VerifyPlan, isRestored: boolean): Promise<void> {
-  const { missing } = await progress(ports, plan, isRestored);
-  await forEachAtOnce(missing, SENDS_IN_FLIGHT, (unit) =>
-    ports.queue.send({ step: 'verify-unit', v: 1, ...address, attempt: plan.attempt, unit }),
-  );
+  const send = (unit: number): Promise<void> =>
+    ports.queue.send({ step: 'verify-unit', v: 1, ...address, attempt: plan.attempt, unit });
+  let waiting: number[] = [];
+  for await (const unit of missingUnits(ports, plan, isRestored)) {
+    waiting.push(unit);
+    if (waiting.length < SENDS_TOGETHER) continue;
+    await forEachAtOnce(waiting, SENDS_IN_FLIGHT, send);
+    waiting = [];
+  }
+  await forEachAtOnce(waiting, SENDS_IN_FLIGHT, send);
+}
+
+/** The numbers of the units without a mark, ascending, as the marks do. */
+async function* missingUnits(ports: Ports, plan: VerifyPlan, isRestored: boolean): AsyncGenerator<number> {
+  const wanted = wantedUnits(ports, plan, isRestored);
+  let next = 0;
+  for await (const { key } of ports.catalog.units.list(plan.attempt)) {
+    for (const done = Math.min(Number(key), wanted); next < done; next++) yield next;
+    next = Math.max(next, Number(key) + 1);
+  }
+  for (; next < wanted; next++) yield next;
 }
 
 async function progress(
   ports: Ports,
   plan: VerifyPlan,
-  withDrill: boolean,
-): Promise<{ missing: number[]; doneBytes: number; leftovers: number }> {
-  const done = new Map<string, number>();
+  isRestored: boolean,
+): Promise<{ missing: number; doneBytes: number; leftovers: number }> {
+  const wanted = wantedUnits(ports, plan, isRestored);
+  let missing = wanted;
   let doneBytes = 0;
+  let leftovers = 0;
   for await (const { key, row } of ports.catalog.units.list(plan.attempt)) {
-    done.set(key, row.leftovers ?? 0);
+    if (Number(key) < wanted) missing--;
     doneBytes += row.bytes;
+    leftovers += row.leftovers ?? 0;
   }
-  const missing = [...plan.units.entries()]
-    .filter(([number, { kind }]) => (withDrill || kind !== 'drill') && !done.has(unitRowKey(number)))
-    .map(([number]) => number);
-  return { missing, doneBytes, leftovers: [...done.values()].reduce((sum, count) => sum + count, 0) };
+  return { missing, doneBytes, leftovers };
 }
 
 /** The coordinator of a verification: reports progress, sees to the drill, and ends the job when all has been looked at. */
@@ -64,11 +90,11 @@ export async function finishVerify(
     await changeDrill(ports, address, (now) => ({ ...now, sent: true }));
   }
   const { missing, doneBytes, leftovers } = await progress(ports, plan, isRestored);
-  if (isRestored && missing.length === 0) await changeDrill(ports, address, (now) => ({ ...now, compared: true }));
-  if (missing.length > 0 || drill.state === 'unstarted' || drill.state === 'restoring' || isRestored) {
+  if (isRestored && missing === 0) await changeDrill(ports, address, (now) => ({ ...now, compared: true }));
+  if (missing > 0 || drill.state === 'unstarted' || drill.state === 'restoring' || isRestored) {
     // The watch sends units again that nobody works on, and starts a drill again that has not begun: only progress, and a drill that
     // goes on, are signs of life.
-    if (doneBytes > job.doneBytes || drill.state === 'restoring' || (isRestored && missing.length === 0))
+    if (doneBytes > job.doneBytes || drill.state === 'restoring' || (isRestored && missing === 0))
       await changeJob(ports, address, (row) => (row.status === 'InProgress' ? { ...row, doneBytes } : undefined));
     return ports.queue.send(
       { ...step, step: 'finish-verify', v: 1, round: step.round + 1 },
@@ -90,11 +116,16 @@ export async function endVerify(
   if (plan !== undefined) await healAll(work, plan);
   for (const { disk } of plan?.disks ?? []) await noteCovered(work, disk);
   await forgetHealed(ports, partition);
-  const open = await openFindings(ports, partition);
   const errors: JobError[] = [];
-  if (open.length > 0) {
-    const points = new Set(open.flatMap(({ row }) => row.points));
-    const message = `${open.length} findings touch ${points.size} recovery points; the first: ${open[0]!.row.message}`;
+  let findings = 0;
+  let first = '';
+  const points = new Set<PointId>();
+  for await (const { row } of eachOpenFinding(ports, partition)) {
+    if (findings++ === 0) first = row.message;
+    for (const point of row.points) points.add(point);
+  }
+  if (findings > 0) {
+    const message = `${findings} findings touch ${points.size} recovery points; the first: ${first}`;
     errors.push({ code: 'VaultDamaged', message, recommendations: adviceFor('VaultDamaged') });
   }
   if (drillFailure !== undefined)
@@ -114,7 +145,7 @@ export async function endVerify(
           errors,
           bag: {
             ...row.bag,
-            Findings: `${open.length}`,
+            Findings: `${findings}`,
             ...(restore === undefined || restoredAt === undefined
               ? {}
               : {
@@ -137,8 +168,18 @@ async function noteCovered({ ports, partition }: VerifyWork, disk: DiskId): Prom
   }
 }
 
-async function report({ ports }: VerifyWork, address: JobAddress, plan: VerifyPlan, leftovers: number): Promise<void> {
-  const bytes = plan.regions.reduce((sum, region) => sum + region.bytes, 0);
+async function report(
+  { ports, container }: VerifyWork,
+  address: JobAddress,
+  plan: VerifyPlan,
+  leftovers: number,
+): Promise<void> {
+  let regions = 0;
+  let bytes = 0;
+  for await (const { part } of partsOf(container, plan, verifyPlan)) {
+    regions += part.regions.length;
+    for (const own of part.regions) bytes += own.bytes;
+  }
   await changeJob(ports, address, (row) =>
     row.status !== 'InProgress'
       ? undefined
@@ -146,7 +187,7 @@ async function report({ ports }: VerifyWork, address: JobAddress, plan: VerifyPl
           ...row,
           bag: {
             ...row.bag,
-            'Regions Checked': `${plan.regions.length}`,
+            'Regions Checked': `${regions}`,
             'Bytes Checked': `${bytes}`,
             'Unnamed Objects': `${leftovers}`,
             ...(plan.compared === null ? {} : { 'Compared Recovery Point': plan.compared }),
@@ -155,16 +196,37 @@ async function report({ ports }: VerifyWork, address: JobAddress, plan: VerifyPl
   );
 }
 
-async function healAll({ ports, chain, partition, job }: VerifyWork, plan: VerifyPlan): Promise<void> {
+async function healAll({ ports, container, chain, partition, job }: VerifyWork, plan: VerifyPlan): Promise<void> {
   const { points } = await chain.newest();
   const live = new Set(points.map(({ point }) => point));
-  const checked = new Set(plan.regions.map(({ disk, region }) => checkKey(plan.disks[disk]!.disk, region)));
+  const checked = await checkedOf(ports, container, partition, plan);
   const isLive = (row: FindingRow): boolean => row.points.some((point) => live.has(point));
-  for (const { key, row } of await openFindings(ports, partition)) {
+  for await (const { key, row } of eachOpenFinding(ports, partition)) {
     const wasRead = row.disk !== undefined && row.region !== undefined && checked.has(checkKey(row.disk, row.region));
     if (wasLookedAt(row, plan, wasRead, isLive(row)))
       await healFinding(ports, partition, key, { since: job.startedAt, by: job.jobId });
   }
+}
+
+/** The regions with findings that this run has read, as their checks are called. */
+async function checkedOf(
+  ports: Ports,
+  container: VaultContainer,
+  partition: string,
+  plan: VerifyPlan,
+): Promise<Set<string>> {
+  const found = new Set<string>();
+  for await (const { row } of eachOpenFinding(ports, partition))
+    if (row.disk !== undefined && row.region !== undefined) found.add(checkKey(row.disk, row.region));
+  const checked = new Set<string>();
+  if (found.size === 0) return checked;
+  for await (const { part } of partsOf(container, plan, verifyPlan)) {
+    for (const { disk, region } of part.regions) {
+      const key = checkKey(plan.disks[disk]!.disk, region);
+      if (found.has(key)) checked.add(key);
+    }
+  }
+  return checked;
 }
 
 /** Whether this run would have found it again. */

@@ -1,5 +1,5 @@
 import type { JobRow } from '../catalog/catalog.ts';
-import { planName } from '../format/names.ts';
+import { planName, planPrefix } from '../format/names.ts';
 import { deleteOrOwe } from './owed-delete.ts';
 import type { Ports } from './ports.ts';
 import { openVault } from './vault-of.ts';
@@ -11,6 +11,9 @@ export async function discardVerify(ports: Ports, vault: string, job: JobRow): P
   for (const attempt of job.attempts) {
     for await (const { partition, key } of ports.catalog.units.list(attempt))
       await ports.catalog.units.remove(partition, key);
-    await deleteOrOwe(ports, container, planName(job.itemId, attempt));
+    const first = planName(job.itemId, attempt);
+    for await (const { name } of container.list(planPrefix(job.itemId, attempt)))
+      if (name !== first) await deleteOrOwe(ports, container, name);
+    await deleteOrOwe(ports, container, first); // last, as long as it is there what it lists can be looked for
   }
 }

@@ -1,30 +1,33 @@
-import type { JobRow, PointRow } from '../catalog/catalog.ts';
+import type { PointRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
-import { type Candidate, chooseRegions, isSuspect } from '../domain/findings.ts';
-import { type JobId, type PointId, attemptId } from '../domain/ids.ts';
+import { type AttemptId, type JobId, type PointId, attemptId } from '../domain/ids.ts';
 import { regionsIn } from '../domain/units.ts';
 import { decodeDocument } from '../format/document.ts';
 import { type Manifest, vaultDocument } from '../format/documents.ts';
 import { VAULT_NAME, recordName } from '../format/names.ts';
 import { type VerifyPlan, verifyPlan } from '../format/verify-plan.ts';
 import { Chain } from './chain.ts';
-import { type Found, DAMAGE_CODES, checkKey, healFinding, openFindings, placeOf, recordFinding } from './findings.ts';
+import { type Found, DAMAGE_CODES, recordFinding } from './findings.ts';
 import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { readPlan, storePlan } from './plans.ts';
+import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
+import { notedPlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { readPoints } from './projection.ts';
 import { isOutOfReach } from './remove-snapshots.ts';
 import { pin } from './restore.ts';
+import { spansOf, within } from './spans.ts';
 import { openVault } from './vault-of.ts';
+import { chooseDeep } from './verify-choice.ts';
 import { beginVerify, endVerify } from './verify-finish.ts';
+import { inventoryParts } from './verify-inventory.ts';
 import { type LiveDisk, type LivePoints, type LiveRegion, liveDisks, livePoints, owned } from './verify-points.ts';
 import type { VerifyWork } from './verify-work.ts';
 
 /** Stored bytes that one message reads in depth, or a single layer that is larger. */
 const UNIT_BYTES = 512 * 1024 * 1024;
-/** What a night reads at least of all that an item has: the whole in some three months. */
-const NIGHTLY_SHARE = 0.01;
+/** How often a plan is begun anew because commits go on replacing what it is made on. */
+const MOST_TRIES = 3;
 
 /** Plans a verification on the newest record, and sends a message for each unit. */
 export async function planVerify(ports: Ports, step: { vault: string; jobId: string }): Promise<void> {
@@ -40,30 +43,22 @@ export async function planVerify(ports: Ports, step: { vault: string; jobId: str
     partition: pointsPartition(vault.containerName, job.itemId),
     job,
   };
-  const noted = await notedPlan(work);
+  const noted = await notedPlan(container, job, verifyPlan);
   if (noted !== undefined) return beginVerify(work, address, noted);
 
-  const live = await readLive(work);
-  if (live === undefined) return endVerify(work, address, undefined);
-  const plan = await makePlan(work, address, live);
-  if (!(await noteAttempt(ports, address, plan.attempt, job.attempt, 0))) return;
-  await storePlan(container, plan);
-  await changeJob(ports, address, (row) =>
-    row.status === 'InProgress'
-      ? { ...row, totalBytes: plan.units.reduce((sum, { bytes }) => sum + bytes, 0) }
-      : undefined,
-  );
-  await beginVerify(work, address, plan);
-}
-
-/** A plan that was noted but, after a crash, not stored has begun nothing: another takes its place. */
-async function notedPlan({ container, job }: VerifyWork): Promise<VerifyPlan | undefined> {
-  if (job.attempt === undefined) return undefined;
-  try {
-    return await readPlan(container, job.itemId, job.attempt, verifyPlan);
-  } catch (error) {
-    if (isBackupError(error, 'VaultObjectMissing')) return undefined;
-    throw error;
+  const noting = { attempt: job.attempt };
+  for (let tries = 1; ; tries++) {
+    const live = await readLive(work);
+    if (live === undefined) return endVerify(work, address, undefined);
+    let plan: VerifyPlan | undefined;
+    try {
+      plan = await makePlan(work, address, live, noting);
+    } catch (error) {
+      // A part of a manifest that has been read before is gone, since a commit has replaced it: the newest record says what is now.
+      if (isBackupError(error, 'VaultObjectMissing', 'DocumentCorrupt') && tries < MOST_TRIES) continue;
+      throw error;
+    }
+    return plan && beginVerify(work, address, plan);
   }
 }
 
@@ -106,17 +101,34 @@ function document(object: string, { code, message }: { code: string; message: st
 const vaultPoints = (rows: readonly PointRow[]): PointId[] =>
   rows.filter(({ vault }) => vault === 'Valid').map(({ point }) => point);
 
-async function makePlan(work: VerifyWork, address: JobAddress, live: LivePoints): Promise<VerifyPlan> {
-  const { ports, job } = work;
-  const { geometry } = ports.settings;
+/** Verify plans, as they are written. */
+const VERIFY: PlanKind<VerifyPlan> = {
+  join: (one, next) => ({
+    ...one,
+    regions: [...one.regions, ...next.regions],
+    units: [
+      ...one.units,
+      ...next.units.map((unit) => (unit.kind === 'region' ? { ...unit, at: unit.at + one.regions.length } : unit)),
+    ],
+  }),
+  weight: ({ regions, units }) => regions.reduce((sum, { layers }) => sum + 1 + layers.length, units.length),
+  bytes: ({ units }) => units.reduce((sum, { bytes }) => sum + bytes, 0),
+};
+
+/** Makes the plan span by span and stores it, once its attempt stands on the job; undefined when another run's does. */
+async function makePlan(
+  work: VerifyWork,
+  address: JobAddress,
+  live: LivePoints,
+  noting: { attempt: AttemptId | undefined },
+): Promise<VerifyPlan | undefined> {
+  const { ports, container, chain, job } = work;
+  const { geometry, layout } = ports.settings;
   const compared = await pinCompared(work, address, live);
   const drilled = live.manifests.find(({ point }) => point === job.verify?.drill?.point);
+  const known = [...liveDisks(live.manifests).values()];
   const disks: VerifyPlan['disks'] = [];
-  const candidates: RegionCandidate[] = [];
-  const known = liveDisks(live.manifests);
-  for (const own of known.values()) {
-    const compare = await snapshotAt(ports, compared, own);
-    const index = disks.length;
+  for (const own of known) {
     disks.push({
       disk: own.disk,
       lun: own.lun,
@@ -124,18 +136,16 @@ async function makePlan(work: VerifyWork, address: JobAddress, live: LivePoints)
       sizeBytes: own.sizeBytes,
       points: own.points.map(({ point }) => point),
       begins: own.points.map(({ begins }) => begins ?? null),
-      compare,
+      compare: await snapshotAt(ports, compared, own),
       drill: await snapshotAt(ports, drilled, own),
     });
-    const numbers = new Set(own.regions.keys());
-    // A region that no layer speaks of is compared too: a source may have left all of it out.
-    const sizeBytes = compare?.sizeBytes ?? 0;
-    for (let region = 0; region < regionsIn(sizeBytes, geometry); region++) numbers.add(region);
-    for (const region of numbers) candidates.push(candidate(index, own, region));
   }
-  // Where a manifest is damaged nobody knows which regions there are.
-  const chosen = await choose(work, candidates, live.damaged.length === 0 ? known : undefined);
-  return {
+  const chosen = await chooseDeep(
+    work,
+    live,
+    known.map((own, index) => ({ live: own, comparedBytes: disks[index]!.compare?.sizeBytes ?? 0 })),
+  );
+  const plan: VerifyPlan = {
     format: 1,
     kind: 'verify',
     item: work.item,
@@ -145,95 +155,76 @@ async function makePlan(work: VerifyWork, address: JobAddress, live: LivePoints)
     compared: compared?.point ?? null,
     drilled: drilled?.point ?? null,
     disks,
-    regions: chosen.map(({ disk, region, bytes, layers, checkpoints }) => ({
+    regions: [],
+    units: [],
+  };
+  const writer = new PlanWriter<VerifyPlan>(container, VERIFY, PART_SPANS * layout.spanRegions, async () => {
+    if (!(await noteAttempt(ports, address, plan.attempt, noting.attempt, 0))) return false;
+    noting.attempt = plan.attempt;
+    return true;
+  });
+  for (const [disk, own] of known.entries()) {
+    const inventories = inventoryParts(own, live.manifests, ports.settings);
+    const units = inventories.map((regions) => ({ kind: 'inventory' as const, disk, regions, bytes: 0 }));
+    if (!(await writer.add({ ...plan, units }))) return undefined;
+  }
+  for (const [disk, own] of known.entries()) {
+    const numbers = chosen.get(own.disk)!;
+    for (const span of spansOf(own.disk, live.manifests, layout, numbers)) {
+      const inSpan = numbers.filter((region) => region >= span.from && region < span.to);
+      if (inSpan.length === 0) continue;
+      const seen = liveDisks(await within(chain, live.manifests, own.disk, span), own.disk).get(own.disk)!;
+      if (!(await writer.add({ ...plan, ...readDeep(disk, seen, inSpan) }))) return undefined;
+    }
+  }
+  for (const [disk, { drill }] of disks.entries()) {
+    const regions = regionsIn(drill?.sizeBytes ?? 0, geometry);
+    for (let from = 0; from < regions; from += layout.spanRegions) {
+      const count = Math.min(layout.spanRegions, regions - from);
+      const units = Array.from({ length: count }, (_, i) => ({
+        kind: 'drill' as const,
+        disk,
+        region: from + i,
+        bytes: 0,
+      }));
+      if (!(await writer.add({ ...plan, units }))) return undefined;
+    }
+  }
+  const stored = await writer.finish(plan);
+  if (stored !== undefined)
+    await changeJob(ports, address, (row) =>
+      row.status === 'InProgress'
+        ? { ...row, totalBytes: stored.parts?.reduce((sum, { bytes }) => sum + bytes, 0) ?? VERIFY.bytes(stored) }
+        : undefined,
+    );
+  return stored;
+}
+
+/** Regions of a disk to be read in depth, and the units that do so. */
+function readDeep(
+  disk: number,
+  { regions }: LiveDisk,
+  numbers: readonly number[],
+): Pick<VerifyPlan, 'regions' | 'units'> {
+  const deep = numbers.map((region) => {
+    const { layers, checkpoints } = regions.get(region) ?? { layers: [], checkpoints: [] };
+    const bytes = layers.reduce((sum, { layer }) => sum + layer.storedBytes, 0);
+    return { region, bytes, layers, checkpoints };
+  });
+  return {
+    regions: deep.map(({ region, bytes, layers, checkpoints }) => ({
       disk,
       region,
       bytes,
       layers: layers.map((own) => owned(own)),
       checkpoints: checkpoints.map(({ attempt }) => attempt),
     })),
-    units: [
-      ...disks.map((_, disk) => ({ kind: 'inventory' as const, disk, bytes: 0 })),
-      ...chosen.flatMap(slices),
-      ...disks.flatMap(({ drill }, disk) =>
-        Array.from({ length: drill === null ? 0 : regionsIn(drill.sizeBytes, geometry) }, (_, region) => ({
-          kind: 'drill' as const,
-          disk,
-          region,
-          bytes: 0,
-        })),
-      ),
-    ],
+    units: deep.flatMap(slices),
   };
-}
-
-interface RegionCandidate extends Candidate {
-  readonly disk: number;
-  readonly region: number;
-  readonly layers: LiveRegion['layers'];
-  readonly checkpoints: LiveRegion['checkpoints'];
-}
-
-function candidate(disk: number, own: LiveDisk, region: number): RegionCandidate {
-  const { layers, checkpoints } = own.regions.get(region) ?? { layers: [], checkpoints: [] };
-  const bytes = layers.reduce((sum, { layer }) => sum + layer.storedBytes, 0);
-  return {
-    key: checkKey(own.disk, region),
-    bytes,
-    checkedAt: undefined,
-    suspect: false,
-    disk,
-    region,
-    layers,
-    checkpoints,
-  };
-}
-
-/**
- * Chooses what is read in depth. Findings of regions that no live point has any more have healed with them; and when a region was read
- * is forgotten once none of the `known` disks can have it, if they are all.
- */
-async function choose(
-  { ports, partition, job }: VerifyWork,
-  candidates: readonly RegionCandidate[],
-  known: ReadonlyMap<string, LiveDisk> | undefined,
-): Promise<RegionCandidate[]> {
-  const checkedAt = new Map<string, number>();
-  const keys = new Set(candidates.map(({ key }) => key));
-  for await (const { key, row } of ports.catalog.checks.list(partition)) {
-    const { disk, region } = placeOf(key);
-    // One that no layer speaks of is read on some nights only.
-    const sizeBytes = known?.get(disk)?.sizeBytes ?? 0;
-    const isThere = keys.has(key) || region < regionsIn(sizeBytes, ports.settings.geometry);
-    if (known === undefined || isThere) checkedAt.set(key, row.checkedAt);
-    else await ports.catalog.checks.remove(partition, key);
-  }
-  const suspect = new Set<string>();
-  for (const { key, row } of await openFindings(ports, partition)) {
-    if (row.disk === undefined || row.region === undefined) continue;
-    const place = checkKey(row.disk, row.region);
-    if (keys.has(place)) {
-      if (isSuspect(row, ports.clock.now(), job.userTriggered)) suspect.add(place);
-      continue;
-    }
-    await healFinding(ports, partition, key, { since: job.startedAt, by: job.jobId });
-  }
-  const total = candidates.reduce((sum, { bytes }) => sum + bytes, 0);
-  return chooseRegions(
-    candidates.map((own) => ({ ...own, checkedAt: checkedAt.get(own.key), suspect: suspect.has(own.key) })),
-    budgetOf(job, total, ports.settings.verifyNightlyBytes),
-  );
-}
-
-function budgetOf({ verify }: JobRow, totalBytes: number, nightlyBytes: number): number {
-  if (verify?.deepBytes !== undefined) return verify.deepBytes;
-  if (verify?.deepPercent === 100) return Infinity;
-  if (verify?.deepPercent !== undefined) return (totalBytes * verify.deepPercent) / 100;
-  return nightlyBytes === 0 ? 0 : Math.max(nightlyBytes, totalBytes * NIGHTLY_SHARE);
 }
 
 /** A region's layers in units of bounded work. */
-function slices({ layers }: RegionCandidate, at: number): VerifyPlan['units'] {
+function slices({ layers }: Pick<LiveRegion, 'layers'>, at: number): VerifyPlan['units'] {
   const units: { kind: 'region'; at: number; from: number; layers: number; bytes: number }[] = [];
   for (const [index, { layer }] of layers.entries()) {
     const last = units.at(-1);

@@ -1,61 +1,102 @@
 import { type BackupError, isBackupError } from '../domain/errors.ts';
 import type { ChainPoint } from '../domain/findings.ts';
 import type { DiskId, PointId } from '../domain/ids.ts';
+import type { Layout } from '../domain/layout.ts';
 import { nameOf } from '../domain/point-stack.ts';
 import type { ChainRecord, CheckpointRef, CountedLayer, Manifest, RecordPoint } from '../format/documents.ts';
 import type { OwnedLayer } from '../format/verify-plan.ts';
 import type { Chain } from './chain.ts';
 import { type Found, DAMAGE_CODES } from './findings.ts';
 import { inOrder } from './pipeline.ts';
-import { whole } from './spans.ts';
+import { type Span, spansOf, within } from './spans.ts';
 
-/** Manifests read at once. */
-const READS_IN_FLIGHT = 16;
+/** Manifests read at once, and parts of them: with one of each a span of a manifest is held. */
+const READS_IN_FLIGHT = 4;
 
 /** The live points of a record as far as their manifests can be read. */
 export interface LivePoints {
   readonly record: ChainRecord;
-  /** In snapshot order; points whose manifest is damaged are left out. */
+  /** In snapshot order; points of whose manifest some part is damaged are left out. What parts say of regions is not in them. */
   readonly manifests: readonly Manifest[];
   /** The damaged manifests, each with the points of which nobody knows any more what their disks looked like. */
   readonly damaged: readonly Found[];
 }
 
-/**
- * Reads all manifests of the newest record, and says which of them are damaged. A manifest that is gone while another record has become
- * the newest was replaced by it: then all is read again.
- */
-export async function livePoints(chain: Chain): Promise<LivePoints> {
-  for (let record = await chain.newest(); ;) {
-    const manifests: Manifest[] = [];
-    const lost: { entry: RecordPoint; error: BackupError }[] = [];
-    for await (const { item: entry, result } of inOrder(record.points, READS_IN_FLIGHT, async (own) => {
-      try {
-        return await whole(chain, await chain.manifest(own));
-      } catch (error) {
-        if (isBackupError(error, ...DAMAGE_CODES)) return error;
-        throw error;
-      }
-    })) {
-      if (!(result instanceof Error)) {
-        manifests.push(result);
-        continue;
-      }
-      lost.push({ entry, error: result });
+/** What of `items` can be read, and the damage that is in the way of the others. */
+async function readSound<Item, Result>(
+  items: readonly Item[],
+  read: (item: Item) => Promise<Result>,
+): Promise<{ sound: Result[]; lost: { item: Item; error: BackupError }[] }> {
+  const sound: Result[] = [];
+  const lost: { item: Item; error: BackupError }[] = [];
+  for await (const { item, result } of inOrder(items, READS_IN_FLIGHT, async (own) => {
+    try {
+      return { value: await read(own) };
+    } catch (error) {
+      if (isBackupError(error, ...DAMAGE_CODES)) return { error };
+      throw error;
     }
-    const isGone = lost.some(({ error }) => error.code === 'VaultObjectMissing');
-    const newest = isGone ? await chain.newest() : record;
-    if (newest.seq === record.seq)
-      return { record, manifests, damaged: lost.map((own) => lostManifest(record, manifests, own)) };
-    record = newest;
+  })) {
+    if ('error' in result) lost.push({ item, error: result.error });
+    else sound.push(result.value);
   }
+  return { sound, lost };
 }
+
+/** Whether something is gone under a record that is the newest no more: then it was replaced, and all is read again. */
+const isReplaced = async (
+  chain: Chain,
+  { seq }: ChainRecord,
+  lost: readonly { error: BackupError }[],
+): Promise<boolean> =>
+  lost.some(({ error }) => error.code === 'VaultObjectMissing') && (await chain.newest()).seq !== seq;
+
+/** Reads all manifests of the newest record with all their parts, and says which of them are damaged. */
+export async function livePoints(chain: Chain): Promise<LivePoints> {
+  const record = await chain.newest();
+  const { sound, lost } = await readSound(record.points, async (entry) => {
+    const manifest = await chain.manifest(entry);
+    for (const { parts = [] } of manifest.disks) for (const part of parts) await chain.part(part);
+    return manifest;
+  });
+  if (await isReplaced(chain, record, lost)) return livePoints(chain);
+  return { record, manifests: sound, damaged: lost.map((own) => lostManifest(record, sound, own)) };
+}
+
+/**
+ * A disk as the live points of the newest record have it in the span that `spanOf` chooses. Points of whose manifest what says so is damaged
+ * are left out. `live` is undefined where no point includes the disk.
+ */
+export async function liveWithin(
+  chain: Chain,
+  disk: DiskId,
+  spanOf: (manifests: readonly Manifest[]) => Span,
+): Promise<{ record: ChainRecord; live: LiveDisk | undefined }> {
+  const record = await chain.newest();
+  const heads = await readSound(record.points, (entry) => chain.manifest(entry));
+  const span = spanOf(heads.sound);
+  const { sound, lost } = await readSound(heads.sound, (own) => within(chain, [own], disk, span));
+  if (await isReplaced(chain, record, [...heads.lost, ...lost])) return liveWithin(chain, disk, spanOf);
+  return { record, live: liveDisks(sound.flat(), disk).get(disk) };
+}
+
+/** The span in which a region lies; of one that no manifest speaks of, itself. */
+export const spanAround = (
+  region: number,
+  disk: DiskId,
+  manifests: readonly Manifest[],
+  layout: Pick<Layout, 'spanRegions'>,
+): Span =>
+  spansOf(disk, manifests, layout).find(({ from, to }) => region >= from && region < to) ?? {
+    from: region,
+    to: region + 1,
+  };
 
 /** A manifest that is lost takes later points along, but for those whose disks all begin anew after it. */
 function lostManifest(
   { points }: ChainRecord,
   manifests: readonly Manifest[],
-  { entry, error }: { entry: RecordPoint; error: BackupError },
+  { item: entry, error }: { item: RecordPoint; error: BackupError },
 ): Found {
   const beyond = new Set(
     manifests.filter(({ disks }) => disks.every(({ begins = '' }) => begins > entry.point)).map(({ point }) => point),
@@ -95,10 +136,11 @@ export interface LiveDisk {
   sizeBytes: number;
   /** The points that include it, in snapshot order. */
   readonly points: ChainPoint[];
+  /** Of whole manifests, or of the span that they were reduced to. */
   readonly regions: Map<number, LiveRegion>;
 }
 
-/** The disks of live points, with all their regions; only `disk` where it is given. */
+/** The disks of live points, with what the manifests themselves say of regions; only `disk` where it is given. */
 export function liveDisks(manifests: readonly Manifest[], only?: DiskId): Map<DiskId, LiveDisk> {
   const disks = new Map<DiskId, LiveDisk>();
   for (const { point, disks: own } of manifests) {

@@ -12,7 +12,7 @@ import { type RegionOf, blobOf, readLayer, readLayerMap, readView } from './laye
 import { checkBlocks, checkSlab } from './verify-blocks.ts';
 import { wholeRegion } from './region-bytes.ts';
 import { differences, viewHashes } from './verify-compare.ts';
-import { liveDisks, livePoints, owned } from './verify-points.ts';
+import { liveWithin, owned, spanAround } from './verify-points.ts';
 import type { VerifyWork } from './verify-work.ts';
 
 /** A region as it is looked at: its layers, oldest first, and the live points of its disk, as of one record. */
@@ -64,9 +64,10 @@ export async function checkRegion(
   }
 }
 
-async function asNow({ chain, disk, region }: RegionWork): Promise<Seen> {
-  const { record, manifests } = await livePoints(chain);
-  const live = liveDisks(manifests, disk.disk).get(disk.disk);
+async function asNow({ chain, disk, region, ports }: RegionWork): Promise<Seen> {
+  const { record, live } = await liveWithin(chain, disk.disk, (manifests) =>
+    spanAround(region, disk.disk, manifests, ports.settings.layout),
+  );
   return {
     seq: record.seq,
     layers: live?.regions.get(region)?.layers.map(owned) ?? [],

@@ -3,6 +3,7 @@ import { Chain } from './chain.ts';
 import { type Found, checkKey, recordFinding } from './findings.ts';
 import { type JobAddress, runningJob } from './jobs.ts';
 import { type OpenPlan, openPlan } from './open-plan.ts';
+import { unitOf } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { unitRowKey } from './restore-unit.ts';
 import { compareRestored } from './verify-drill.ts';
@@ -31,20 +32,22 @@ export async function verifyUnit(
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
   const open = await openVerify(ports, step);
-  const unit = open?.plan.units[step.unit];
+  const found = open && (await unitOf(open.container, open.plan, verifyPlan, step.unit));
   const key = unitRowKey(step.unit);
   // A run that came after the job's end may have died before it took its mark away.
   if (open === undefined) return ports.catalog.units.remove(step.attempt, key);
-  if (unit === undefined) return;
-  const { plan, work, address } = open;
+  if (found === undefined) return;
+  const { work, address } = open;
+  const { plan, unit, first } = found; // of a plan in parts, the unit's
+  const note = async (at: number): Promise<void> => noteChecked(work, plan, at, step.unit - first, first);
   if ((await ports.catalog.units.get(plan.attempt, key)) === undefined) {
-    const { found, leftovers } = await look(work, address, plan, unit);
-    for (const each of found) await recordFinding(ports, work.partition, each, work.job.jobId);
+    const { found: wrong, leftovers } = await look(work, address, plan, unit);
+    for (const each of wrong) await recordFinding(ports, work.partition, each, work.job.jobId);
     // Once before the mark, after which the job may end, and once after it, as two units may be the last at once.
-    if (unit.kind === 'region') await noteChecked(work, plan, unit.at, step.unit);
+    if (unit.kind === 'region') await note(unit.at);
     await ports.catalog.units.upsert(plan.attempt, key, { bytes: unit.bytes, leftovers });
   }
-  if (unit.kind === 'region') await noteChecked(work, plan, unit.at, step.unit);
+  if (unit.kind === 'region') await note(unit.at);
   // The job's end takes the marks away: one that came later than that goes too.
   if ((await runningJob(ports, address, step.attempt)) === undefined)
     await ports.catalog.units.remove(plan.attempt, key);
@@ -56,7 +59,7 @@ async function look(
   plan: VerifyPlan,
   unit: VerifyUnit,
 ): Promise<{ found: Found[]; leftovers?: number }> {
-  if (unit.kind === 'inventory') return takeInventory(work, plan.disks[unit.disk]!);
+  if (unit.kind === 'inventory') return takeInventory(work, plan.disks[unit.disk]!, unit.regions);
   if (unit.kind === 'drill') return { found: await compareRestored(work, address, plan, unit) };
   const planned = plan.regions[unit.at]!;
   const mine = planned.layers.slice(unit.from, unit.from + unit.layers);
@@ -64,11 +67,20 @@ async function look(
   return { found: await checkRegion(at, plan, planned, mine, unit.from === 0) };
 }
 
-/** Notes that a region has been read when all of its units besides `own`, which has been done, have their marks. */
-async function noteChecked({ ports, partition }: VerifyWork, plan: VerifyPlan, at: number, own: number): Promise<void> {
+/**
+ * Notes that a region has been read when all of its units besides `own`, which has been done, have their marks. They are all in this part of
+ * the plan, whose first unit has the number `first` in the whole.
+ */
+async function noteChecked(
+  { ports, partition }: VerifyWork,
+  plan: VerifyPlan,
+  at: number,
+  own: number,
+  first: number,
+): Promise<void> {
   for (const [number, unit] of plan.units.entries()) {
     if (unit.kind !== 'region' || unit.at !== at || number === own) continue;
-    if ((await ports.catalog.units.get(plan.attempt, unitRowKey(number))) === undefined) return;
+    if ((await ports.catalog.units.get(plan.attempt, unitRowKey(first + number))) === undefined) return;
   }
   const { disk, region } = plan.regions[at]!;
   await ports.catalog.checks.upsert(partition, checkKey(plan.disks[disk]!.disk, region), {

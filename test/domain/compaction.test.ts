@@ -8,6 +8,7 @@ import {
   monthsLeft,
   runsOf,
   sparsePacks,
+  keepBest,
 } from '../../shared/domain/compaction.ts';
 import { type AttemptId, type DiskId, type PointId, attemptId, pointId } from '../../shared/domain/ids.ts';
 import type { Frame } from '../../shared/domain/layer.ts';
@@ -174,4 +175,13 @@ describe('which packs of a layer', () => {
       { pack: 1, offset: 33, bytes: 4 },
     ]);
   });
+});
+
+it('of too many layers those that save the most for each request are kept, and the others are counted', () => {
+  const layers = [5, 1, 9, 3, 7].map((savedBytes) => ({
+    cost: { savedBytes, movedBytes: 10 * savedBytes, writes: 1, reads: savedBytes === 9 ? 8 : 0 },
+  }));
+  expect(keepBest(layers, 5)).toBe(0);
+  expect(keepBest(layers, 2)).toBe(10 * (1 + 9 + 3));
+  expect(layers.map(({ cost }) => cost.savedBytes)).toEqual([7, 5]);
 });

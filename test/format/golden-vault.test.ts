@@ -9,7 +9,8 @@ import { type Manifest, manifestPart, vaultDocument } from '../../shared/format/
 import { readSlabDirectory } from '../../shared/format/slab.ts';
 import { Chain } from '../../shared/services/chain.ts';
 import { readView } from '../../shared/services/layers.ts';
-import { sumOfLayers, whole } from '../../shared/services/spans.ts';
+import { sumOfLayers } from '../../shared/services/spans.ts';
+import { whole } from '../services/manifests.ts';
 import { readBlocks } from '../../shared/services/region-bytes.ts';
 import type { VaultContainer } from '../../shared/vault/vault-container.ts';
 import { memoryVault } from '../support/memory-vault.ts';

@@ -102,9 +102,9 @@ export const LAYOUT: readonly Mutation[] = [
   },
   {
     name: 'owed: a delete that storage forbids is forgotten',
-    file: 'shared/services/sweep.ts',
+    file: 'shared/services/sweep-marks.ts',
     find: '{ name, markedAt: marks.get(name)!, owed: true }',
-    replace: '{ name, markedAt: ports.clock.now() }',
+    replace: '{ name, markedAt }',
     tests: ['services/owed-deletes.test.ts'],
     why: 'storage is paid for what nobody can see, and nobody is told',
   },

@@ -1,5 +1,6 @@
 import { AUDIT } from './audit.ts';
 import { BODY_SOCKETS } from './body-sockets.ts';
+import { BATCHES } from './batches.ts';
 import { CLEAN_UP } from './clean-up.ts';
 import { TURNS } from './turns.ts';
 import { COMPACTION } from './compaction.ts';
@@ -41,6 +42,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...COSTS,
   ...GOING_ON,
   ...PARTS,
+  ...BATCHES,
   ...REBUILD,
   ...RESTORE_UNITS,
   ...VERIFY,

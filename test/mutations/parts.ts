@@ -191,7 +191,7 @@ export const PARTS: readonly Mutation[] = [
   {
     name: 'parts: the sweep does not know what manifests name',
     file: 'shared/services/named.ts',
-    find: 'for (const { name } of parts) named.add(name);',
+    find: 'for (const { name } of parts) found.add(name);',
     replace: 'void parts;',
     tests: [LIFE],
     only: 'is left clean by a backup that was cancelled',

@@ -209,8 +209,8 @@ export const REBUILD: readonly Mutation[] = [
   {
     name: 'sweep: the list of open jobs is believed',
     file: 'shared/services/sweep.ts',
-    find: 'if (decision.remove.length > 0) decision = await decide(await runningJobs(ports, vault, item));',
-    replace: 'if (decision.remove.length < 0) decision = await decide(await runningJobs(ports, vault, item));',
+    find: 'if (remove.length > 0) {',
+    replace: 'if (remove.length < 0) {',
     tests: [LOSSES],
     only: 'though the table of open jobs is lost',
     why: 'a backup commits a point whose packs were deleted',
@@ -227,8 +227,8 @@ export const REBUILD: readonly Mutation[] = [
   {
     name: 'sweep: a layer that cannot be read names no packs',
     file: 'shared/services/named.ts',
-    find: 'if (packs === undefined) unread.add(`${disk}/${region}`);',
-    replace: 'if (packs === undefined) unread.add(`${disk}/`);',
+    find: 'if (isUnread) for (const name of packs) found.add(name);',
+    replace: 'void isUnread;',
     tests: ['services/sweep-damage.test.ts'],
     only: 'the packs of its region stay',
     why: 'what could still be read or mended of a damaged region is deleted',

@@ -57,8 +57,8 @@ export const RESTORE_UNITS: readonly Mutation[] = [
   {
     name: 'restore units: the sweep knows the layers of one region of several',
     file: 'shared/services/named.ts',
-    find: 'for (const { region, stack } of regions) add(plan.targets',
-    replace: 'for (const { region, stack } of regions.slice(0, 1)) add(plan.targets',
+    find: 'regions.flatMap(({ region, stack }) => blobs(targets',
+    replace: 'regions.slice(0, 1).flatMap(({ region, stack }) => blobs(targets',
     tests: UNITS,
     why: 'what a restore is still going to read may be swept',
   },

@@ -6,24 +6,24 @@ export const RULES_7_TO_13: readonly Mutation[] = [
   ...rule(7, 'rule-07-chain-records-are-never-deleted', [
     {
       off: 'the sweep takes old records',
-      file: 'shared/services/sweep.ts',
-      find: 'if (!name.startsWith(`${prefix}chain/`)) names.push(name);',
-      replace: 'names.push(name);',
+      file: 'shared/services/sweep-walk.ts',
+      find: 'if (name.startsWith(`${itemPrefix(this.#item)}chain/`)) continue;',
+      replace: '',
       only: 'a merge that wakes up after many sweeps',
       why: 'a stale writer creates a deleted record anew, believes that it has won, and deletes what is named',
     },
     {
       off: 'the sweep takes the newest record from the rows',
       file: 'shared/services/sweep.ts',
-      find: 'await namedBy(container, chain, await chain.newest(), ports.settings.layout);',
+      find: 'await namedAmong(container, chain, await chain.newest(), layout, asked, jobs),',
       replace: `await (async () => {
     const { recordName } = await import('../format/names.ts');
     const { chainRecord } = await import('../format/documents.ts');
     const seq = Math.max(1, ...(await readPoints(ports, partition)).map((row) => row.seq));
     const record = recordName(item.itemId, seq);
     const old = decodeDocument(record, await container.readWhole(record), chainRecord);
-    return namedBy(container, chain, old, ports.settings.layout);
-  })();`,
+    return namedAmong(container, chain, old, layout, asked, jobs);
+  })(),`,
       only: 'the newest record is found by listing',
       why: 'where rows lag behind, the newest points are swept',
     },
@@ -239,8 +239,9 @@ export const RULES_7_TO_13: readonly Mutation[] = [
       replace: '',
       also: [
         {
-          find: 'const names: string[] = [];',
-          replace: 'const open = await openJobs(ports, vault, item);\n  const names: string[] = [];',
+          find: 'const { places, names, isLast } = await walk.batch(after);',
+          replace:
+            'const open = await openJobs(ports, vault, item);\n  const { places, names, isLast } = await walk.batch(after);',
         },
       ],
       only: 'what a job writes that begins during a sweep',
@@ -252,7 +253,9 @@ export const RULES_7_TO_13: readonly Mutation[] = [
       find: 'const open = await openJobs(ports, vault, item);',
       replace:
         'const early = await new Chain(container, item.itemId).newest();\n  const open = await openJobs(ports, vault, item);',
-      also: [{ find: 'namedBy(container, chain, await chain.newest(),', replace: 'namedBy(container, chain, early,' }],
+      also: [
+        { find: 'namedAmong(container, chain, await chain.newest(),', replace: 'namedAmong(container, chain, early,' },
+      ],
       only: 'what a job names that commits and ends during a sweep',
       why: 'what has just been committed is marked, as if its grace had begun',
     },
@@ -263,11 +266,11 @@ export const RULES_7_TO_13: readonly Mutation[] = [
       replace: '',
       also: [
         {
-          find: 'const names: string[] = [];',
+          find: 'const { places, names, isLast } = await walk.batch(after);',
           replace:
-            'const early = await new Chain(container, item.itemId).newest();\n  const open = await openJobs(ports, vault, item);\n  const names: string[] = [];',
+            'const early = await new Chain(container, item.itemId).newest();\n  const open = await openJobs(ports, vault, item);\n  const { places, names, isLast } = await walk.batch(after);',
         },
-        { find: 'namedBy(container, chain, await chain.newest(),', replace: 'namedBy(container, chain, early,' },
+        { find: 'namedAmong(container, chain, await chain.newest(),', replace: 'namedAmong(container, chain, early,' },
       ],
       only: 'a job that begins during one sweep and ends during another',
       why: 'two sweeps delete what a job has written between them and committed: a point is lost',

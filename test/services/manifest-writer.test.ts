@@ -3,9 +3,9 @@ import { type AttemptId, type DiskId, type PointId, itemId } from '../../shared/
 import type { Manifest, ManifestDisk, ManifestRegion } from '../../shared/format/documents.ts';
 import { Chain } from '../../shared/services/chain.ts';
 import { ManifestWriter, rewriteManifest } from '../../shared/services/manifest-writer.ts';
-import { type Span, whole } from '../../shared/services/spans.ts';
+import type { Span } from '../../shared/services/spans.ts';
 import { memoryVault } from '../support/memory-vault.ts';
-import { entry, manifestOf } from './manifests.ts';
+import { entry, manifestOf, whole } from './manifests.ts';
 
 /* Manifests as they are written: whole where regions are few, in parts where they are many. */
 

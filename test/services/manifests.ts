@@ -1,5 +1,7 @@
 import type { AttemptId, DiskId, ItemId, PointId } from '../../shared/domain/ids.ts';
-import type { Manifest, ManifestRegion } from '../../shared/format/documents.ts';
+import type { Manifest, ManifestDisk, ManifestRegion } from '../../shared/format/documents.ts';
+import type { Chain } from '../../shared/services/chain.ts';
+import { regionsOf } from '../../shared/services/spans.ts';
 
 /* Manifests as points have them, without a vault behind them. */
 
@@ -39,4 +41,16 @@ export function manifestOf(
       regions,
     })),
   };
+}
+
+/** A manifest with all that its parts say. */
+export async function whole(chain: Chain, manifest: Manifest): Promise<Manifest> {
+  const disks: ManifestDisk[] = [];
+  for (const { parts, ...own } of manifest.disks)
+    disks.push(
+      parts === undefined
+        ? own
+        : { ...own, regions: await regionsOf(chain, { ...own, parts }, { from: 0, to: Infinity }) },
+    );
+  return { ...manifest, disks };
 }

@@ -123,10 +123,8 @@ it('the layers of all regions of a unit are names of a running job', async () =>
   const { world } = staged;
   await vaultOnly(world);
   const { id } = await units(staged, 2);
-  const names = await namedByPlan(
-    await world.ports.vaults.open(world.vaults.containerNames()[0]!),
-    await world.job(id),
-  );
+  const vault = await world.ports.vaults.open(world.vaults.containerNames()[0]!);
+  const names = (await Array.fromAsync(namedByPlan(vault, await world.job(id)))).flat();
   const stored = [...container(world).keys()].filter((name) => /\.(slab|layer)$/.test(name));
   expect(stored.filter((name) => !names.includes(name))).toEqual([]);
 });

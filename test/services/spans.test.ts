@@ -9,11 +9,10 @@ import {
   spansOf,
   sumOfLayers,
   sumOfManifest,
-  whole,
   within,
 } from '../../shared/services/spans.ts';
 import { memoryVault } from '../support/memory-vault.ts';
-import { entry, manifestOf } from './manifests.ts';
+import { entry, manifestOf, whole } from './manifests.ts';
 
 /* What manifests with and without parts say of a span. */
 

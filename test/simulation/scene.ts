@@ -59,6 +59,7 @@ export async function setScene(seed: number): Promise<Scene> {
   const counts = new Map<string, number>();
   const sets = new Map<ItemId, Map<PointId, SnapshotSet[]>>();
   const lies = new Random(seed + 1);
+  const others = new Random(seed + 2);
   let compactions = random.chance(0.6) ? random.between(1, 40) : 0;
   const world: World = await createWorld({
     diff: random.chance(0.3) ? 'lying' : 'exact',
@@ -69,6 +70,7 @@ export async function setScene(seed: number): Promise<Scene> {
       spanRegions: random.pick([1, 2, 1024]),
       inlineRegions: random.pick([0, 2, 256]),
       restoreBytes: new Random(seed + 2).pick([-1, 8 * BLOCK_BYTES, 1024 * BLOCK_BYTES]),
+      namesAtOnce: others.pick([1, 7, 32_768]),
     },
     wrap: (ports) => ({
       ...ports,
