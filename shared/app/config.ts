@@ -117,6 +117,7 @@ export function parseConfig(env: Env): Config {
     layout: PRODUCTION_LAYOUT,
     sourceRates: sourceRates(env),
     sourcePacing: sourcePacing(env),
+    auditSeconds: wholeNumber(env, 'STRATA_AUDIT_SECONDS', 180, 1, 86_400),
     deleteGraceSeconds: wholeNumber(env, 'STRATA_DELETE_GRACE_SECONDS', 3600, 0, 604_800),
     onTheSpotBytes: wholeNumber(env, 'STRATA_ON_THE_SPOT_MIB', 64, 0, 1024) * 1_048_576,
     sweepGraceSeconds: wholeNumber(env, 'STRATA_SWEEP_GRACE_SECONDS', 86_400, 0, 2_592_000),

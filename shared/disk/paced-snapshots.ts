@@ -1,7 +1,7 @@
 import { isBackupError } from '../domain/errors.ts';
 import type { DiskSnapshots } from './disk-snapshots.ts';
 import { storageFailure } from '../azure/storage-failures.ts';
-import { READ_BYTES } from './page-blob-pieces.ts';
+import { goingOn, READ_BYTES } from './page-blob-pieces.ts';
 import type { SourcePace } from './source-pace.ts';
 
 /** Most ranges in a page of a listing: each further page is a request. */
@@ -33,19 +33,33 @@ export function pacedSnapshots(snapshots: DiskSnapshots, pace: SourcePace): Disk
     ...snapshots,
     allocated: (snapshot, window) => paged(snapshot.url, snapshots.allocated(snapshot, window)),
     changed: (snapshot, since, window) => paged(snapshot.url, snapshots.changed(snapshot, since, window)),
-    async read(snapshot, range, into) {
+    read(snapshot, range, into) {
       const bytes = range.end - range.start;
       const request = { requests: Math.ceil(bytes / READ_BYTES), bytes };
-      for (let tries = 1; ; tries++) {
-        try {
-          return await pace.run(snapshot.url, request, () => snapshots.read(snapshot, range, into));
-        } catch (error) {
-          const isRefused = isBackupError(error, 'StorageUnavailable') && storageFailure(error.cause)?.status === 429;
-          if (!isRefused || tries === TRIES) throw error;
-        }
-      }
+      return unlessRefused(() => pace.run(snapshot.url, request, () => snapshots.read(snapshot, range, into)));
     },
+    readLong: (snapshot, range, take) =>
+      goingOn(range, take, (left, counted) =>
+        unlessRefused(() => {
+          const { start, end } = left();
+          return pace.run(snapshot.url, { requests: 1, bytes: end - start }, () =>
+            snapshots.readLong(snapshot, { start, end }, counted),
+          );
+        }),
+      ),
   };
+}
+
+/** Does `read` again while the storage refuses it for coming too often. */
+async function unlessRefused<T>(read: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await read();
+    } catch (error) {
+      const isRefused = isBackupError(error, 'StorageUnavailable') && storageFailure(error.cause)?.status === 429;
+      if (!isRefused || tries === TRIES) throw error;
+    }
+  }
 }
 
 const PAGE = { requests: 1, bytes: 0 };

@@ -34,7 +34,7 @@ export interface PageBlobClients {
   /** The container that the blob of `url` lies in. */
   container(url: string): ContainerClient;
   /** A fresh signal that ends one request and its tries. */
-  readonly deadline: () => AbortSignal;
+  readonly deadline: (moreMs?: number) => AbortSignal;
 }
 
 const RETRIES: StorageRetryOptions = { maxTries: 5, retryDelayInMs: 400, maxRetryDelayInMs: 10_000 };
@@ -73,7 +73,7 @@ export function pageBlobClients(access: PageBlobAccess): PageBlobClients {
       assertBlobUrl(url);
       return new ContainerClient(containerUrl(url), pipelineFor(url));
     },
-    deadline: () => AbortSignal.timeout(access.deadlineMs ?? 60_000),
+    deadline: (moreMs = 0) => AbortSignal.timeout((access.deadlineMs ?? 60_000) + moreMs),
   };
 }
 

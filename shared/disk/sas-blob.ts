@@ -14,7 +14,7 @@ import {
 import type { ByteRange } from '../domain/units.ts';
 import { withoutRequest } from './managed-client.ts';
 import { storageFailure } from '../azure/storage-failures.ts';
-import { readInto } from './page-blob-pieces.ts';
+import { LEAST_BYTES_PER_MS, readInto, readThrough } from './page-blob-pieces.ts';
 import type { ListedPage } from './page-blob-ranges.ts';
 import { SasRefused } from './sas-grants.ts';
 
@@ -31,6 +31,8 @@ export interface SasBlobsOptions {
 export interface SasBlobs {
   /** Fills `into` from `offset` on, by one request. @throws RangeError when the blob ends before */
   readInto(url: string, offset: number, into: Uint8Array): Promise<void>;
+  /** Gives `take` the bytes of `range` in pieces, by one request. @throws RangeError when the blob ends before */
+  readThrough(url: string, range: ByteRange, take: (bytes: Uint8Array) => Promise<void>): Promise<void>;
   /** One Put Page: at most 4 MiB, whole sectors. */
   write(url: string, offset: number, body: Uint8Array): Promise<void>;
   /** One page of the listing of what `window` holds; undefined when it lies beyond the blob's end. */
@@ -58,7 +60,7 @@ export function sasBlobs({
 }: SasBlobsOptions = {}): SasBlobs {
   const pipeline = newPipeline(new AnonymousCredential(), { retryOptions });
   const comparisons = new Map<string, Pipeline>();
-  const deadline = () => AbortSignal.timeout(deadlineMs);
+  const deadline = (moreMs = 0) => AbortSignal.timeout(deadlineMs + moreMs);
   const page = rangesPerPage === undefined ? {} : { maxPageSize: rangesPerPage };
 
   /**
@@ -102,6 +104,11 @@ export function sasBlobs({
   return {
     readInto: (url, offset, into) =>
       guarded(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline())),
+    readThrough: (url, range, take) =>
+      guarded(() => {
+        const allowed = deadline(Math.ceil((range.end - range.start) / LEAST_BYTES_PER_MS));
+        return readThrough(new PageBlobClient(url, pipeline), range, take, allowed);
+      }),
     write: (url, offset, body) =>
       guarded(async () => {
         await new PageBlobClient(url, pipeline).uploadPages(body, offset, body.byteLength, { abortSignal: deadline() });

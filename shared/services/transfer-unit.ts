@@ -12,9 +12,10 @@ import { recordFailure } from './findings.ts';
 import { PackSink, RegionWriter, SlabWriter, putOnce, storeLayer } from './layer-writer.ts';
 import { blobOf, readKnown } from './layers.ts';
 import { newestStacks } from './newest-stacks.ts';
-import { openUnit } from './open-plan.ts';
+import { type OpenPlan, openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { withSlabRanges } from './slab-ranges.ts';
+import { type Missed, recordStalePoints } from './stale-points.ts';
 import { type UnitObject, objectName } from './unit-objects.ts';
 import { writeRegion } from './write-region.ts';
 
@@ -56,7 +57,7 @@ export async function transferUnit(
     await ports.queue.send({ step: 'plan-transfer', v: 1, ...address, instead: step.attempt });
   };
   try {
-    await writeUnit(ports, container, plan, unit, run);
+    await writeUnit(ports, open, unit, run);
   } catch (error) {
     if (isBackupError(error, 'ChangeTrackingUnusable')) return planAgain(error); // the base snapshot went after the plan was made
     if (!(error instanceof DamagedRegion)) throw error;
@@ -71,7 +72,7 @@ export async function transferUnit(
       return planAgain(error.cause);
     }
     try {
-      await writeUnit(ports, container, plan, moved, run);
+      await writeUnit(ports, open, moved, run);
     } catch (again) {
       // A plan on the newest record meets the damage under a record that has not moved, and notes it.
       if (!(again instanceof DamagedRegion)) throw again;
@@ -92,8 +93,7 @@ function alsoIn(plan: TransferPlan, unit: Unit, { region, cause }: DamagedRegion
 
 async function writeUnit(
   ports: Ports,
-  container: VaultContainer,
-  plan: TransferPlan,
+  { container, plan, partition }: OpenPlan<TransferPlan>,
   unit: Unit,
   run: RunId,
 ): Promise<void> {
@@ -122,7 +122,11 @@ async function writeUnit(
     return { churn: churnText(churn) };
   };
   const fill = (region: Region, writer: RegionWriter): Promise<void> =>
-    fillRegion(ports, slabs, plan.disks[unit.disk]!, keyOf(region), region, writer, { churn, waiting });
+    fillRegion(ports, slabs, plan.disks[unit.disk]!, keyOf(region), region, writer, {
+      churn,
+      waiting,
+      onMissed: (missed) => recordStalePoints(ports, container, partition, plan, missed),
+    });
   if (unit.slab === null) {
     const only = unit.regions[0]!;
     const sink = new PackSink(container, keyOf(only), run, waiting);
@@ -146,14 +150,20 @@ async function fillRegion(
   key: LayerKey,
   work: Region,
   writer: RegionWriter,
-  { churn, waiting }: { churn: ChurnCount; waiting: <T>(work: Promise<T>) => Promise<T> },
+  told: {
+    churn: ChurnCount;
+    waiting: <T>(work: Promise<T>) => Promise<T>;
+    onMissed: (missed: Missed) => Promise<void>;
+  },
 ): Promise<void> {
   const { stack, checkpoint, heal, writeCheckpoint } = work;
   const blocks = ports.settings.geometry.regionBytes / BLOCK_BYTES;
-  const base = await waiting(
+  const base = await told.waiting(
     inRegion(key, () => readKnown(container, { ...key, blocks }, heal === 'all' ? [] : stack, checkpoint)),
   );
-  await writeRegion(ports, disk, work, base, writer, churn);
+  const runs = await writeRegion(ports, disk, work, base, writer, told.churn);
+  // Before there is an object: a twin that finds it does nothing more.
+  if (runs.length > 0) await told.onMissed({ disk, region: work.region, runs, stack, base: base.extents });
   if (!writeCheckpoint || writer.isEmpty) return;
   const name = checkpointName(key.item, key.disk, key.region, key.attempt);
   const bytes = encodeCheckpoint(name, checkpointOf(stack, base));

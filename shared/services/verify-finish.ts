@@ -6,7 +6,7 @@ import type { VerifyPlan } from '../format/verify-plan.ts';
 import { adviceFor } from './advice.ts';
 import { backOffSeconds } from './back-off.ts';
 import { endJob } from './end-job.ts';
-import { DAMAGE_CODES, checkKey, damageOf, forgetHealed, healFinding, openFindings } from './findings.ts';
+import { DAMAGE_CODES, checkKey, damageOf, forgetHealed, forgetPoints, healFinding, openFindings } from './findings.ts';
 import { type JobAddress, changeJob, readJob } from './jobs.ts';
 import { forEachAtOnce } from './pipeline.ts';
 import type { Ports } from './ports.ts';
@@ -17,11 +17,17 @@ import type { VerifyWork } from './verify-work.ts';
 
 const SENDS_IN_FLIGHT = 8;
 
-/** Begins a planned verification, or takes it on: starts the drill, and sends what has not been done. */
+/**
+ * Begins a planned verification, or takes it on: starts the drill, and sends what has not been done. Whoever coordinated it before stops:
+ * else each time that the job is taken on another would look, and send, beside all those before.
+ */
 export async function beginVerify(work: VerifyWork, address: JobAddress, plan: VerifyPlan): Promise<void> {
   await startDrill(work, address);
   await sendUnits(work.ports, address, plan, work.job.verify?.drill?.sent === true);
-  await work.ports.queue.send({ step: 'finish-verify', v: 1, ...address, attempt: plan.attempt, round: 0 });
+  const coordinator = work.ports.ids.hex(8);
+  await changeJob(work.ports, address, (row) => (row.status === 'InProgress' ? { ...row, coordinator } : undefined));
+  const first = { step: 'finish-verify', v: 1, ...address, attempt: plan.attempt, round: 0, coordinator } as const;
+  await work.ports.queue.send(first);
 }
 
 /** Units of a drill are only sent, and only waited for, once it has restored everything. */
@@ -52,10 +58,10 @@ async function progress(
 /** The coordinator of a verification: reports progress, sees to the drill, and ends the job when all has been looked at. */
 export async function finishVerify(
   ports: Ports,
-  step: { vault: string; jobId: string; attempt: string; round: number },
+  step: { vault: string; jobId: string; attempt: string; round: number; coordinator?: string | undefined },
 ): Promise<void> {
   const open = await openVerify(ports, step);
-  if (open === undefined) return;
+  if (open === undefined || open.job.coordinator !== step.coordinator) return;
   const { address, plan, work, job } = open;
   const drill = await drillState(work, step.vault, plan);
   const isRestored = drill.state === 'restored';
@@ -161,6 +167,7 @@ async function healAll({ ports, chain, partition, job }: VerifyWork, plan: Verif
   const checked = new Set(plan.regions.map(({ disk, region }) => checkKey(plan.disks[disk]!.disk, region)));
   const isLive = (row: FindingRow): boolean => row.points.some((point) => live.has(point));
   for (const { key, row } of await openFindings(ports, partition)) {
+    if (row.kind === 'stale') await forgetPoints(ports, partition, key, live);
     const wasRead = row.disk !== undefined && row.region !== undefined && checked.has(checkKey(row.disk, row.region));
     if (wasLookedAt(row, plan, wasRead, isLive(row)))
       await healFinding(ports, partition, key, { since: job.startedAt, by: job.jobId });
@@ -170,6 +177,7 @@ async function healAll({ ports, chain, partition, job }: VerifyWork, plan: Verif
 /** Whether this run would have found it again. */
 function wasLookedAt(row: FindingRow, plan: VerifyPlan, wasRead: boolean, isLive: boolean): boolean {
   if (row.kind === 'document') return true;
+  if (row.kind === 'stale') return !isLive; // nothing that could be found again
   if (row.kind === 'drill') return !isLive || (plan.drilled !== null && row.points.includes(plan.drilled));
   if (row.kind !== 'view') return wasRead;
   const compared = plan.disks.find(({ disk }) => disk === row.disk)?.compare;

@@ -213,7 +213,7 @@ async function choose(
     if (row.disk === undefined || row.region === undefined) continue;
     const place = checkKey(row.disk, row.region);
     if (keys.has(place)) {
-      if (isSuspect(row, ports.clock.now(), job.userTriggered)) suspect.add(place);
+      if (row.kind !== 'stale' && isSuspect(row, ports.clock.now(), job.userTriggered)) suspect.add(place);
       continue;
     }
     await healFinding(ports, partition, key, { since: job.startedAt, by: job.jobId });
