@@ -123,6 +123,8 @@ export function parseConfig(env: Env): Config {
     sweepGraceSeconds: wholeNumber(env, 'STRATA_SWEEP_GRACE_SECONDS', 86_400, 0, 2_592_000),
     verifyNightlyBytes: wholeNumber(env, 'STRATA_VERIFY_NIGHTLY_MIB', 1024, 0, 1_048_576) * 1_048_576,
     drillAccount: drillAccount(env),
+    // As long as the service's own portal shows jobs: some six months.
+    jobHistoryDays: wholeNumber(env, 'STRATA_JOB_HISTORY_DAYS', 180, 30, 36_500),
     cleanUpSeconds: wholeNumber(env, 'STRATA_CLEAN_UP_SECONDS', 21_600, 60, 86_400),
     cleanUpBytes: wholeNumber(env, 'STRATA_CLEAN_UP_GIB', 256, 0, 1_048_576) * 1_073_741_824,
     appStorage: storageSetting(env, 'AzureWebJobsStorage', 'AzureWebJobsStorage__accountName'),

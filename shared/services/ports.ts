@@ -39,6 +39,8 @@ export interface Settings {
   readonly verifyNightlyBytes: number;
   /** The storage account that restores are tried in; undefined: none. */
   readonly drillAccount: string | undefined;
+  /** Days that the rows of ended jobs are kept. */
+  readonly jobHistoryDays: number;
   /** Seconds after its start in which a cleanup begins new work. */
   readonly cleanUpSeconds: number;
   /** Bytes that one cleanup of one vault may write, shared between its items. */

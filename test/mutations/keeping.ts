@@ -1,6 +1,7 @@
 import type { Mutation } from './mutation.ts';
 
 const RETENTION = 'domain/retention.test.ts';
+const HISTORY = 'services/prune-jobs.test.ts';
 const SWEEPS = 'domain/sweep.test.ts';
 
 /** What would take points or objects away too early, or too late. */
@@ -71,5 +72,46 @@ export const KEEPING: readonly Mutation[] = [
     replace: 'if (due < nowMs) return due;',
     tests: ['domain/policy.test.ts'],
     why: 'a tick on the second skips the night',
+  },
+  // The history of jobs.
+  {
+    name: 'history: the backup of a live point is forgotten',
+    file: 'shared/services/prune-jobs.ts',
+    find: 'if (needed === undefined || needed.jobs.has(jobId) || (point !== undefined && needed.points.has(point))) return true;',
+    replace: 'if (needed === undefined) return true;',
+    tests: [HISTORY],
+    why: 'a set whose row was lost is taken for a leftover, and the point goes with it',
+  },
+  {
+    name: 'history: a backup is forgotten while its snapshots are there',
+    file: 'shared/services/prune-jobs.ts',
+    find: 'if ((await ports.snapshots.sizeOf({ url, id })) !== undefined) return true;',
+    replace: 'await ports.snapshots.sizeOf({ url, id });',
+    tests: [HISTORY],
+    why: 'a point of the snapshot tier whose row was lost is swept',
+  },
+  {
+    name: 'history: jobs are forgotten that nobody knows to have ended',
+    file: 'shared/services/prune-jobs.ts',
+    find: "if (error.code !== 'VaultObjectMissing' || rows.length > 0) return undefined;",
+    replace: '',
+    tests: [HISTORY],
+    why: 'what a chain that cannot be read still names is taken for nobody’s',
+  },
+  {
+    name: 'history: jobs that the watch still knows are forgotten',
+    file: 'shared/services/prune-jobs.ts',
+    find: 'if ((await ports.catalog.openJobs.get(vault, key)) !== undefined) continue;',
+    replace: '',
+    tests: [HISTORY],
+    why: 'what they hold of their item is never freed',
+  },
+  {
+    name: 'history: jobs that run are forgotten',
+    file: 'shared/services/prune-jobs.ts',
+    find: 'if (!ENDED.has(job.status) || ',
+    replace: 'if (',
+    tests: [HISTORY],
+    why: 'a job that is ending never ends in the chain',
   },
 ];

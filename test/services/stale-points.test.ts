@@ -5,7 +5,7 @@ import type { PointId } from '../../shared/domain/ids.ts';
 import { openFindings } from '../../shared/services/findings.ts';
 import { pointsPartition } from '../../shared/services/keys.ts';
 import { type Lie, lyingDiff } from '../support/lying-diff.ts';
-import { newestRecord } from '../support/vault-map.ts';
+import { liveManifests, newestRecord } from '../support/vault-map.ts';
 import { DAY_MS } from '../support/world.ts';
 import { B, block, container, live, stage } from './stage.ts';
 import { verify } from './verify-stage.ts';
@@ -90,8 +90,10 @@ describe('a change that was left out and caught', () => {
     expect(newestRecord(container(world)).points).toHaveLength(points.length + 1);
     world.clock.advance(4 * DAY_MS);
     await world.cleanUp();
-    // The first three have merged into the one after them, which folds: the region is not held back.
+    // The first three have merged into the one after them, fold by fold: the region is not held back.
     expect(live(world)).toEqual([...points.slice(3), expect.any(String)]);
+    const [fourth] = liveManifests(container(world));
+    expect(fourth!.disks[0]!.regions.map(({ layers }) => layers.length)).toEqual([1, 1]);
     await verify(world, {});
     expect(await findings()).toMatchObject([{ points: points.slice(3, -1) }]);
     world.clock.advance(40 * DAY_MS);

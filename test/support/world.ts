@@ -104,6 +104,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       sweepGraceSeconds: 3600,
       onTheSpotBytes,
       auditSeconds: 180,
+      jobHistoryDays: 180,
       verifyNightlyBytes: 2 ** 30,
       drillAccount: 'scratch',
       cleanUpSeconds: 21_600,
