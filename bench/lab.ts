@@ -68,6 +68,8 @@ export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
     {
       geometry: PRODUCTION_GEOMETRY,
       sweepGraceSeconds: 86_400,
+      auditSeconds: 180,
+      jobHistoryDays: 180,
       verifyNightlyBytes: 0,
       drillAccount: undefined,
       cleanUpSeconds: 21_600,

@@ -130,6 +130,7 @@ export function paths(
     points: backup(`${item}/recoveryPoints`),
     restore: (point: string) => backup(`${item}/recoveryPoints/${point}/restore`),
     jobs: backup(`${vaultId}/backupJobs`),
+    ownJobs: backup(`${vaultId}/strata/jobs`),
     job: (id: string) => backup(`${vaultId}/backupJobs/${id}`),
   };
 }

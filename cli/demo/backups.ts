@@ -112,6 +112,22 @@ export async function backupJobs(arm: Arm, { jobs }: Paths): Promise<Set<string>
   return ids;
 }
 
+const ownJobsAnswer = z.object({
+  value: z.array(z.object({ properties: z.object({ operation: z.string(), status: z.string() }) })),
+  nextLink: z.string().nullish(),
+});
+
+/** How the vault's verifications stand, the newest first. */
+export async function verifications(arm: Arm, { ownJobs }: Paths): Promise<string[]> {
+  const statuses: string[] = [];
+  for (let next: string | null | undefined = ownJobs; next;) {
+    const answer: z.infer<typeof ownJobsAnswer> = ownJobsAnswer.parse(await arm.get(next));
+    for (const { properties } of answer.value) if (properties.operation === 'Verify') statuses.push(properties.status);
+    next = answer.nextLink;
+  }
+  return statuses;
+}
+
 /** Follows an operation to the job that it started. @throws DemoError with its own reason when it failed */
 export async function jobOfOperation(arm: Arm, operationUrl: string): Promise<string> {
   const started = performance.now();

@@ -1,4 +1,4 @@
-import { backupJobs, jobOfOperation, lookUntil, type ShownPoint, waitForJob } from './backups.ts';
+import { backupJobs, jobOfOperation, lookUntil, type ShownPoint, verifications, waitForJob } from './backups.ts';
 import { DemoError } from './errors.ts';
 import { applyWork, type DayOfWork, type DemoDisk, workOneDay } from './machine.ts';
 import { DAY_MS, HOUR_MS, look, noteVaultBlobs, type Run, strip, type Taken } from './run.ts';
@@ -12,6 +12,8 @@ export const INSTANT_DAYS = 2;
 export const BACKUP_HOUR = 2;
 /** When the platform cleans up (functions/timers/clean-up.ts). */
 const CLEAN_UP_HOUR = 4.25;
+/** When it has begun to verify what lies in the vault (functions/timers/verify-sample.ts). */
+const VERIFY_HOUR = 5.5;
 /** The backup on demand is taken at noon before this night. */
 const ON_DEMAND_BEFORE = 8;
 const ON_DEMAND_DAYS = 30;
@@ -19,12 +21,13 @@ const NOON_HOUR = 12;
 /** The state of a point that takes room in the line of a night. */
 const CHANGE_COLUMNS = 25;
 
-/** Fourteen nightly backups and one on demand, each followed by a day of work, and the daily cleanups between them. */
+/** Fourteen nightly backups and one on demand, each followed by a day of work, and the daily cleanups and verifications between them. */
 export async function playNights(run: Run): Promise<void> {
   for (let night = 1; night <= NIGHTS; night++) {
     if (night === ON_DEMAND_BEFORE) await onDemand(run, night);
     await nightly(run, night);
     await cleanUp(run, night);
+    await verify(run, night);
   }
 }
 
@@ -164,4 +167,20 @@ async function cleanUp(run: Run, night: number): Promise<void> {
 
 function cleanUpText(merged: number, aged: number): string {
   return [...(merged > 0 ? [`${merged} merged`] : []), ...(aged > 0 ? [`${aged} to vault only`] : [])].join(', ');
+}
+
+/** The clock goes to the platform's nightly verification: some of the vault is read and compared with its hashes, and with the snapshot. */
+async function verify(run: Run, night: number): Promise<void> {
+  const nowMs = run.firstDayMs + (night - 1) * DAY_MS + VERIFY_HOUR * HOUR_MS;
+  const step = run.screen.step('  verification');
+  await run.arm.moveClock(nowMs);
+  const [newest] = await lookUntil(
+    run.arm,
+    `the verification has ended in night ${night}`,
+    () => verifications(run.arm, run.at),
+    (statuses) => statuses.length >= night && statuses[0] !== 'InProgress',
+  );
+  const isSound = newest === 'Completed';
+  if (!isSound) run.faults.push(`the verification of night ${night} is ${newest}`);
+  step.done(`${timeText(nowMs)}  ${isSound ? 'what was read is right' : 'something is wrong'}`);
 }

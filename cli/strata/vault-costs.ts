@@ -30,6 +30,17 @@ const report = z.object({
     priceOfAMonth: price,
     prices: z.string(),
     listing: z.object({ objects: count, bytes: count, unexplainedBytes: count }).optional(),
+    uncountedItems: z
+      .array(
+        z.object({
+          virtualMachine: z.string(),
+          item: z.string(),
+          code: z.string(),
+          message: z.string(),
+          documentBytes: count,
+        }),
+      )
+      .default([]),
     items: z.array(
       z.object({
         virtualMachine: z.string(),
@@ -73,7 +84,7 @@ export const costs: Command = {
 };
 
 function costLines(costs: Costs): string[] {
-  const { items, listing, priceOfAMonth } = costs;
+  const { items, uncountedItems, listing, priceOfAMonth } = costs;
   const rows = items.flatMap(({ virtualMachine, points, uncounted, documents, bytes }) => [
     ...points.map((own) => [
       virtualMachine,
@@ -107,6 +118,10 @@ function costLines(costs: Costs): string[] {
         ({ recoveryPoint, code, message }) =>
           `not counted: recovery point ${recoveryPoint} of ${virtualMachine}, since its manifest cannot be read (${code}: ${message})`,
       ),
+    ),
+    ...uncountedItems.map(
+      ({ virtualMachine, item, code, message, documentBytes }) =>
+        `not counted: ${virtualMachine || 'an item that no row names'} (${item}), but for ${documentBytes} bytes of documents, since its newest chain record cannot be read (${code}: ${message})`,
     ),
     `container ${costs.containerName}: ${costs.bytes} bytes (${bytesText(costs.bytes)})`,
     `a month: ${priceOfAMonth.hot.toFixed(4)} hot, ${priceOfAMonth.cool.toFixed(4)} cool. ${costs.prices}`,

@@ -1,4 +1,5 @@
 import type { PointRow } from '../catalog/catalog.ts';
+import type { FindingRow } from '../catalog/finding-row.ts';
 import { isManagedDisk } from '../disk/managed-ids.ts';
 import type { BackupPolicy } from '../domain/policy.ts';
 import { expiryOf, instantExpiry } from '../domain/retention.ts';
@@ -45,12 +46,14 @@ export interface PointContext {
   readonly names: ItemNames;
   readonly policy: BackupPolicy | undefined;
   readonly kind: 'full' | 'incremental';
+  /** What is known to be wrong with the point in the vault. */
+  readonly findings: readonly Pick<FindingRow, 'kind' | 'code' | 'message'>[];
 }
 
 /** The ARM view of a recovery point. A list tells how many disks there are, a single point which. */
 export function pointView(
   row: PointRow,
-  { vault, names, policy, kind }: PointContext,
+  { vault, names, policy, kind, findings }: PointContext,
   form: 'listed' | 'single',
 ): Record<string, unknown> {
   const { set } = row;
@@ -89,6 +92,7 @@ export function pointView(
         clearedBlocks: row.clearedBlocks,
         storedBytes: row.storedBytes,
         ...(row.note === undefined ? {} : { note: row.note }),
+        ...(findings.length === 0 ? {} : { findings }),
       },
     },
   };

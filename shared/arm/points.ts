@@ -2,6 +2,7 @@ import type { PointRow } from '../catalog/catalog.ts';
 import { BackupError } from '../domain/errors.ts';
 import { startBackup } from '../services/backup.ts';
 import { pointsPartition } from '../services/keys.ts';
+import { openFindings } from '../services/findings.ts';
 import { policyOf } from '../services/policies.ts';
 import { readPoints } from '../services/projection.ts';
 import { type RestoreRequest, startRestore } from '../services/restore.ts';
@@ -25,7 +26,9 @@ async function visiblePoints(
   call: ItemCall,
   { vault, row }: FoundItem,
 ): Promise<{ points: PointRow[]; contextOf: (point: PointRow) => PointContext }> {
-  const rows = await readPoints(call.ports, pointsPartition(vault.row.containerName, row.itemId));
+  const partition = pointsPartition(vault.row.containerName, row.itemId);
+  const rows = await readPoints(call.ports, partition);
+  const findings = await openFindings(call.ports, partition);
   const points = rows.filter(isVisible);
   const policy = await policyOf(call.ports, vault.key, row);
   const full = fullPoint(points)?.point;
@@ -34,6 +37,9 @@ async function visiblePoints(
     names: namesOf(row),
     policy,
     kind: point === full ? 'full' : 'incremental',
+    findings: findings
+      .filter((found) => found.row.points.includes(point))
+      .map(({ row: { kind, code, message } }) => ({ kind, code, message })),
   });
   return { points, contextOf };
 }

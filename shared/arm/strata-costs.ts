@@ -39,13 +39,14 @@ const invalid = (target: string, message: string): BackupError =>
   new BackupError('InvalidRequest', message, { target });
 
 function costsView(costs: VaultCosts, measure: string, point: string | undefined): Record<string, unknown> {
-  const { containerName, items, vaultDocumentBytes, bytes, listing } = costs;
+  const { containerName, items, uncounted, vaultDocumentBytes, bytes, listing } = costs;
   return {
     measure,
     containerName,
     bytes,
     vaultDocumentBytes,
     items: items.map((item) => itemView(item, point)),
+    uncountedItems: uncounted.map(({ vmName: virtualMachine, ...why }) => ({ virtualMachine, ...why })),
     ...(listing === undefined ? {} : { listing: { ...listing, priceOfWriting: writePrice(listing.objects) } }),
     priceOfAMonth: monthlyPrice(bytes),
     prices: PRICES_NOTE,

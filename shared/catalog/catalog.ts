@@ -208,6 +208,8 @@ export const jobRow = z.object({
   attempts: z.array(attempt),
   /** The record that the first plan was made on: none of the job's plans was committed before it. */
   planSeq: z.number().optional(),
+  /** The coordinator that was begun last, where there may be several: the others stop. */
+  coordinator: z.string().optional(),
   tasks: z.array(jobTask),
   doneBytes: z.number(),
   totalBytes: z.number(),

@@ -87,6 +87,13 @@ export interface DiskSnapshots {
    */
   read(snapshot: DiskSnapshot, range: ByteRange, into?: Uint8Array): Promise<Uint8Array>;
   /**
+   * The bytes of `range`, which may be long, by one request: `take` gets them in order, a piece of at most 1 MiB at a time, and no more is
+   * read while it works. A piece is good until `take` resolves. All but the last are whole blocks from the range's start. A stream that
+   * breaks off goes on where it stopped; what `take` throws is thrown.
+   * @throws BackupError UserErrorInstantRpNotFound, RangeError beyond the end
+   */
+  readLong(snapshot: DiskSnapshot, range: ByteRange, take: (bytes: Uint8Array) => Promise<void>): Promise<void>;
+  /**
    * Whether the provider of this disk can be trusted with `changed`: a server that cannot compare answers a comparison
    * with a snapshot that never existed as if all were well. The answer names what was seen, for people.
    */

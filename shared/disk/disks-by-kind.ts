@@ -15,6 +15,7 @@ export function snapshotsByKind(pageBlobs: DiskSnapshots, managed: DiskSnapshots
     allocated: (snapshot, window) => of(snapshot.url).allocated(snapshot, window),
     changed: (snapshot, since, window) => of(snapshot.url).changed(snapshot, since, window),
     read: (snapshot, range, into) => of(snapshot.url).read(snapshot, range, into),
+    readLong: (snapshot, range, take) => of(snapshot.url).readLong(snapshot, range, take),
     probeChangeTracking: (snapshot) => of(snapshot.url).probeChangeTracking(snapshot),
   };
 }

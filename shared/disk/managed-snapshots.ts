@@ -9,7 +9,7 @@ import { managedSnapshotIdOf, snapshotListings } from './managed-listing.ts';
 import { toResourceTags } from './managed-tags.ts';
 import { answerOf } from '../azure/storage-failures.ts';
 import { asked } from './page-blob-failures.ts';
-import { beyondEnd, eachPiece, piecesOf, READ_BYTES, roomFor } from './page-blob-pieces.ts';
+import { beyondEnd, eachPiece, goingOn, piecesOf, READ_BYTES, roomFor } from './page-blob-pieces.ts';
 import { assertSectors, listedRanges } from './page-blob-ranges.ts';
 import type { TryWatch } from '../azure/observed-tries.ts';
 import { type SasBlobsOptions, sasBlobsByDisk } from './sas-blob.ts';
@@ -235,6 +235,19 @@ export function managedSnapshots(options: ManagedSnapshotsOptions): DiskSnapshot
         ),
       );
       return bytes;
+    },
+
+    async readLong(snapshot, range, take) {
+      if (range.end > (await living(snapshot)).sizeBytes) throw beyondEnd(snapshot.url, range);
+      await goingOn(range, take, (left, counted) =>
+        opened([snapshot.id], snapshot.url, ([url]) =>
+          asked(
+            `read ${shown(snapshot)}`,
+            () => blobsOf(snapshot.url).readThrough(url!, left(), counted),
+            vanished(snapshot),
+          ),
+        ),
+      );
     },
 
     probeChangeTracking: managedProbe({

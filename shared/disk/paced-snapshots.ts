@@ -2,7 +2,7 @@ import { isBackupError } from '../domain/errors.ts';
 import type { DiskSnapshots } from './disk-snapshots.ts';
 import { isManagedDisk } from './managed-ids.ts';
 import { storageFailure } from '../azure/storage-failures.ts';
-import { READ_BYTES } from './page-blob-pieces.ts';
+import { goingOn, READ_BYTES } from './page-blob-pieces.ts';
 import type { SourcePace } from './source-pace.ts';
 
 /** Most ranges in a page of a listing: each further page is a request. */
@@ -34,19 +34,35 @@ export function pacedSnapshots(snapshots: DiskSnapshots, pace: SourcePace): Disk
     ...snapshots,
     allocated: (snapshot, window) => paged(snapshot.url, snapshots.allocated(snapshot, window)),
     changed: (snapshot, since, window) => paged(snapshot.url, snapshots.changed(snapshot, since, window)),
-    async read(snapshot, range, into) {
+    read(snapshot, range, into) {
       const bytes = range.end - range.start;
       const request = { requests: Math.ceil(bytes / READ_BYTES), bytes };
-      for (let tries = 1; ; tries++) {
-        try {
-          return await pace.run(snapshot.url, request, () => snapshots.read(snapshot, range, into));
-        } catch (error) {
-          const isRefused = isBackupError(error, 'StorageUnavailable') && storageFailure(error.cause)?.status === 429;
-          if (!isRefused || tries === TRIES || isManagedDisk(snapshot.url)) throw error;
-        }
-      }
+      return unlessRefused(snapshot.url, () =>
+        pace.run(snapshot.url, request, () => snapshots.read(snapshot, range, into)),
+      );
     },
+    readLong: (snapshot, range, take) =>
+      goingOn(range, take, (left, counted) =>
+        unlessRefused(snapshot.url, () => {
+          const { start, end } = left();
+          return pace.run(snapshot.url, { requests: 1, bytes: end - start }, () =>
+            snapshots.readLong(snapshot, { start, end }, counted),
+          );
+        }),
+      ),
   };
+}
+
+/** Does `read` again while the storage refuses it for coming too often; managed disks' adapter does so by itself. */
+async function unlessRefused<T>(url: string, read: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await read();
+    } catch (error) {
+      const isRefused = isBackupError(error, 'StorageUnavailable') && storageFailure(error.cause)?.status === 429;
+      if (!isRefused || tries === TRIES || isManagedDisk(url)) throw error;
+    }
+  }
 }
 
 const PAGE = { requests: 1, bytes: 0 };

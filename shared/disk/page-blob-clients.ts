@@ -34,7 +34,7 @@ export interface PageBlobClients {
   /** The container that the blob of `url` lies in. */
   container(url: string): ContainerClient;
   /** A fresh signal that ends one request and its tries. */
-  readonly deadline: () => AbortSignal;
+  readonly deadline: (moreMs?: number) => AbortSignal;
   /** Who is told of tries that do not go through the clients' pipelines. */
   readonly tries: TryWatch | undefined;
 }
@@ -75,7 +75,7 @@ export function pageBlobClients(access: PageBlobAccess): PageBlobClients {
       assertBlobUrl(url);
       return new ContainerClient(containerUrl(url), pipelineFor(url));
     },
-    deadline: () => AbortSignal.timeout(access.deadlineMs ?? 60_000),
+    deadline: (moreMs = 0) => AbortSignal.timeout((access.deadlineMs ?? 60_000) + moreMs),
     tries: access.tries,
   };
 }

@@ -1,6 +1,8 @@
+import type { Readable } from 'node:stream';
 import type { BlobClient } from '@azure/storage-blob';
 import { readBlobInto } from '../azure/blob-bytes.ts';
 import type { TryWatch } from '../azure/observed-tries.ts';
+import { BackupError } from '../domain/errors.ts';
 import type { ByteRange } from '../domain/units.ts';
 
 /** Most bytes in one Put Page: https://learn.microsoft.com/rest/api/storageservices/put-page */
@@ -66,6 +68,85 @@ export async function readInto(
 ): Promise<void> {
   const found = await readBlobInto(client, offset, into, abortSignal, tries);
   if (found !== into.byteLength) throw beyondEnd(client.url, { start: offset, end: offset + into.byteLength });
+}
+
+/** What `readLong` hands on at once. */
+const LONG_PIECE_BYTES = 1_048_576;
+/** A long read is given up when it goes on more slowly than this, after its first minute. */
+export const LEAST_BYTES_PER_MS = 4_194_304 / 1_000;
+
+/** What a taker has thrown, `thrown`, on its way past those who would ask again. */
+class TakerFailed extends Error {
+  readonly thrown: unknown;
+
+  constructor(thrown: unknown) {
+    super('whoever takes the bytes has failed');
+    this.thrown = thrown;
+  }
+}
+
+/**
+ * Gives `take` the blob's bytes of `range` in pieces, by one request. Where the connection breaks, the client asks for the rest.
+ * @throws RangeError when the blob ends before, and what `take` throws
+ */
+export async function readThrough(
+  client: BlobClient,
+  { start, end }: ByteRange,
+  take: (bytes: Uint8Array) => Promise<void>,
+  abortSignal: AbortSignal,
+): Promise<void> {
+  const answer = await client.download(start, end - start, { abortSignal, maxRetryRequests: 5 });
+  const body = answer.readableStreamBody as Readable;
+  if (answer.contentLength !== end - start) {
+    body.resume();
+    throw beyondEnd(client.url, { start, end });
+  }
+  const room = Buffer.allocUnsafe(Math.min(LONG_PIECE_BYTES, end - start));
+  let filled = 0;
+  let taken = 0;
+  const handOn = async (): Promise<void> => {
+    await take(room.subarray(0, filled));
+    taken += filled;
+    filled = 0;
+  };
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    for (let at = 0; at < chunk.length;) {
+      const count = chunk.copy(room, filled, at);
+      filled += count;
+      at += count;
+      if (filled === room.length) await handOn();
+    }
+  }
+  if (filled > 0) await handOn();
+  if (taken !== end - start)
+    throw new BackupError('StorageUnavailable', `a body of ${end - start} bytes broke off after ${taken}`);
+}
+
+/**
+ * Does `request` with what is left of `range`, and with a taker that keeps count: so whatever does it again, for another grant or after a
+ * refusal, goes on behind what has been taken. A taker that fails ends all of it: what it throws is thrown as it is.
+ */
+export async function goingOn(
+  range: ByteRange,
+  take: (bytes: Uint8Array) => Promise<void>,
+  request: (left: () => ByteRange, take: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  let at = range.start;
+  try {
+    await request(
+      () => ({ start: at, end: range.end }),
+      async (bytes) => {
+        try {
+          await take(bytes);
+        } catch (error) {
+          throw new TakerFailed(error);
+        }
+        at += bytes.length;
+      },
+    );
+  } catch (error) {
+    throw error instanceof TakerFailed ? error.thrown : error;
+  }
 }
 
 export function beyondEnd(url: string, { start, end }: ByteRange): RangeError {

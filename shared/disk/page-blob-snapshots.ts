@@ -4,7 +4,18 @@ import type { ChangedRange, DiskSnapshot, DiskSnapshots, TaggedSnapshot } from '
 import { blobName, pageBlobClients, unsupported, type PageBlobAccess } from './page-blob-clients.ts';
 import { answerOf, storageFailure } from '../azure/storage-failures.ts';
 import { asked } from './page-blob-failures.ts';
-import { beyondEnd, eachPiece, partOf, piecesOf, READ_BYTES, readInto, roomFor } from './page-blob-pieces.ts';
+import {
+  beyondEnd,
+  eachPiece,
+  goingOn,
+  LEAST_BYTES_PER_MS,
+  partOf,
+  piecesOf,
+  READ_BYTES,
+  readInto,
+  readThrough,
+  roomFor,
+} from './page-blob-pieces.ts';
 import { changeTrackingProbe } from './page-blob-probe.ts';
 import { assertSectors, listedRanges, type ListedPage } from './page-blob-ranges.ts';
 
@@ -183,6 +194,22 @@ export function pageBlobSnapshots(options: PageBlobSnapshotsOptions): DiskSnapsh
       );
       return bytes;
     },
+
+    readLong: (snapshot, range, take) =>
+      goingOn(range, take, (left, counted) =>
+        asked(
+          `read ${shown(snapshot)}`,
+          async () => {
+            const allowed = deadline(Math.ceil((range.end - range.start) / LEAST_BYTES_PER_MS));
+            try {
+              await readThrough(clientOf(snapshot), left(), counted, allowed);
+            } catch (error) {
+              throw beyond(error) ? beyondEnd(snapshot.url, range) : error;
+            }
+          },
+          ({ status }, cause) => (status === 404 ? gone(snapshot, cause) : undefined),
+        ),
+      ),
 
     probeChangeTracking: changeTrackingProbe(clients, sizeOf, options.now ?? (() => performance.now())),
   };

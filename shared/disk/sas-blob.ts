@@ -15,7 +15,7 @@ import type { ByteRange } from '../domain/units.ts';
 import { withoutRequest } from './managed-client.ts';
 import { storageFailure } from '../azure/storage-failures.ts';
 import { InjectorPolicyFactory, type TryWatch } from '../azure/observed-tries.ts';
-import { readInto } from './page-blob-pieces.ts';
+import { goingOn, LEAST_BYTES_PER_MS, readInto, readThrough } from './page-blob-pieces.ts';
 import type { ListedPage } from './page-blob-ranges.ts';
 import { SasRefused } from './sas-grants.ts';
 
@@ -34,6 +34,8 @@ export interface SasBlobsOptions {
 export interface SasBlobs {
   /** Fills `into` from `offset` on, by one request. @throws RangeError when the blob ends before */
   readInto(url: string, offset: number, into: Uint8Array): Promise<void>;
+  /** Gives `take` the bytes of `range` in pieces, by one request. @throws RangeError when the blob ends before */
+  readThrough(url: string, range: ByteRange, take: (bytes: Uint8Array) => Promise<void>): Promise<void>;
   /** One Put Page: at most 4 MiB, whole sectors. */
   write(url: string, offset: number, body: Uint8Array): Promise<void>;
   /** One page of the listing of what `window` holds; undefined when it lies beyond the blob's end. */
@@ -72,7 +74,7 @@ function sasBlobs({
   };
   const pipeline = watched(newPipeline(new AnonymousCredential(), { retryOptions }));
   const comparisons = new Map<string, Pipeline>();
-  const deadline = () => AbortSignal.timeout(deadlineMs);
+  const deadline = (moreMs = 0) => AbortSignal.timeout(deadlineMs + moreMs);
   const page = rangesPerPage === undefined ? {} : { maxPageSize: rangesPerPage };
 
   /**
@@ -127,6 +129,14 @@ function sasBlobs({
   return {
     readInto: (url, offset, into) =>
       asked(() => readInto(new PageBlobClient(url, pipeline), offset, into, deadline(), own)),
+    readThrough: (url, range, take) =>
+      goingOn(range, take, (left, counted) =>
+        asked(() => {
+          const { start, end } = left();
+          const allowed = deadline(Math.ceil((end - start) / LEAST_BYTES_PER_MS));
+          return readThrough(new PageBlobClient(url, pipeline), { start, end }, counted, allowed);
+        }),
+      ),
     write: (url, offset, body) =>
       asked(async () => {
         await new PageBlobClient(url, pipeline).uploadPages(body, offset, body.byteLength, { abortSignal: deadline() });

@@ -7,16 +7,26 @@ import type { BlockRun } from './extent.ts';
 
 /** Of what is allocated, one part in so many is looked at by each backup: after as many backups all of it has been. */
 export const AUDIT_SHARE = 100;
-/** Most requests to the source that the audit of one disk costs one backup. */
+/**
+ * Most requests to the source that the audit of one disk costs one backup: one for the listing of each region that it comes to, and one for
+ * each run of blocks in it, which is read by a single request however long.
+ */
 export const AUDIT_REQUESTS = 64;
-/** Most blocks of one request: 8 MiB. */
-const REQUEST_BLOCKS = 512;
-/** Gaps of up to so many blocks between allocated runs are read too rather than asked around. */
+/** Gaps of up to so many blocks between allocated runs are always read rather than asked around. */
 export const AUDIT_GAP_BLOCKS = 7;
+
+/**
+ * The longest gap that is read along, where `budgetBlocks` may be read. A request is worth a 64th of them, so that much longer gaps than a
+ * reader bound by the disk's rates would join pay here; at half of that the gaps of all requests together leave half of the
+ * budget to what is allocated.
+ */
+export function auditGap(budgetBlocks: number): number {
+  return Math.max(AUDIT_GAP_BLOCKS, Math.floor(budgetBlocks / (2 * AUDIT_REQUESTS)));
+}
 
 /** Blocks of a region of which those that are allocated, or stored in the view, are compared. */
 export interface AuditRun extends BlockRun {
-  /** How many of them are allocated. */
+  /** How many of them are read: those that are allocated, and gaps between. */
   readonly blocks: number;
 }
 
@@ -32,7 +42,7 @@ export interface AuditWindows {
 
 /**
  * Chooses what is audited. It is told what the disk has allocated from `from` on, in ascending order, until it has enough. A region costs
- * one request for its listing, each run of blocks one or, if it is long, more; the regions of `known`, those with anything in the
+ * one request for its listing, and each run of blocks in it another; the regions of `known`, those with anything in the
  * view, are looked at even if nothing is allocated there: a clear may have been left out.
  */
 export class AuditWalk {
@@ -40,16 +50,18 @@ export class AuditWalk {
   readonly #regionBlocks: number;
   readonly #diskBlocks: number;
   readonly #budget: number;
+  readonly #gap: number;
   readonly #known: readonly number[];
-  /** The regions it has come to, with the allocated blocks taken there. */
+  /** The regions it has come to, with the blocks read there. */
   readonly #touched: { readonly region: number; blocks: number }[] = [];
   #nextKnown = 0;
   #requests = 0;
-  /** Blocks read, gaps included. */
+  /** Blocks read, gaps included; and those of them that are allocated. */
   #read = 0;
-  /** Up to where has been read, and the blocks of the request that read it. */
+  #allocated = 0;
+  /** Up to where has been read, and whether the request that read it can go on. */
   #end: number;
-  #open = 0;
+  #isOpen = false;
   #stoppedAt: number | undefined;
 
   /** @param budgetBlocks most blocks to be read; at least 1 */
@@ -65,6 +77,7 @@ export class AuditWalk {
     this.#diskBlocks = disk.blocks;
     this.#regionBlocks = disk.regionBlocks;
     this.#budget = Math.max(1, disk.budgetBlocks);
+    this.#gap = auditGap(this.#budget);
     const first = Math.floor(this.#from / disk.regionBlocks);
     const regions = Math.ceil(disk.blocks / disk.regionBlocks);
     this.#known = [...disk.known].filter((region) => region >= first && region < regions).sort((a, b) => a - b);
@@ -97,8 +110,7 @@ export class AuditWalk {
       const stop = Math.min(end, first + this.#regionBlocks);
       if (start < stop) windows.set(region, { start: start - first, count: stop - start, blocks });
     }
-    const allocated = this.#touched.reduce((sum, { blocks }) => sum + blocks, 0);
-    return { windows, next: this.#stoppedAt ?? 0, allocated };
+    return { windows, next: this.#stoppedAt ?? 0, allocated: this.#allocated };
   }
 
   /** Comes to `region`, past the known ones before it. */
@@ -121,28 +133,26 @@ export class AuditWalk {
     }
     this.#requests += 1;
     this.#touched.push({ region, blocks: 0 });
-    this.#open = 0;
+    this.#isOpen = false;
     return true;
   }
 
+  /** Takes blocks `start` to `end - 1`, all of one region, as far as it may. */
   #take(start: number, end: number): boolean {
-    const joins = this.#open > 0 && start - this.#end <= AUDIT_GAP_BLOCKS;
-    if (!joins) this.#open = 0;
-    for (let at = joins ? this.#end : start; at < end;) {
-      if (this.#open === 0 || this.#open === REQUEST_BLOCKS) {
-        if (this.#requests === AUDIT_REQUESTS) return this.#stop(at);
-        this.#requests += 1;
-        this.#open = 0;
-      }
-      const count = Math.min(end - at, REQUEST_BLOCKS - this.#open, this.#budget - this.#read);
-      if (count === 0) return this.#stop(at);
-      this.#touched.at(-1)!.blocks += Math.max(0, at + count - Math.max(at, start));
-      at += count;
-      this.#open += count;
-      this.#read += count;
-      this.#end = at;
+    const gap = start - this.#end;
+    const joins = this.#isOpen && gap <= this.#gap && this.#read + gap < this.#budget;
+    if (!joins) {
+      if (this.#requests === AUDIT_REQUESTS || this.#read >= this.#budget) return this.#stop(start);
+      this.#requests += 1;
+      this.#isOpen = true;
     }
-    return true;
+    const from = joins ? this.#end : start;
+    const stop = Math.min(end, from + this.#budget - this.#read);
+    this.#read += stop - from;
+    this.#touched.at(-1)!.blocks += stop - from;
+    this.#allocated += stop - start;
+    this.#end = stop;
+    return stop === end || this.#stop(stop);
   }
 
   #stop(at: number): false {

@@ -1,5 +1,5 @@
 import { without } from './changes.ts';
-import { type BlockRun, type ExtentMap, blockCount, normalise } from './extent.ts';
+import { type BlockRun, CLEARED, type ExtentMap, blockCount, normalise, within } from './extent.ts';
 import type { PointId } from './ids.ts';
 
 /**
@@ -7,8 +7,9 @@ import type { PointId } from './ids.ts';
  * `document`: a manifest or the newest chain record; `layer`: a layer that cannot be read, so that nobody knows what it says;
  * `blocks`: stored bytes of blocks; `index`: something that no restore needs (a pack's own table, counts, a checkpoint);
  * `view`: what the vault shows differs from the snapshot that it was read from; `drill`: a restore that was tried.
+ * `stale`: points from before a change that the source had left out was caught; nothing stored is damaged, and no look finds it again.
  */
-export const FINDING_KINDS = ['document', 'layer', 'blocks', 'index', 'view', 'drill'] as const;
+export const FINDING_KINDS = ['document', 'layer', 'blocks', 'index', 'view', 'drill', 'stale'] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
 /** A layer that lies above others: the point in whose list it is, and what it speaks of. `undefined`: it cannot be read. */
@@ -49,6 +50,16 @@ export function pointsShowing(
     showing.push(point);
   }
   return showing;
+}
+
+/**
+ * The number of the lowest layer of a stack that has any of `runs`, by the map of who has what; undefined when none has some of them, or
+ * they are cleared: who has cleared a block no map tells.
+ */
+export function writtenFrom(owners: ExtentMap, runs: readonly BlockRun[]): number | undefined {
+  const stored = owners.filter(({ frame }) => frame !== CLEARED);
+  if (without(runs, stored).length > 0) return undefined;
+  return Math.min(...within(stored, runs).map(({ frame }) => frame));
 }
 
 /** Most runs that one finding lists: as JSON they fit into one property of a table's row. */

@@ -170,8 +170,11 @@ const planDisk = z.object({
   reason: z.string(),
   /** As the base has it. */
   trust: trust.optional(),
-  /** Where the audit goes on afterwards, in blocks of the disk, and how many allocated blocks it will have passed. */
-  audit: z.object({ next: count, allocated: count }).optional(),
+  /**
+   * Where the audit goes on afterwards, in blocks of the disk, how many allocated blocks it will have passed, and the longest gap between
+   * them that it reads along.
+   */
+  audit: z.object({ next: count, allocated: count, gap: count.optional() }).optional(),
 });
 export type PlanDisk = z.infer<typeof planDisk>;
 

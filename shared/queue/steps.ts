@@ -57,9 +57,23 @@ const step = z.discriminatedUnion('step', [
   /** Plan the verification of an item, or take it on. */
   z.strictObject({ step: z.literal('plan-verify'), ...job }),
   /** Look at one disk's folder, some layers of one region, or one restored region. */
-  z.strictObject({ step: z.literal('verify-unit'), ...job, attempt, unit: z.int().nonnegative() }),
+  z.strictObject({
+    step: z.literal('verify-unit'),
+    ...job,
+    attempt,
+    unit: z.int().nonnegative(),
+    /** How often it has made way for a backup. */
+    waits: z.int().nonnegative().optional(),
+  }),
   /** Compare a verification's finished units with its plan, see to its drill, and end it. */
-  z.strictObject({ step: z.literal('finish-verify'), ...job, attempt, round: z.int().nonnegative() }),
+  z.strictObject({
+    step: z.literal('finish-verify'),
+    ...job,
+    attempt,
+    round: z.int().nonnegative(),
+    /** Which coordinator this is: only the one that the job's row names goes on. */
+    coordinator: z.string().optional(),
+  }),
   /** Start the nightly verification of one item. */
   z.strictObject({
     step: z.literal('verify-item'),

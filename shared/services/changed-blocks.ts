@@ -18,6 +18,8 @@ export interface ChangedBlocks {
    * read than asked around.
    */
   readonly read: readonly BlockRun[];
+  /** What of it is audited. A run that has any of it is read by one request, however long: so the plan has counted. */
+  readonly audited: readonly BlockRun[];
   /** What the source calls changed, cleared blocks included. Where the source is no diff, everything that it was asked about. */
   readonly reported: readonly BlockRun[];
   /** Known to be zero without reading, among them what the source has not told and the audit has found. */
@@ -28,7 +30,7 @@ export interface ChangedBlocks {
 }
 
 /** What a source is asked for. */
-export type Source = Pick<DiskSnapshots, 'allocated' | 'changed' | 'read'>;
+export type Source = Pick<DiskSnapshots, 'allocated' | 'changed' | 'read' | 'readLong'>;
 
 /** How a region is asked about. */
 export interface Asking {
@@ -65,6 +67,7 @@ export async function changedBlocks(
   return {
     window,
     read: joined,
+    audited: audited.read,
     reported: normalise([...changed, ...found.cleared, ...pastEnd]),
     cleared,
     requests: (isGone ? 0 : 1 + Math.floor(found.ranges / RANGES_PER_PAGE)) + (isAudited ? 1 : 0),
@@ -73,7 +76,7 @@ export async function changedBlocks(
 }
 
 /**
- * The audit: what of the blocks of `audit` the disk has allocated is to be read, with the small gaps between, as the plan has counted it;
+ * The audit: what of the blocks of `audit` the disk has allocated is to be read, with the gaps between that the plan has counted;
  * and what the base has stored there and the disk has not allocated is zero.
  */
 async function lookInto(
@@ -84,11 +87,12 @@ async function lookInto(
   stored: readonly BlockRun[],
 ): Promise<{ read: BlockRun[]; cleared: BlockRun[] }> {
   const range = bytesOf(audit, window);
+  const mostGap = disk.audit?.gap ?? AUDIT_GAP_BLOCKS;
   const allocated: ByteRange[] = [];
   for await (const each of snapshots.allocated({ url: disk.url, id: disk.snapshot }, range)) allocated.push(each);
   const runs = touchedBlocks(allocated, window);
   const gaps = runs.slice(1).map((run, i) => gapBetween(runs[i]!, run));
-  const read = normalise([...runs, ...gaps.filter(({ count }) => count <= AUDIT_GAP_BLOCKS)]);
+  const read = normalise([...runs, ...gaps.filter(({ count }) => count <= mostGap)]);
   return { read, cleared: without(intersection(stored, audit), read) };
 }
 
@@ -171,12 +175,14 @@ function cutBlock(disk: PlanDisk, window: ByteRange): BlockRun[] {
   return [{ start: blocksIn(bytes) - 1, count: 1 }];
 }
 
+/** A request for bytes of a region: from `block` on. */
+export interface ReadPiece {
+  readonly block: number;
+  readonly range: ByteRange;
+}
+
 /** `runs` as byte ranges of the disk of at most `mostBytes` each. */
-export function readPieces(
-  runs: readonly BlockRun[],
-  window: ByteRange,
-  mostBytes: number,
-): { block: number; range: ByteRange }[] {
+export function readPieces(runs: readonly BlockRun[], window: ByteRange, mostBytes: number): ReadPiece[] {
   const step = Math.floor(mostBytes / BLOCK_BYTES);
   return runs.flatMap((run) =>
     Array.from({ length: Math.ceil(run.count / step) }, (_, i) => {
@@ -185,4 +191,28 @@ export function readPieces(
       return { block: start, range: bytesOf({ start, count }, window) };
     }),
   );
+}
+
+/**
+ * How `read` is read, in order: by pieces of at most `mostBytes`, several at once, but for runs in which anything is audited and that are
+ * longer, each by a request of its own.
+ */
+export function readPlan(
+  { read, audited, window }: Pick<ChangedBlocks, 'read' | 'audited' | 'window'>,
+  mostBytes: number,
+): ({ readonly long: ReadPiece } | { readonly pieces: readonly ReadPiece[] })[] {
+  const isLong = (run: BlockRun): boolean =>
+    run.count * BLOCK_BYTES > mostBytes && blockCount(without([run], audited)) < run.count;
+  const plan: ({ long: ReadPiece } | { pieces: ReadPiece[] })[] = [];
+  for (const run of read) {
+    if (isLong(run)) {
+      plan.push({ long: { block: run.start, range: bytesOf(run, window) } });
+      continue;
+    }
+    const pieces = readPieces([run], window, mostBytes);
+    const last = plan.at(-1);
+    if (last !== undefined && 'pieces' in last) last.pieces.push(...pieces);
+    else plan.push({ pieces });
+  }
+  return plan;
 }

@@ -4,6 +4,7 @@ import { isBackupError } from '../domain/errors.ts';
 import { endRun, lookAtRun } from './clean-up-look.ts';
 import { readReports, readRuns, removeReports, removeRun, reportsOf, unlessChanged } from './clean-up-report.ts';
 import { vaultKey, vaultRowKey } from './keys.ts';
+import { pruneJobs } from './prune-jobs.ts';
 import type { Ports } from './ports.ts';
 
 /*
@@ -76,6 +77,7 @@ export async function cleanVault(ports: Ports, step: { vault: string; run: strin
   }
   await openReports(ports, vault, run, earlier.at(-1));
   await lookAtRun(ports, vault, run);
+  await pruneJobs(ports, vault);
 }
 
 /** Ends a run for another, which whoever asks for it is told of; what it has begun the other goes on with. */

@@ -1,3 +1,4 @@
+import type { ItemRow } from '../catalog/catalog.ts';
 import { type PointCost, costOfPoint, joinCosts, withManifest } from '../domain/costs.ts';
 import { type BackupError, type ErrorCode, isBackupError } from '../domain/errors.ts';
 import type { ChainRecord, Manifest } from '../format/documents.ts';
@@ -42,9 +43,22 @@ export interface Uncounted {
   readonly manifestBytes: number;
 }
 
+/** An item whose newest chain record cannot be read: nobody knows its points, and of what it takes only the documents are counted. */
+export interface UncountedItem {
+  readonly item: ItemId;
+  /** As its row has them; empty without one. */
+  readonly vmName: string;
+  readonly resourceGroup: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** Chain records, manifests and plans. */
+  readonly documentBytes: number;
+}
+
 export interface VaultCosts {
   readonly containerName: string;
   readonly items: readonly ItemCost[];
+  readonly uncounted: readonly UncountedItem[];
   readonly vaultDocumentBytes: number;
   readonly bytes: number;
   /** Only where it was asked for: the whole container, object by object. */
@@ -63,8 +77,8 @@ export interface Listing {
 /**
  * What a vault's container holds and for whom, from manifests: what layers and packs take stands there. Listed are the folders of the
  * documents alone; with `listing` the whole container is listed besides, to compare. Takes a read per recovery point and
- * a request per checkpoint. A point whose manifest is damaged is named, and the rest is counted.
- * @throws BackupError ResourceNotFound; of an item without a readable newest record VaultObjectMissing, DocumentCorrupt
+ * a request per checkpoint. A point whose manifest is damaged is named, and so is an item whose newest record is; the rest is counted.
+ * @throws BackupError ResourceNotFound
  */
 export async function vaultCosts(
   ports: Ports,
@@ -72,22 +86,44 @@ export async function vaultCosts(
   { listing, inDetail }: { listing: boolean; inDetail?: string | undefined },
 ): Promise<VaultCosts> {
   const { container, row } = await openVault(ports, vault);
-  const keys = new Map<string, string>();
-  for await (const { key, row: item } of ports.catalog.items.list(vault)) keys.set(item.itemId, key);
+  const known = new Map<string, { key: string; row: ItemRow }>();
+  for await (const { key, row: item } of ports.catalog.items.list(vault)) known.set(item.itemId, { key, row: item });
   const items: ItemCost[] = [];
+  const uncounted: UncountedItem[] = [];
   for await (const folder of container.folders(ITEMS_PREFIX)) {
     const item = itemOfFolder(folder);
-    if (item !== undefined) items.push(await itemCost(ports, container, item, keys.get(item), inDetail));
+    if (item === undefined) continue;
+    const own = known.get(item);
+    try {
+      items.push(await itemCost(ports, container, item, own?.key, inDetail));
+    } catch (error) {
+      if (!isBackupError(error, ...DAMAGE_CODES)) throw error;
+      uncounted.push(await uncountedItem(container, item, own?.row, error));
+    }
   }
   const vaultDocumentBytes = (await container.stat(VAULT_NAME))?.sizeBytes ?? 0;
-  const bytes = items.reduce((sum, item) => sum + item.bytes, vaultDocumentBytes);
+  const unread = uncounted.reduce((sum, { documentBytes }) => sum + documentBytes, 0);
+  const bytes = items.reduce((sum, item) => sum + item.bytes, vaultDocumentBytes + unread);
   return {
     containerName: row.containerName,
     items,
+    uncounted,
     vaultDocumentBytes,
     bytes,
     listing: listing ? await listed(container, bytes) : undefined,
   };
+}
+
+async function uncountedItem(
+  container: VaultContainer,
+  item: ItemId,
+  row: ItemRow | undefined,
+  { code, message }: BackupError,
+): Promise<UncountedItem> {
+  let documentBytes = 0;
+  for (const prefix of [chainPrefix(item), `${itemPrefix(item)}points/`, `${itemPrefix(item)}plans/`])
+    documentBytes += await bytesUnder(container, prefix);
+  return { item, vmName: row?.vmName ?? '', resourceGroup: row?.resourceGroup ?? '', code, message, documentBytes };
 }
 
 async function itemCost(

@@ -208,6 +208,21 @@ export async function healFinding(
   );
 }
 
+/** Leaves of a finding's points those that are `live`, if any is: what was merged away nobody restores any more. */
+export async function forgetPoints(
+  ports: Ports,
+  partition: string,
+  key: string,
+  live: ReadonlySet<PointId>,
+): Promise<void> {
+  await changeFinding(ports, partition, key, (row) => {
+    const points = row?.points.filter((point) => live.has(point)) ?? [];
+    return row === undefined || points.length === 0 || points.length === row.points.length
+      ? undefined
+      : { ...row, points };
+  });
+}
+
 /** Drops findings that healed a month ago. */
 export async function forgetHealed(ports: Ports, partition: string): Promise<void> {
   for await (const { key, row, etag } of ports.catalog.findings.list(partition)) {

@@ -76,7 +76,9 @@ export async function makeMergePlan(
 
 /** Regions with a damaged layer that some point shows: they are kept as they are, until a backup has healed them. */
 async function damagedRegions(ports: Ports, partition: string): Promise<ReadonlySet<string>> {
-  const touching = (await openFindings(ports, partition)).filter(({ row }) => row.points.length > 0);
+  const touching = (await openFindings(ports, partition)).filter(
+    ({ row }) => row.points.length > 0 && row.kind !== 'stale',
+  );
   return new Set(touching.map(({ row }) => `${row.disk}/${row.region}`));
 }
 

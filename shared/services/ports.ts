@@ -25,6 +25,8 @@ export interface Settings {
   readonly layout: Layout;
   /** What source disks give in a second: reads are cut by it. */
   readonly sourceRates: RatesByKind;
+  /** Seconds that the audit of one disk may take in one backup, at the disk's rates: what it reads at most. */
+  readonly auditSeconds: number;
   /** Seconds between a commit and the deletes that it allows: longer than any message may run. */
   readonly deleteGraceSeconds: number;
   /** Transfers of up to this many bytes, in few regions, are done by the handler that plans them; 0: none. */
@@ -37,6 +39,8 @@ export interface Settings {
   readonly verifyNightlyBytes: number;
   /** The storage account that restores are tried in; undefined: none. */
   readonly drillAccount: string | undefined;
+  /** Days that the rows of ended jobs are kept. */
+  readonly jobHistoryDays: number;
   /** Seconds after its start in which a cleanup begins new work. */
   readonly cleanUpSeconds: number;
   /** Bytes that one cleanup of one vault may write, shared between its items. */

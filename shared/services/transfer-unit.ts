@@ -14,10 +14,11 @@ import { PackSink, RegionWriter, SlabWriter, putOnce, storeLayer } from './layer
 import { blobOf, readKnown } from './layers.ts';
 import type { Source } from './changed-blocks.ts';
 import { newestStacks } from './newest-stacks.ts';
-import { openUnit } from './open-plan.ts';
+import { type OpenPlan, openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { SharedListings, windowsOf } from './shared-listings.ts';
 import { withSlabRanges } from './slab-ranges.ts';
+import { type Missed, recordStalePoints } from './stale-points.ts';
 import { type UnitObject, objectName } from './unit-objects.ts';
 import { writeRegion } from './write-region.ts';
 
@@ -60,7 +61,7 @@ export async function transferUnit(
     await ports.queue.send({ step: 'plan-transfer', v: 1, ...address, instead: step.attempt });
   };
   try {
-    await writeUnit(ports, container, plan, unit, run);
+    await writeUnit(ports, open, unit, run);
   } catch (error) {
     if (isBackupError(error, 'ChangeTrackingUnusable')) {
       // The base snapshot went after the plan was made; or the provider takes back for a region what it has answered for the disk.
@@ -79,7 +80,7 @@ export async function transferUnit(
       return planAgain(error.cause);
     }
     try {
-      await writeUnit(ports, container, plan, moved, run);
+      await writeUnit(ports, open, moved, run);
     } catch (again) {
       // A plan on the newest record meets the damage under a record that has not moved, and notes it.
       if (!(again instanceof DamagedRegion)) throw again;
@@ -117,8 +118,7 @@ function alsoIn(plan: TransferPlan, unit: Unit, { region, cause }: DamagedRegion
 
 async function writeUnit(
   ports: Ports,
-  container: VaultContainer,
-  plan: TransferPlan,
+  { container, plan, partition }: OpenPlan<TransferPlan>,
   unit: Unit,
   run: RunId,
 ): Promise<void> {
@@ -156,7 +156,7 @@ async function writeUnit(
       keyOf(region),
       region,
       writer,
-      { churn, waiting },
+      { churn, waiting, onMissed: (missed) => recordStalePoints(ports, container, partition, plan, missed) },
     );
   if (unit.slab === null) {
     const only = unit.regions[0]!;
@@ -187,6 +187,7 @@ function sourceOf({ snapshots, settings }: Ports, plan: TransferPlan, unit: Unit
   const { since } = disk;
   const snapshot = { url: disk.url, id: disk.snapshot };
   const read: Source['read'] = snapshots.read.bind(snapshots);
+  const readLong: Source['readLong'] = snapshots.readLong.bind(snapshots);
   if (disk.source === 'diff' && since !== null) {
     const changed = new SharedListings(
       (window) => snapshots.changed(snapshot, { url: disk.url, id: since }, window),
@@ -194,6 +195,7 @@ function sourceOf({ snapshots, settings }: Ports, plan: TransferPlan, unit: Unit
     );
     const source: Source = {
       read,
+      readLong,
       allocated: snapshots.allocated.bind(snapshots),
       changed: (_, __, window) => changed.within(window),
     };
@@ -202,6 +204,7 @@ function sourceOf({ snapshots, settings }: Ports, plan: TransferPlan, unit: Unit
   const allocated = new SharedListings((window) => snapshots.allocated(snapshot, window), windows);
   const source: Source = {
     read,
+    readLong,
     allocated: (_, window) => allocated.within(window),
     changed: snapshots.changed.bind(snapshots),
   };
@@ -216,14 +219,20 @@ async function fillRegion(
   key: LayerKey,
   work: Region,
   writer: RegionWriter,
-  { churn, waiting }: { churn: ChurnCount; waiting: <T>(work: Promise<T>) => Promise<T> },
+  told: {
+    churn: ChurnCount;
+    waiting: <T>(work: Promise<T>) => Promise<T>;
+    onMissed: (missed: Missed) => Promise<void>;
+  },
 ): Promise<void> {
   const { stack, checkpoint, heal, writeCheckpoint } = work;
   const blocks = ports.settings.geometry.regionBytes / BLOCK_BYTES;
-  const base = await waiting(
+  const base = await told.waiting(
     inRegion(key, () => readKnown(container, { ...key, blocks }, heal === 'all' ? [] : stack, checkpoint)),
   );
-  await writeRegion(ports, disk, work, base, writer, churn);
+  const runs = await writeRegion(ports, disk, work, base, writer, told.churn);
+  // Before there is an object: a twin that finds it does nothing more.
+  if (runs.length > 0) await told.onMissed({ disk, region: work.region, runs, stack, base: base.extents });
   if (!writeCheckpoint || writer.isEmpty) return;
   const name = checkpointName(key.item, key.disk, key.region, key.attempt);
   const bytes = encodeCheckpoint(name, checkpointOf(stack, base));

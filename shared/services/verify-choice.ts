@@ -90,7 +90,7 @@ export async function chooseDeep(
     if (row.disk === undefined || row.region === undefined) continue;
     const at = table.find(row.disk, row.region);
     if (at === undefined) await healFinding(ports, partition, key, { since: job.startedAt, by: job.jobId });
-    else if (isSuspect(row, ports.clock.now(), job.userTriggered)) table.suspect[at] = 1;
+    else if (row.kind !== 'stale' && isSuspect(row, ports.clock.now(), job.userTriggered)) table.suspect[at] = 1;
   }
   const total = table.bytes.reduce((sum, bytes) => sum + (Number.isNaN(bytes) ? 0 : bytes), 0);
   const chosen = chooseRegions(table, budgetOf(job, total, ports.settings.verifyNightlyBytes)).sort((a, b) => a - b);

@@ -8,7 +8,15 @@ import type { VaultContainer } from '../vault/vault-container.ts';
 import { adviceFor } from './advice.ts';
 import { backOffSeconds } from './back-off.ts';
 import { endJob } from './end-job.ts';
-import { DAMAGE_CODES, checkKey, damageOf, eachOpenFinding, forgetHealed, healFinding } from './findings.ts';
+import {
+  DAMAGE_CODES,
+  checkKey,
+  damageOf,
+  eachOpenFinding,
+  forgetHealed,
+  forgetPoints,
+  healFinding,
+} from './findings.ts';
 import { type JobAddress, changeJob, readJob } from './jobs.ts';
 import { forEachAtOnce } from './pipeline.ts';
 import { partsOf, unitCount } from './plans.ts';
@@ -21,11 +29,17 @@ const SENDS_IN_FLIGHT = 8;
 /** Units whose numbers are held while they are sent. */
 const SENDS_TOGETHER = 1024;
 
-/** Begins a planned verification, or takes it on: starts the drill, and sends what has not been done. */
+/**
+ * Begins a planned verification, or takes it on: starts the drill, and sends what has not been done. Whoever coordinated it before stops:
+ * else each time that the job is taken on another would look, and send, beside all those before.
+ */
 export async function beginVerify(work: VerifyWork, address: JobAddress, plan: VerifyPlan): Promise<void> {
   await startDrill(work, address);
   await sendUnits(work.ports, address, plan, work.job.verify?.drill?.sent === true);
-  await work.ports.queue.send({ step: 'finish-verify', v: 1, ...address, attempt: plan.attempt, round: 0 });
+  const coordinator = work.ports.ids.hex(8);
+  await changeJob(work.ports, address, (row) => (row.status === 'InProgress' ? { ...row, coordinator } : undefined));
+  const first = { step: 'finish-verify', v: 1, ...address, attempt: plan.attempt, round: 0, coordinator } as const;
+  await work.ports.queue.send(first);
 }
 
 /** Units of a drill, which are the plan's last, are only sent, and only waited for, once it has restored everything. */
@@ -78,10 +92,10 @@ async function progress(
 /** The coordinator of a verification: reports progress, sees to the drill, and ends the job when all has been looked at. */
 export async function finishVerify(
   ports: Ports,
-  step: { vault: string; jobId: string; attempt: string; round: number },
+  step: { vault: string; jobId: string; attempt: string; round: number; coordinator?: string | undefined },
 ): Promise<void> {
   const open = await openVerify(ports, step);
-  if (open === undefined) return;
+  if (open === undefined || open.job.coordinator !== step.coordinator) return;
   const { address, plan, work, job } = open;
   const drill = await drillState(work, step.vault, plan);
   const isRestored = drill.state === 'restored';
@@ -202,6 +216,7 @@ async function healAll({ ports, container, chain, partition, job }: VerifyWork, 
   const checked = await checkedOf(ports, container, partition, plan);
   const isLive = (row: FindingRow): boolean => row.points.some((point) => live.has(point));
   for await (const { key, row } of eachOpenFinding(ports, partition)) {
+    if (row.kind === 'stale') await forgetPoints(ports, partition, key, live);
     const wasRead = row.disk !== undefined && row.region !== undefined && checked.has(checkKey(row.disk, row.region));
     if (wasLookedAt(row, plan, wasRead, isLive(row)))
       await healFinding(ports, partition, key, { since: job.startedAt, by: job.jobId });
@@ -232,6 +247,7 @@ async function checkedOf(
 /** Whether this run would have found it again. */
 function wasLookedAt(row: FindingRow, plan: VerifyPlan, wasRead: boolean, isLive: boolean): boolean {
   if (row.kind === 'document') return true;
+  if (row.kind === 'stale') return !isLive; // nothing that could be found again
   if (row.kind === 'drill') return !isLive || (plan.drilled !== null && row.points.includes(plan.drilled));
   if (row.kind !== 'view') return wasRead;
   const compared = plan.disks.find(({ disk }) => disk === row.disk)?.compare;

@@ -1,7 +1,8 @@
 import { verifyPlan, type VerifyPlan, type VerifyUnit } from '../format/verify-plan.ts';
 import { Chain } from './chain.ts';
 import { type Found, checkKey, recordFinding } from './findings.ts';
-import { type JobAddress, runningJob } from './jobs.ts';
+import { backOffSeconds, waitedSeconds } from './back-off.ts';
+import { type JobAddress, isRunning, runningJob } from './jobs.ts';
 import { type OpenPlan, openPlan } from './open-plan.ts';
 import { unitOf } from './plans.ts';
 import type { Ports } from './ports.ts';
@@ -29,7 +30,7 @@ export async function openVerify(
  */
 export async function verifyUnit(
   ports: Ports,
-  step: { vault: string; jobId: string; attempt: string; unit: number },
+  step: { vault: string; jobId: string; attempt: string; unit: number; waits?: number | undefined },
 ): Promise<void> {
   const open = await openVerify(ports, step);
   const found = open && (await unitOf(open.container, open.plan, verifyPlan, step.unit));
@@ -39,6 +40,9 @@ export async function verifyUnit(
   if (found === undefined) return;
   const { work, address } = open;
   const { plan, unit, first } = found; // of a plan in parts, the unit's
+  const waits = step.waits ?? 0;
+  if (waitedSeconds(waits, waits) < MOST_WAIT_SECONDS && (await makesWay(work, step.vault)))
+    return ports.queue.send({ ...step, step: 'verify-unit', v: 1, waits: waits + 1 }, backOffSeconds(waits));
   const note = async (at: number): Promise<void> => noteChecked(work, plan, at, step.unit - first, first);
   if ((await ports.catalog.units.get(plan.attempt, key)) === undefined) {
     const { found: wrong, leftovers } = await look(work, address, plan, unit);
@@ -51,6 +55,18 @@ export async function verifyUnit(
   // The job's end takes the marks away: one that came later than that goes too.
   if ((await runningJob(ports, address, step.attempt)) === undefined)
     await ports.catalog.units.remove(plan.attempt, key);
+}
+
+/** For so long in all a unit makes way: a first backup may take days, and damage is to be found before. */
+const MOST_WAIT_SECONDS = 3_600;
+
+/**
+ * Whether the item is being backed up, and nobody waits for this verification: both would read from the same disks, which give no more
+ * for it, and share the workers.
+ */
+async function makesWay({ ports, job }: VerifyWork, vault: string): Promise<boolean> {
+  if (job.userTriggered) return false;
+  return isRunning(ports, vault, (await ports.catalog.items.get(vault, job.itemKey))?.row.activeJob);
 }
 
 async function look(

@@ -9,6 +9,11 @@ import type { Ports } from './ports.ts';
 
 /** A job without a sign of life for this long gets its messages again: longer than a dead host's message stays invisible. */
 const QUIET_MS = 15 * 60_000;
+/**
+ * The nightly verification is left alone for longer: nobody waits for it, the queue brings back what a dead host had, and whoever takes it
+ * on sends all that is not done once more.
+ */
+const QUIET_NIGHTLY_MS = 4 * 3_600_000;
 /** A job that is this old fails: a first backup of the largest disks takes days, not weeks. */
 const MOST_MS = 14 * 86_400_000;
 /** How much longer the end of an old restore is tried while its account does not answer. */
@@ -33,6 +38,9 @@ export async function watchJobs(ports: Ports): Promise<number> {
   return woken;
 }
 
+const quietMs = ({ operation, userTriggered }: JobRow): number =>
+  operation === 'Verify' && !userTriggered ? QUIET_NIGHTLY_MS : QUIET_MS;
+
 /** True when the job has been given its messages again. `etag` is that of the mark under which it was found. */
 async function lookAfter(ports: Ports, address: JobAddress, begunAt: number, etag: string): Promise<boolean> {
   const { vault, jobId } = address;
@@ -53,7 +61,7 @@ async function lookAfter(ports: Ports, address: JobAddress, begunAt: number, eta
       address,
       new BackupError('JobTimedOut', `the job has run for more than ${MOST_MS / 86_400_000} days`),
     );
-  } else if (now - job.updatedAt > QUIET_MS) {
+  } else if (now - job.updatedAt > quietMs(job)) {
     const steps = nextSteps(vault, job);
     // It tells of something that had been done before the job was made: only its end is missing.
     if (steps.length === 0) await finishJob(ports, address, 'Completed');

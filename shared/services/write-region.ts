@@ -5,7 +5,7 @@ import type { KnownBlocks } from '../domain/known-blocks.ts';
 import { requestBlocks } from '../domain/source-rates.ts';
 import { BLOCK_BYTES, blocksIn } from '../domain/units.ts';
 import type { PlanDisk, TransferPlan } from '../format/documents.ts';
-import { type ChangedBlocks, type Source, changedBlocks, readPieces } from './changed-blocks.ts';
+import { type ChangedBlocks, type Source, changedBlocks, readPlan } from './changed-blocks.ts';
 import type { RegionWriter } from './layer-writer.ts';
 import type { Ports } from './ports.ts';
 import { readAhead } from './read-ahead.ts';
@@ -25,6 +25,8 @@ type Work = Pick<TransferPlan['units'][number]['regions'][number], 'region' | 'h
  * Gives `writer` what a disk's snapshot has changed in one region since `base`: blocks with other bytes, and those that are zero
  * now. Blocks to be healed are written whatever the source and the base say of them; so is what was called unchanged and has been read
  * all the same, where it differs. What was met is added to `churn`.
+ *
+ * Resolves the blocks that were called unchanged and differ.
  */
 export async function writeRegion(
   ports: SourcePorts,
@@ -33,10 +35,11 @@ export async function writeRegion(
   base: KnownBlocks,
   writer: RegionWriter,
   churn: ChurnCount,
-): Promise<void> {
+): Promise<BlockRun[]> {
   const { heal } = work;
   let since = ports.clock.now();
-  const { window, read, reported, cleared, requests, savedRequests } = await blocksToWrite(ports, disk, work, base);
+  const found = await blocksToWrite(ports, disk, work, base);
+  const { read, reported, cleared, requests, savedRequests } = found;
   const hasData = membership(storedRuns(base.extents));
   const wounded = membership(heal === 'all' ? [wholeRegion(ports)] : normalise(heal ?? []));
   const isReported = membership(reported);
@@ -48,25 +51,28 @@ export async function writeRegion(
       for (let i = start; i < start + count; i++) if (hasData(i) || wounded(i)) clear(i);
     }
   };
+  const missed: BlockRun[] = [];
+  const miss = (block: number): void => {
+    churn.missedBlocks += 1;
+    missed.push({ start: block, count: 1 });
+  };
   const clear = (block: number): void => {
     writer.cleared(block, 1);
     if (hasData(block)) churn.removedBlocks += 1;
-    if (!isReported(block)) churn.missedBlocks += 1;
+    if (!isReported(block)) miss(block);
   };
-  const pieces = readPieces(read, window, READ_BYTES);
+  const plan = readPlan(found, READ_BYTES);
   churn.extents += reported.length;
   churn.changedBlocks += blockCount(reported);
   churn.readBlocks += blockCount(read);
-  churn.requests += requests + pieces.length;
+  churn.requests += requests + plan.reduce((sum, each) => sum + ('long' in each ? 1 : each.pieces.length), 0);
   churn.savedRequests += savedRequests;
   const snapshot = { url: disk.url, id: disk.snapshot };
-  for await (const { piece, bytes: found } of readAhead(pieces, (range, into) =>
-    ports.snapshots.read(snapshot, range, into),
-  )) {
+  const look = async (first: number, piece: Uint8Array): Promise<void> => {
     churn.sourceMs += ports.clock.now() - since;
-    for (let at = 0; at < found.length; at += BLOCK_BYTES) {
-      const block = piece.block + at / BLOCK_BYTES;
-      const bytes = padded(found.subarray(at, at + BLOCK_BYTES));
+    for (let at = 0; at < piece.length; at += BLOCK_BYTES) {
+      const block = first + at / BLOCK_BYTES;
+      const bytes = padded(piece.subarray(at, at + BLOCK_BYTES));
       const isTold = isReported(block);
       if (!isTold) churn.auditedBlocks += 1;
       clearUpTo(block);
@@ -81,13 +87,28 @@ export async function writeRegion(
         continue;
       }
       if (!isKnown) churn.addedBlocks += 1;
-      if (!isTold) churn.missedBlocks += 1;
+      if (!isTold) miss(block);
       await writer.data(block, bytes, hash);
     }
     since = ports.clock.now();
+  };
+  for (const each of plan) {
+    if ('long' in each) {
+      let { block } = each.long;
+      await ports.snapshots.readLong(snapshot, each.long.range, async (bytes) => {
+        await look(block, bytes);
+        block += bytes.length / BLOCK_BYTES;
+      });
+      continue;
+    }
+    for await (const { piece, bytes } of readAhead(each.pieces, (range, into) =>
+      ports.snapshots.read(snapshot, range, into),
+    ))
+      await look(piece.block, bytes);
   }
   churn.sourceMs += ports.clock.now() - since;
   clearUpTo(Infinity);
+  return normalise(missed);
 }
 
 /** What the source says, and what is to be healed. Where the whole view is lost, the new layer speaks of every block of the region. */

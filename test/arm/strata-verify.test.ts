@@ -176,6 +176,24 @@ describe('GET strata/findings', () => {
   });
 });
 
+describe('a recovery point', () => {
+  const points = async (vm: string, id = '') => {
+    const name = `IaasVMContainer;iaasvmcontainerv2;app;${vm}`;
+    const item = `VM;iaasvmcontainerv2;app;${vm}`;
+    return ask('GET', `/backupFabrics/Azure/protectionContainers/${name}/protectedItems/${item}/recoveryPoints${id}`);
+  };
+
+  it('says what is known to be wrong with it, in lists and alone', async () => {
+    harm('vm');
+    await ask('POST', '/strata/verify', { deepPercent: 100 });
+    const [point] = await world.points('vm');
+    const findings = [{ kind: 'blocks', code: 'PackCorrupt', message: expect.stringMatching(/slab/) }];
+    expect((await points('vm')).body.value).toMatchObject([{ properties: { strata: { findings } } }]);
+    expect((await points('vm', `/${point!.point}`)).body.properties.strata).toMatchObject({ findings });
+    expect((await points('web')).body.value[0].properties.strata).not.toHaveProperty('findings');
+  });
+});
+
 describe('strata vault verify', () => {
   const strata = async (...args: string[]) => {
     let out = '';

@@ -57,7 +57,7 @@ interface View {
   };
 }
 const view = (row: PointRow, form: 'listed' | 'single' = 'single', rules: typeof policy | undefined = policy) =>
-  pointView(row, { vault, names, policy: rules, kind: 'full' }, form) as unknown as View;
+  pointView(row, { vault, names, policy: rules, kind: 'full', findings: [] }, form) as unknown as View;
 
 describe('a recovery point', () => {
   it.each([
@@ -117,7 +117,11 @@ describe('a recovery point', () => {
     });
     const overtaken = point({ vault: 'None', note: 'overtaken' });
     expect(expiry(overtaken)).toMatchObject({ expiryTime: new Date(AT + 2 * DAY).toISOString() });
-    const stopped = pointView(point(), { vault, names, policy: undefined, kind: 'full' }, 'single') as unknown as View;
+    const stopped = pointView(
+      point(),
+      { vault, names, policy: undefined, kind: 'full', findings: [] },
+      'single',
+    ) as unknown as View;
     expect(stopped.properties.recoveryPointProperties).toEqual({ isSoftDeleted: false });
   });
 

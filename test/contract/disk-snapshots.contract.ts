@@ -219,6 +219,41 @@ export function diskSnapshotsContract(
         await expect(snapshots.read(snapshot, { start: 20 * MIB, end: 21 * MIB })).rejects.toBeInstanceOf(RangeError);
       });
 
+      it('hand on a long range in order, a piece at a time, by one request', async () => {
+        const url = await newDisk(12 * MIB);
+        const body = new Uint8Array(9 * MIB + 512);
+        for (let i = 0; i < body.length; i += 512) body.fill((i / 512) % 251, i, i + 512);
+        await owner.write(url, MIB, body);
+        const snapshot = await snapshots.take(url, {});
+        const range = { start: MIB - 16 * KIB, end: 11 * MIB - 512 };
+        const whole = await snapshots.read(snapshot, range);
+        const lengths: number[] = [];
+        let at = 0;
+        let isTaking = false;
+        await snapshots.readLong(snapshot, range, async (bytes) => {
+          expect(isTaking).toBe(false);
+          isTaking = true;
+          const piece = Buffer.from(bytes);
+          await new Promise((resolve) => setImmediate(resolve));
+          expect(Buffer.compare(bytes, piece)).toBe(0); // good until this resolves
+          expect(Buffer.compare(piece, whole.subarray(at, at + piece.length))).toBe(0);
+          at += piece.length;
+          lengths.push(piece.length);
+          isTaking = false;
+        });
+        expect(at).toBe(whole.length);
+        expect(Math.max(...lengths)).toBeLessThanOrEqual(MIB);
+        expect(lengths.slice(0, -1).every((length) => length % (16 * KIB) === 0)).toBe(true);
+
+        const failing = snapshots.readLong(snapshot, range, () => Promise.reject(new TypeError('the taker')));
+        await expect(failing).rejects.toThrow(new TypeError('the taker'));
+        const beyond = snapshots.readLong(snapshot, { start: 11 * MIB, end: 13 * MIB }, async () => {});
+        await expect(beyond).rejects.toBeInstanceOf(RangeError);
+        await snapshots.remove(snapshot);
+        const gone = snapshots.readLong(snapshot, range, async () => {});
+        await expect(gone).rejects.toMatchObject({ code: 'UserErrorInstantRpNotFound' });
+      });
+
       it('find one sector in 4 TiB', async () => {
         const url = await newDisk(4 * TIB);
         await owner.write(url, 3 * TIB, filled(512, 7));

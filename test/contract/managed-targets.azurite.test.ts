@@ -1,7 +1,8 @@
 import { type ManagedTargetsOptions, managedTargets } from '../../shared/disk/managed-targets.ts';
 import type { RestoreTargets } from '../../shared/disk/restore-targets.ts';
 import { startManagedPlatform } from '../support/managed-platform.ts';
-import { restoreTargetsContract, type RestoreTargetsSubject } from './restore-targets.contract.ts';
+import { restoreTargetsContract } from './restore-targets.contract.ts';
+import type { RestoreTargetsSubject } from './restore-targets-crashes.contract.ts';
 
 for (const mode of ['stock', 'completed'] as const) {
   restoreTargetsContract(

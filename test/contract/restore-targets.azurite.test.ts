@@ -3,7 +3,8 @@ import type { RestoreTarget, RestoreTargets } from '../../shared/disk/restore-ta
 import { startTestStorage } from '../support/azurite.ts';
 import { startCrashProxy } from '../support/crash-proxy.ts';
 import { pageBlobOwner } from '../support/page-blob-owner.ts';
-import { restoreTargetsContract, type RestoreTargetsSubject } from './restore-targets.contract.ts';
+import { restoreTargetsContract } from './restore-targets.contract.ts';
+import type { RestoreTargetsSubject } from './restore-targets-crashes.contract.ts';
 
 for (const mode of ['stock', 'completed'] as const) {
   restoreTargetsContract(`Azurite, ${mode}`, async (): Promise<RestoreTargetsSubject> => {

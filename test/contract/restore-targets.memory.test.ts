@@ -1,5 +1,6 @@
 import { memoryDisks } from '../support/memory-disks.ts';
-import { restoreTargetsContract, type RestoreTargetsSubject } from './restore-targets.contract.ts';
+import { restoreTargetsContract } from './restore-targets.contract.ts';
+import type { RestoreTargetsSubject } from './restore-targets-crashes.contract.ts';
 
 for (const kind of ['page blob', 'managed disk'] as const) {
   restoreTargetsContract(

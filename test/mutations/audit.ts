@@ -2,6 +2,8 @@ import type { Mutation } from './mutation.ts';
 
 const LIES = 'services/lying-diff.test.ts';
 const WALK = 'domain/audit.test.ts';
+const STALE = 'services/stale-points.test.ts';
+const LONG = 'services/long-reads.test.ts';
 const TRUST = 'domain/trust.test.ts';
 const PACE = 'services/source-pace.test.ts';
 const TRAPS = 'services/traps.test.ts';
@@ -35,8 +37,8 @@ export const AUDIT: readonly Mutation[] = [
   {
     name: 'audit: it goes on behind what it has not read',
     file: 'shared/domain/audit.ts',
-    find: 'if (count === 0) return this.#stop(at);',
-    replace: 'if (count === 0) return this.#stop(end);',
+    find: 'return stop === end || this.#stop(stop);',
+    replace: 'return stop === end || this.#stop(end);',
     tests: [WALK],
     why: 'the ends of long runs are never looked at',
   },
@@ -49,9 +51,49 @@ export const AUDIT: readonly Mutation[] = [
     why: 'a region cleared behind the back of the source comes back',
   },
   {
+    name: 'audit: gaps are read until nothing of the budget is left',
+    file: 'shared/domain/audit.ts',
+    find: 'gap <= this.#gap && this.#read + gap < this.#budget;',
+    replace: 'this.#read + gap < this.#budget;',
+    tests: [WALK],
+    why: 'of scattered data hardly anything is read, and the audit does not come round',
+  },
+  {
+    name: 'audit: long runs are read by requests of 8 MiB',
+    file: 'shared/services/changed-blocks.ts',
+    find: 'if (isLong(run)) {',
+    replace: 'if (!isLong(run) && isLong(run)) {',
+    tests: [LONG],
+    why: 'an audit of gibibytes takes a thousand requests',
+  },
+  {
+    name: 'audit: points that may lack what was left out are not named',
+    file: 'shared/services/transfer-unit.ts',
+    find: 'if (runs.length > 0) await told.onMissed(',
+    replace: 'if (runs.length < 0) await told.onMissed(',
+    tests: [STALE],
+    why: 'a restore of such a point brings old bytes back, and nobody was told',
+  },
+  {
+    name: 'audit: points that may lack what was left out are taken for damaged',
+    file: 'shared/services/merge-plan.ts',
+    find: "row.points.length > 0 && row.kind !== 'stale'",
+    replace: 'row.points.length > 0',
+    tests: [STALE],
+    why: 'their region is never folded again while any of them lives',
+  },
+  {
+    name: 'audit: the next verification forgets which points lack a change',
+    file: 'shared/services/verify-finish.ts',
+    find: "if (row.kind === 'stale') return !isLive;",
+    replace: '',
+    tests: [STALE],
+    why: 'points that bring old bytes back count as sound after a day',
+  },
+  {
     name: 'trust: a miss is not counted',
     file: 'shared/services/write-region.ts',
-    find: '      if (!isTold) churn.missedBlocks += 1;',
+    find: '      if (!isTold) miss(block);',
     replace: '',
     tests: [LIES],
     why: 'nobody is told that the source lies, and it goes on',
@@ -59,7 +101,7 @@ export const AUDIT: readonly Mutation[] = [
   {
     name: 'trust: a cleared block that was missed is not counted',
     file: 'shared/services/write-region.ts',
-    find: 'if (!isReported(block)) churn.missedBlocks += 1;',
+    find: 'if (!isReported(block)) miss(block);',
     replace: '',
     tests: [LIES],
     why: 'nobody is told that the source lies, and it goes on',

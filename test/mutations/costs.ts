@@ -53,4 +53,12 @@ export const COSTS: readonly Mutation[] = [
     tests: ['services/parts.test.ts'],
     why: 'the bill of a large disk is higher than the report',
   },
+  {
+    name: 'costs: one item without a readable record takes all others along',
+    file: 'shared/services/costs.ts',
+    find: 'if (!isBackupError(error, ...DAMAGE_CODES)) throw error;\n      uncounted.push',
+    replace: 'if (uncounted.length === 0) throw error;\n      uncounted.push',
+    tests: [REPORTS],
+    why: 'nobody learns what a vault costs until its damage is mended',
+  },
 ];

@@ -1,5 +1,6 @@
 import type { Mutation } from './mutation.ts';
 
+const NIGHTLY = 'services/verify-nightly.test.ts';
 const VERIFIED = 'services/verify.test.ts';
 const COMPARED = 'services/verify-compare.test.ts';
 const DRILLED = 'services/verify-drill.test.ts';
@@ -219,5 +220,29 @@ export const VERIFY: readonly Mutation[] = [
     replace: 'const isThere = at !== undefined || region < regionsIn(0 * sizes.size, geometry);',
     tests: ['services/verify.test.ts'],
     why: 'regions without layers come before all others whenever there is a snapshot again',
+  },
+  {
+    name: 'verify: whoever has coordinated it goes on beside the next',
+    file: 'shared/services/verify-finish.ts',
+    find: 'if (open === undefined || open.job.coordinator !== step.coordinator) return;',
+    replace: 'if (open === undefined) return;',
+    tests: [NIGHTLY],
+    why: 'each time that it is taken on another one looks, and sends its units, for ever',
+  },
+  {
+    name: 'verify: the nightly one is taken on every quarter of an hour',
+    file: 'shared/services/watch.ts',
+    find: "operation === 'Verify' && !userTriggered ? QUIET_NIGHTLY_MS : QUIET_MS;",
+    replace: 'QUIET_MS;',
+    tests: [NIGHTLY],
+    why: 'long units of it are done many times over',
+  },
+  {
+    name: 'verify: backups wait for it',
+    file: 'shared/services/verify-unit.ts',
+    find: 'if (job.userTriggered) return false;',
+    replace: 'if (!job.userTriggered) return false;',
+    tests: [NIGHTLY],
+    why: 'a night’s transfer shares its disk with reads that nobody waits for',
   },
 ];

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Layout } from '../../shared/domain/layout.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { chainPrefix } from '../../shared/format/names.ts';
 import { vaultCosts } from '../../shared/services/costs.ts';
 import { assertBilled } from '../support/assert-billed.ts';
 import { liveManifests } from '../support/vault-map.ts';
@@ -176,6 +177,35 @@ describe('the cost report', () => {
       expect(item!.uncounted).toMatchObject([{ point: lost!.point, code, manifestBytes }]);
       // What cannot be counted is all that is not explained.
       expect(costs.listing!.unexplainedBytes).toBe(lost!.bytes - lost!.manifestBytes);
+    },
+  );
+
+  it.each(['damaged', 'gone'])(
+    'says which item it cannot count, whose newest record is %s, and counts the others',
+    async (how) => {
+      const { world, disks } = await start([4 * B]);
+      await world.disks.write(disks[0]!, 0, noise('first', 4));
+      await backUp(world, 30);
+      const [other] = await world.createVm('web', [4 * B]);
+      await world.protect('web');
+      await world.disks.write(other!, 0, noise('second', 4));
+      expect(await world.backup('web')).toMatchObject({ status: 'Completed' });
+      const before = await vaultCosts(world.ports, VAULT, { listing: true });
+      const [kept, lost] = ['vm', 'web'].map((vm) => before.items.find(({ vmName }) => vmName === vm)!);
+      for (const [name, blob] of blobs(world)) {
+        if (!name.startsWith(chainPrefix(lost!.item))) continue;
+        if (how === 'gone') blobs(world).delete(name);
+        else blob.body[20]! ^= 1;
+      }
+      const costs = await vaultCosts(world.ports, VAULT, { listing: true });
+      expect(costs.items).toEqual([kept]);
+      const code = how === 'gone' ? 'VaultObjectMissing' : 'DocumentCorrupt';
+      expect(costs.uncounted).toMatchObject([{ item: lost!.item, vmName: 'web', code }]);
+      const ofPoints = lost!.points.reduce((sum, { bytes, manifestBytes }) => sum + bytes - manifestBytes, 0);
+      const gone = how === 'gone' ? lost!.chainBytes : 0;
+      expect(costs.uncounted[0]!.documentBytes).toBe(lost!.bytes - ofPoints - gone);
+      expect(costs.listing!.unexplainedBytes).toBe(ofPoints);
+      expect(costs.bytes).toBe(before.bytes - ofPoints - gone);
     },
   );
 });

@@ -3,6 +3,7 @@ import { BackupError } from '../../shared/domain/errors.ts';
 import { SECTOR_BYTES, type ByteRange } from '../../shared/domain/units.ts';
 import type { ChangedRange, DiskSnapshot, DiskSnapshots, TaggedSnapshot } from '../../shared/disk/disk-snapshots.ts';
 import { isManagedDisk } from '../../shared/disk/managed-ids.ts';
+import { piecesOf } from '../../shared/disk/page-blob-pieces.ts';
 import { assertSectors } from '../../shared/disk/page-blob-ranges.ts';
 import { snapshotTime } from '../../shared/disk/snapshot-time.ts';
 import type { RestoreTargets } from '../../shared/disk/restore-targets.ts';
@@ -202,6 +203,10 @@ export function memoryDisks({
       const { bytes, sizeBytes } = living(snapshot);
       if (range.end > sizeBytes) throw new RangeError(`bytes ${range.start} to ${range.end} lie beyond the end`);
       return putInto(into, bytes.read(range));
+    },
+    async readLong(snapshot, range, take) {
+      if (range.end > living(snapshot).sizeBytes) throw new RangeError(`bytes up to ${range.end} lie beyond the end`);
+      for (const piece of piecesOf(range, 1_048_576)) await take(await snapshots.read(snapshot, piece));
     },
     async probeChangeTracking(snapshot) {
       living(snapshot);

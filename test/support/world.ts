@@ -106,6 +106,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       deleteGraceSeconds: 60,
       sweepGraceSeconds: 3600,
       onTheSpotBytes,
+      auditSeconds: 180,
+      jobHistoryDays: 180,
       verifyNightlyBytes: 2 ** 30,
       drillAccount: 'scratch',
       cleanUpSeconds: 21_600,

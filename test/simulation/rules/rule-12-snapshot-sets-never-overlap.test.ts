@@ -35,6 +35,7 @@ function steppedBack(real: DiskSnapshots): { snapshots: DiskSnapshots; stepBack:
       return real.changed({ url, id: inside(id) }, { url: since.url, id: inside(since.id) }, window);
     },
     read: ({ url, id }, range) => real.read({ url, id: inside(id) }, range),
+    readLong: ({ url, id }, range, take) => real.readLong({ url, id: inside(id) }, range, take),
     probeChangeTracking: ({ url, id }) => real.probeChangeTracking({ url, id: inside(id) }),
   };
   return { snapshots, stepBack: () => void (back = true) };

@@ -1,0 +1,251 @@
+import { API, expiring, MISSING_POINT, type RefusalCase, VAULT, VM } from './refusal-ground.ts';
+
+/** What cannot be protected, backed up, restored or cancelled. */
+export const ITEM_REFUSALS: readonly RefusalCase[] = [
+  [
+    'protecting a VM that is not there',
+    (on) => ['PUT', `${on.itemPath('ghost')}?${API}`, on.protection(on.vmId.replace(VM, 'ghost'))],
+    404,
+    'VMNotFoundV2',
+    /ghost does not exist/,
+  ],
+  [
+    'protecting by a policy that is not there',
+    (on) => ['PUT', `${on.itemPath()}?${API}`, on.protection(on.vmId, 'weekly')],
+    404,
+    'ResourceNotFound',
+    /weekly/,
+  ],
+  [
+    'protecting by another vault’s policy',
+    (on) => [
+      'PUT',
+      `${on.itemPath()}?${API}`,
+      on.protection(on.vmId, 'nightly', { policyId: on.policyId('nightly').replace(VAULT, 'other') }),
+    ],
+    400,
+    'BMSUserErrorInvalidConfigureProtectionRequest',
+    /expected a policy of this vault/,
+  ],
+  [
+    'protecting another VM than the path says',
+    (on) => ['PUT', `${on.itemPath()}?${API}`, on.protection(on.vmId.replace(VM, 'ghost'))],
+    400,
+    'BMSUserErrorInvalidConfigureProtectionRequest',
+    /app-rg;ghost, but the path names app-rg;db1/,
+  ],
+  [
+    'protecting what is no VM',
+    (on) => ['PUT', `${on.itemPath()}?${API}`, on.protection('db1')],
+    400,
+    'BMSUserErrorInvalidConfigureProtectionRequest',
+    /virtualMachines/,
+  ],
+  [
+    'protecting with a number for an id',
+    (on) => ['PUT', `${on.itemPath()}?${API}`, on.protection(on.vmId, 'nightly', { policyId: 7 })],
+    400,
+    'BMSUserErrorInvalidConfigureProtectionRequest',
+    /properties\.policyId: .*expected string/,
+  ],
+  [
+    'leaving out the OS disk',
+    (on) => [
+      'PUT',
+      `${on.itemPath()}?${API}`,
+      on.protection(on.vmId, 'nightly', {
+        extendedProperties: { diskExclusionProperties: { diskLunList: [-1, 0], isInclusionList: false } },
+      }),
+    ],
+    400,
+    'BMSUserErrorInvalidConfigureProtectionRequest',
+    /diskLunList: .*OS disk.*always backed up/,
+  ],
+  [
+    'leaving out disks by name',
+    (on) => [
+      'PUT',
+      `${on.itemPath()}?${API}`,
+      on.protection(on.vmId, 'nightly', { extendedProperties: { diskExclusionProperties: { diskLunList: ['data'] } } }),
+    ],
+    400,
+    'BMSUserErrorInvalidConfigureProtectionRequest',
+    /diskLunList\.0: .*expected LUNs of data disks/,
+  ],
+  [
+    'deleting backup data',
+    (on) => ['DELETE', `${on.itemPath()}?${API}`],
+    405,
+    'MethodNotAllowed',
+    /does not delete backup data/,
+  ],
+
+  [
+    'an expiry in the past',
+    (on) => ['POST', `${on.itemPath()}/backup?${API}`, expiring('2020-01-01T00:00:00Z')],
+    400,
+    'UserErrorInvalidRecoveryPointExpiry',
+    /2020-01-01.*not in the future/,
+  ],
+  [
+    'an expiry a thousand years ahead',
+    (on) => ['POST', `${on.itemPath()}/backup?${API}`, expiring('3026-01-01T00:00:00Z')],
+    400,
+    'UserErrorInvalidRecoveryPointExpiry',
+    /99 years/,
+  ],
+  [
+    'an expiry that is no time',
+    (on) => ['POST', `${on.itemPath()}/backup?${API}`, expiring('tomorrow')],
+    400,
+    'InvalidRequest',
+    /recoveryPointExpiryTimeInUTC: expected a time in ISO 8601/,
+  ],
+  [
+    'a backup of another kind',
+    (on) => ['POST', `${on.itemPath()}/backup?${API}`, { properties: { objectType: 'AzureWorkloadBackupRequest' } }],
+    400,
+    'InvalidRequest',
+    /AzureWorkloadBackupRequest.*expected IaasVMBackupRequest/,
+  ],
+
+  [
+    'a new VM from a point',
+    (on) => [
+      'POST',
+      `${on.itemPath()}/recoveryPoints/${on.point}/restore?${API}`,
+      on.restoring({ recoveryType: 'AlternateLocation' }),
+    ],
+    400,
+    'UserErrorInvalidRestoreRequest',
+    /AlternateLocation, which this version does not support: expected RestoreDisks/,
+  ],
+  [
+    'an unknown kind of restore',
+    (on) => [
+      'POST',
+      `${on.itemPath()}/recoveryPoints/${on.point}/restore?${API}`,
+      on.restoring({ recoveryType: 'Elsewhere' }),
+    ],
+    400,
+    'InvalidRequest',
+    /"Elsewhere": expected RestoreDisks, AlternateLocation/,
+  ],
+  [
+    'managed disks without a resource group for them',
+    (on) => [
+      'POST',
+      `${on.itemPath()}/recoveryPoints/${on.point}/restore?${API}`,
+      on.restoring({ restoreWithManagedDisks: true }),
+    ],
+    400,
+    'UserErrorInvalidRestoreRequest',
+    /targetResourceGroupId is missing: restoreWithManagedDisks/,
+  ],
+  [
+    'managed disks in a group by its name alone',
+    (on) => [
+      'POST',
+      `${on.itemPath()}/recoveryPoints/${on.point}/restore?${API}`,
+      on.restoring({ targetResourceGroupId: 'restored-rg' }),
+    ],
+    400,
+    'UserErrorInvalidRestoreRequest',
+    /targetResourceGroupId is "restored-rg": expected \/subscriptions/,
+  ],
+  [
+    'another point than the path says',
+    (on) => [
+      'POST',
+      `${on.itemPath()}/recoveryPoints/${on.point}/restore?${API}`,
+      on.restoring({ recoveryPointId: MISSING_POINT }),
+    ],
+    400,
+    'UserErrorInvalidRestoreRequest',
+    /the path names/,
+  ],
+  [
+    'an account that is not there',
+    (on) => [
+      'POST',
+      `${on.itemPath()}/recoveryPoints/${on.point}/restore?${API}`,
+      on.restoring({ storageAccountId: on.accountId('nowhere') }),
+    ],
+    400,
+    'UserErrorInvalidRestoreRequest',
+    /no storage account nowhere/,
+  ],
+  [
+    'an account that is none',
+    (on) => [
+      'POST',
+      `${on.itemPath()}/recoveryPoints/${on.point}/restore?${API}`,
+      on.restoring({ storageAccountId: 'stratadisks2' }),
+    ],
+    400,
+    'UserErrorInvalidRestoreRequest',
+    /storageAccounts\/<name>/,
+  ],
+  [
+    'a LUN that the point lacks',
+    (on) => [
+      'POST',
+      `${on.itemPath()}/recoveryPoints/${on.point}/restore?${API}`,
+      on.restoring({ restoreDiskLunList: [5] }),
+    ],
+    400,
+    'UserErrorInvalidRestoreRequest',
+    /no disk with LUN 5/,
+  ],
+  [
+    'LUNs that are texts',
+    (on) => [
+      'POST',
+      `${on.itemPath()}/recoveryPoints/${on.point}/restore?${API}`,
+      on.restoring({ restoreDiskLunList: ['0'] }),
+    ],
+    400,
+    'InvalidRequest',
+    /restoreDiskLunList\.0: expected LUNs/,
+  ],
+  [
+    'a container that cannot be called so',
+    (on) => [
+      'POST',
+      `${on.itemPath()}/recoveryPoints/${on.point}/restore?${API}`,
+      on.restoring({ targetContainerName: 'My_Container' }),
+    ],
+    400,
+    'InvalidRequest',
+    /targetContainerName: expected the name of a blob container/,
+  ],
+
+  [
+    'a filter with another operator',
+    (on) => ['GET', `${on.vaultPath()}/backupJobs?${API}&$filter=status%20ne%20'Failed'`],
+    400,
+    'InvalidRequest',
+    /only operator is eq/,
+  ],
+  [
+    'a filter with an unknown status',
+    (on) => ['GET', `${on.vaultPath()}/backupJobs?${API}&%24filter=status+eq+'Done'`],
+    400,
+    'InvalidRequest',
+    /"Done": expected InProgress/,
+  ],
+  [
+    'a page token of somebody else',
+    (on) => ['GET', `${on.vaultPath()}/backupJobs?${API}&$skipToken=!!!`],
+    400,
+    'InvalidRequest',
+    /skipToken/,
+  ],
+  [
+    'cancelling a job that has ended',
+    (on) => ['POST', `${on.vaultPath()}/backupJobs/${on.endedJob}/cancel?${API}`],
+    409,
+    'UserErrorJobNotCancellable',
+    /Completed/,
+  ],
+];
