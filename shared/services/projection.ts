@@ -28,8 +28,7 @@ export async function project(
       if (row.vault === 'Valid')
         await changePoint(ports, partition, key, (now) => (isOlder(now, record) ? 'remove' : undefined), seen);
     } else if (row.manifest !== entry.manifest && isOlder(row, record)) {
-      const totals =
-        written?.manifest === entry.manifest ? written.totals : totalsOf(await chain.manifest(entry));
+      const totals = written?.manifest === entry.manifest ? written.totals : totalsOf(await chain.manifest(entry));
       await changePoint(
         ports,
         partition,
