@@ -19,6 +19,7 @@ import { planAudit } from './plan-audit.ts';
 import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
 import type { Ports } from './ports.ts';
 import { type Chained, chooseSource } from './choose-source.ts';
+import { readPoints } from './projection.ts';
 import { type Span, spansOf, stacksWithin } from './spans.ts';
 
 /** Spans that are listed at once where manifests have parts, each of which is read for each of them; and where all is at hand. */
@@ -68,7 +69,7 @@ export async function makeTransferPlan(
 ): Promise<TransferPlan | undefined> {
   const { chain, record, job, set, point } = planning;
   const findings = ahead(openFindings(ports, planning.partition));
-  const live = await chain.readable(record);
+  const live = await seenFrom(ports, planning);
   if (live.lost.length > 0) await throwIfMoved(chain, record, live.lost[0]!.error);
   const incomparable = new Map<DiskId, string>();
   const lost = new Set<DiskId>();
@@ -107,6 +108,28 @@ export async function makeTransferPlan(
       }
     }
   }
+}
+
+/** From so many live points on a listing of their rows is less than their manifests. */
+const MANY_POINTS = 3;
+
+/**
+ * The manifests that a plan is made on. After quiet nights most name no layer, and a view is the same without them: those are left out
+ * which their points' rows say so of. A row says it of the manifest that it was taken from, which never changes; of a point that has
+ * another manifest by now, or no row, the manifest is read. The newest tells what its disks are based on; where it lacks one all are read.
+ */
+async function seenFrom(ports: Ports, { chain, record, partition, set }: Planning): Promise<Live> {
+  if (record.points.length < MANY_POINTS) return chain.readable(record);
+  const rows = await readPoints(ports, partition);
+  const empty = new Set(
+    rows.flatMap(({ manifest, dataBlocks, clearedBlocks }) => (dataBlocks + clearedBlocks === 0 ? [manifest] : [])),
+  );
+  const newest = record.points.at(-1);
+  const live = await chain.readable(record, undefined, (own) => own === newest || !empty.has(own.manifest));
+  const last = live.manifests.at(-1);
+  const hasAll =
+    last?.point === newest?.point && set.disks.every(({ disk }) => last?.disks.some((own) => own.disk === disk));
+  return hasAll ? live : chain.readable(record);
 }
 
 /** What is missing under a record that is the newest no more has been replaced, not lost. */
