@@ -13,7 +13,7 @@ export interface StoragePorts {
 export async function delayed(
   { blobPort, queuePort, tablePort }: StoragePorts,
   delayMs: number,
-): Promise<{ ports: StoragePorts; stop: () => Promise<void> }> {
+): Promise<{ ports: StoragePorts; pid: number; stop: () => Promise<void> }> {
   const child = fork(
     fileURLToPath(new URL('delay-process.ts', import.meta.url)),
     [delayMs, blobPort, queuePort, tablePort].map(String),
@@ -21,6 +21,7 @@ export async function delayed(
   const [[blob, queue, table]] = (await once(child, 'message')) as [[number, number, number]];
   return {
     ports: { blobPort: blob, queuePort: queue, tablePort: table },
+    pid: child.pid!,
     async stop() {
       const gone = once(child, 'exit');
       child.disconnect();

@@ -34,6 +34,8 @@ export interface Lab {
   readonly machine: VirtualMachine;
   /** A VM with many small disks. */
   readonly wide: VirtualMachine;
+  /** The process that hands requests on late; undefined where none does. */
+  readonly delayPid: number | undefined;
   readonly advanceClock: (ms: number) => void;
   readonly stop: () => Promise<void>;
 }
@@ -45,8 +47,19 @@ export const DISK_PATH = 'vhds/disk.vhd';
 export const WIDE_PATHS: readonly string[] = Array.from({ length: 16 }, (_, i) => `wide/disk-${i}.vhd`);
 export const RESTORE_ACCOUNT = `/subscriptions/${SUBSCRIPTION}/resourceGroups/bench/providers/Microsoft.Storage/storageAccounts/${DISKS}`;
 
-/** `delayMs`: how much later each request reaches the storage. */
-export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
+export interface LabOptions {
+  /** How much later each request reaches the storage. */
+  readonly delayMs?: number;
+  /** As the setting; by default as in production. */
+  readonly onTheSpotBytes?: number;
+  /** VMs besides the two, with the paths of their disks. */
+  readonly more?: readonly { readonly name: string; readonly paths: readonly string[] }[];
+}
+
+export async function startLab(
+  inFlight: number,
+  { delayMs = 0, onTheSpotBytes = 64 * 1024 * 1024, more = [] }: LabOptions = {},
+): Promise<Lab> {
   const dataDir = await mkdtemp(join(tmpdir(), 'strata-bench-'));
   const accounts = await loadAccounts(dataDir);
   const storage = await startStorage({ dataDir, ports: { blob: 0, queue: 0, table: 0 }, accounts, mode: 'completed' });
@@ -61,6 +74,7 @@ export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
   const diskUrl = (path: string): string => `${blobEndpoint(DISKS, server)}/${path}`;
   const machine = virtualMachine(BENCH_VM.name, [diskUrl(DISK_PATH)]);
   const wide = virtualMachine(WIDE_VM.name, WIDE_PATHS.map(diskUrl));
+  const machines = [machine, wide, ...more.map(({ name, paths }) => virtualMachine(name, paths.map(diskUrl)))];
   const queue = inProcessQueue(inFlight);
   const busy = new BusyMeter();
   let aheadMs = 0;
@@ -74,7 +88,7 @@ export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
       drillAccount: undefined,
       cleanUpSeconds: 21_600,
       cleanUpBytes: 2 ** 38,
-      onTheSpotBytes: 64 * 1024 * 1024,
+      onTheSpotBytes,
       layout: PRODUCTION_LAYOUT,
       sourceRates: DEFAULT_RATES,
       sourcePacing: { isOn: false, accountRequestsPerSecond: 20_000, accountBytesPerSecond: 2 ** 32 },
@@ -95,9 +109,9 @@ export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
     ...watched(composed, busy),
     queue,
     compute: {
-      virtualMachine: async (id) => [machine, wide].find((own) => own.id.toLowerCase() === id.toLowerCase()),
+      virtualMachine: async (id) => machines.find((own) => own.id.toLowerCase() === id.toLowerCase()),
       async *virtualMachines() {
-        yield* [machine, wide];
+        yield* machines;
       },
     },
     clock: { now: () => Date.now() + aheadMs },
@@ -110,6 +124,7 @@ export async function startLab(inFlight: number, delayMs = 0): Promise<Lab> {
     diskUrl,
     machine,
     wide,
+    delayPid: before?.pid,
     disks: (name) => BlobServiceClient.fromConnectionString(connection(DISKS)).getContainerClient(name),
     vault: (name) => BlobServiceClient.fromConnectionString(app).getContainerClient(name),
     advanceClock: (ms) => (aheadMs += ms),

@@ -73,7 +73,7 @@ export async function measured<Result>(
 }
 
 /** CPU time of a process from /proc/<pid>/stat, fields 14 and 15 (proc_pid_stat(5)); undefined where there is no /proc. */
-async function cpuSecondsOf(pid: number): Promise<number | undefined> {
+export async function cpuSecondsOf(pid: number): Promise<number | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

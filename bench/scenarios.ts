@@ -17,7 +17,7 @@ import { type Cost, measured } from './meter.ts';
 import type { Measurement } from './options.ts';
 
 const HOUR_MS = 3_600_000;
-const VAULT = vaultKey({ subscriptionId: BENCH_VM.subscriptionId, resourceGroup: 'bench', vault: 'v1' });
+export const VAULT = vaultKey({ subscriptionId: BENCH_VM.subscriptionId, resourceGroup: 'bench', vault: 'v1' });
 const ITEM = itemKey(BENCH_VM.resourceGroup, BENCH_VM.name);
 export const WIDE_ITEM = itemKey(WIDE_VM.resourceGroup, WIDE_VM.name);
 

@@ -71,22 +71,22 @@ export function pageBlobTargets(options: PageBlobTargetsOptions): RestoreTargets
     }
   }
 
-  /** Creates the marked, empty blob; false when there is one of that name. */
-  const createMarked = (client: PageBlobClient, sizeBytes: number, jobId: string): Promise<boolean> =>
+  /** Creates the marked, empty blob, and answers its ETag; undefined when there is one of that name. */
+  const createMarked = (client: PageBlobClient, sizeBytes: number, jobId: string): Promise<string | undefined> =>
     asked(`create ${client.url}`, async () => {
       try {
-        await inContainer(client.url, () =>
+        const created = await inContainer(client.url, () =>
           client.create(sizeBytes, {
             conditions: { ifNoneMatch: '*' },
             metadata: { [INCOMPLETE]: jobId },
             abortSignal: deadline(),
           }),
         );
-        return true;
+        return created.etag;
       } catch (error) {
         const failure = storageFailure(error);
         // 412 is a blob that exists under a lease.
-        if (failure?.status === 412 || failure?.code === 'BlobAlreadyExists') return false;
+        if (failure?.status === 412 || failure?.code === 'BlobAlreadyExists') return undefined;
         throw error;
       }
     });
@@ -106,15 +106,21 @@ export function pageBlobTargets(options: PageBlobTargetsOptions): RestoreTargets
       const { url, leaseId } = target;
       assertSectors({ start: 0, end: sizeBytes });
       const client = clients.page(url);
-      await createMarked(client, sizeBytes, jobId);
       const lease = client.getBlobLeaseClient(leaseId);
+      // Who has just created it knows what a look would tell.
+      let created = await createMarked(client, sizeBytes, jobId);
       for (let look = 0; look < LOOKS; look++) {
-        const seen = await lookAt(url);
-        if (seen === undefined) {
-          await createMarked(client, sizeBytes, jobId);
-          continue;
-        }
-        assertOurs(target, seen, sizeBytes, jobId);
+        let seen: Pick<BlobGetPropertiesResponse, 'etag' | 'leaseState'>;
+        if (created === undefined) {
+          const found = await lookAt(url);
+          if (found === undefined) {
+            created = await createMarked(client, sizeBytes, jobId);
+            continue;
+          }
+          assertOurs(target, found, sizeBytes, jobId);
+          seen = found;
+        } else seen = { etag: created };
+        created = undefined;
         const leased = seen.leaseState === 'leased';
         const conditions = seen.etag === undefined ? {} : { ifMatch: seen.etag };
         const settled = await asked(`take the lease on ${url}`, async () => {

@@ -154,12 +154,16 @@ export class Chain {
     return manifests;
   }
 
-  /** The manifests that can be read of the record's points (up to `upTo`), oldest first, and the points whose manifests are lost. */
+  /**
+   * The manifests that can be read of the record's points (up to `upTo`), oldest first, and the points whose manifests are lost. Those of
+   * which `isWanted` says no are left out.
+   */
   async readable(
     record: ChainRecord,
     upTo?: PointId,
+    isWanted: (entry: RecordPoint) => boolean = () => true,
   ): Promise<{ manifests: Manifest[]; lost: { point: PointId; error: BackupError }[] }> {
-    const wanted = record.points.filter(({ point }) => upTo === undefined || point <= upTo);
+    const wanted = record.points.filter((entry) => (upTo === undefined || entry.point <= upTo) && isWanted(entry));
     const manifests: Manifest[] = [];
     const lost: { point: PointId; error: BackupError }[] = [];
     const read = (entry: RecordPoint): Promise<Manifest | BackupError> =>

@@ -34,7 +34,8 @@ export async function chooseSource(
     ...(trust && { trust }),
     baseSizeBytes: base.disk.sizeBytes,
   };
-  const why = refusal ?? (await whyNotDiff(ports, own, base.disk));
+  const why =
+    refusal === undefined ? await whyNotDiff(ports, own, base.disk) : await whyRefused(ports, own, base.disk, refusal);
   return why === undefined
     ? { ...based, source: 'diff', since: base.disk.snapshot.id, reason: 'page ranges changed since the base snapshot' }
     : { ...based, source: 'hashes', since: null, reason: why };
@@ -48,8 +49,17 @@ async function whyNotDiff(ports: Ports, own: SetDisk, base: Manifest['disks'][nu
     return `an earlier diff had left changes out; this backup goes by hashes${further}`;
   }
   if (base.snapshot.id >= own.snapshot) return 'the base snapshot is not older than this one';
-  const since = { url: own.url, id: base.snapshot.id };
-  if ((await ports.snapshots.sizeOf(since)) === undefined) return 'the base snapshot is gone';
+  // Whether the base snapshot is there nobody asks: a server that passes the probe refuses to compare with one that is gone.
   const probe = await ports.snapshots.probeChangeTracking({ url: own.url, id: own.snapshot });
   return probe.usable ? undefined : probe.reason;
+}
+
+async function whyRefused(
+  ports: Ports,
+  { url }: SetDisk,
+  { snapshot }: Manifest['disks'][number],
+  refusal: string,
+): Promise<string> {
+  const isGone = (await ports.snapshots.sizeOf({ url, id: snapshot.id })) === undefined;
+  return isGone ? 'the base snapshot is gone' : refusal;
 }

@@ -10,7 +10,7 @@ import { transferObject } from './transfer-unit.ts';
 import { objectName } from './unit-objects.ts';
 
 /** What the units of a plan have met, per disk of it: the sum of what stands beside their objects. */
-export function churnOf(plan: TransferPlan, objects: ReadonlyMap<string, BlobInfo>): Churn[] {
+export function churnOf(plan: TransferPlan, objects: ReadonlyMap<string, Pick<BlobInfo, 'summary'>>): Churn[] {
   const sums = plan.disks.map(() => noChurn());
   for (const unit of plan.units) {
     const object = objects.get(objectName(transferObject(plan, unit)));

@@ -1,4 +1,5 @@
-import type { JobError, JobRow } from '../catalog/catalog.ts';
+import type { Versioned } from '../catalog/catalog-table.ts';
+import type { ItemRow, JobError, JobRow } from '../catalog/catalog.ts';
 import { attemptId } from '../domain/ids.ts';
 import type { ChainRecord } from '../format/documents.ts';
 import { Chain } from './chain.ts';
@@ -48,11 +49,11 @@ export async function endJob(ports: Ports, address: JobAddress, outcome: Outcome
 
 /**
  * Sets a job's final status, then frees what it held. Repeats safely; the first final status stands. A backup that has met what its
- * source had left out completes with a warning.
+ * source had left out completes with a warning. Rows of `seen` that nobody has changed since need not be read again.
  */
-export async function finishJob(ports: Ports, address: JobAddress, status: Outcome): Promise<void> {
+export async function finishJob(ports: Ports, address: JobAddress, status: Outcome, seen: Seen = {}): Promise<void> {
   const now = ports.clock.now();
-  const changed = await changeJob(ports, address, (job) => {
+  const finished = (job: JobRow): JobRow | undefined => {
     if (ENDED.has(job.status)) return undefined;
     const warnings = status === 'Completed' ? churnWarnings(job) : [];
     return {
@@ -67,9 +68,15 @@ export async function finishJob(ports: Ports, address: JobAddress, status: Outco
           : task,
       ),
     };
-  });
-  const row = changed ?? (await readJob(ports, address));
-  if (row !== undefined) await release(ports, address, row);
+  };
+  const row = (await changeJob(ports, address, finished, seen.job)) ?? (await readJob(ports, address));
+  if (row !== undefined) await release(ports, address, row, seen.item);
+}
+
+/** The rows of a job and its item as the caller has read or written them last. */
+interface Seen {
+  readonly job?: Versioned<JobRow> | undefined;
+  readonly item?: Versioned<ItemRow> | undefined;
 }
 
 function endOfTask(status: Outcome): 'Completed' | 'Failed' | 'Cancelled' {
@@ -78,9 +85,9 @@ function endOfTask(status: Outcome): 'Completed' | 'Failed' | 'Cancelled' {
 }
 
 /** Frees what the job held of its item, hands that on to a backup that waits, and takes the job off the list of open ones. */
-async function release(ports: Ports, address: JobAddress, row: JobRow): Promise<void> {
+async function release(ports: Ports, address: JobAddress, row: JobRow, seen?: Versioned<ItemRow>): Promise<void> {
   let next: JobRow['jobId'] | undefined;
-  await changeItem(ports, address.vault, row.itemKey, (item) => {
+  const freed = (item: ItemRow): ItemRow | undefined => {
     next = undefined;
     const backup = holdsItem(item, row.jobId);
     const merge = item.mergeJob === row.jobId;
@@ -98,7 +105,8 @@ async function release(ports: Ports, address: JobAddress, row: JobRow): Promise<
       ...(merge ? { mergeJob: undefined, leaving: undefined } : {}),
       ...(verify ? { verifyJob: undefined } : {}),
     };
-  });
+  };
+  await changeItem(ports, address.vault, row.itemKey, freed, seen);
   if (next !== undefined) await goOn(ports, { vault: address.vault, jobId: next });
   await ports.catalog.openJobs.remove(address.vault, row.jobId);
 }

@@ -244,12 +244,22 @@ export interface RegionDamage {
 
 /**
  * Damage of a disk that the newest vault point still shows, by region: what a backup heals by writing it again. Damage that later
- * layers have covered since is noted as healed for new points and left out.
+ * layers have covered since is noted as healed for new points and left out. `findings` are the item's open ones, where the caller has
+ * listed them for all its disks.
  */
-export async function damageOf(ports: Ports, partition: string, disk: DiskId): Promise<Map<number, RegionDamage>> {
+export async function damageOf(
+  ports: Ports,
+  partition: string,
+  disk: DiskId,
+  findings?: Awaited<ReturnType<typeof openFindings>>,
+): Promise<Map<number, RegionDamage>> {
   const damage = new Map<number, RegionDamage>();
-  const open = (await openFindings(ports, partition, `${disk}|`)).filter(
-    ({ row }) => !row.newestIsSound && row.region !== undefined && ['layer', 'blocks', 'view'].includes(row.kind),
+  const open = (findings ?? (await openFindings(ports, partition, `${disk}|`))).filter(
+    ({ row }) =>
+      row.disk === disk &&
+      !row.newestIsSound &&
+      row.region !== undefined &&
+      ['layer', 'blocks', 'view'].includes(row.kind),
   );
   if (open.length === 0) return damage;
   const later = new LaterLayers(ports, partition, disk);

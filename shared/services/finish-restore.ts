@@ -4,7 +4,7 @@ import { FOOTER_BYTES } from '../domain/vhd-footer.ts';
 import { type RestorePlan, restorePlan } from '../format/documents.ts';
 import { backOffSeconds } from './back-off.ts';
 import { finishJob } from './end-job.ts';
-import { type JobAddress, changeJob, describeError } from './jobs.ts';
+import { type JobAddress, changeJob, changeJobSeen, describeError } from './jobs.ts';
 import { openPlan } from './open-plan.ts';
 import { deletePlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
@@ -27,7 +27,9 @@ export async function finishRestore(
   const units = unitCount(plan);
   let done = 0;
   let doneBytes = 0;
+  const marks: string[] = [];
   for await (const { key, row } of ports.catalog.units.list(plan.attempt)) {
+    marks.push(key);
     if (Number(key) >= units) continue;
     done++;
     doneBytes += row.bytes;
@@ -44,17 +46,22 @@ export async function finishRestore(
     );
   }
   if (open.job.restore?.verifyJob !== undefined) return holdForDrill(ports, step, open.job);
-  const decided = await changeJob(ports, address, (row) =>
-    row.status === 'InProgress' && (row.outcome === undefined || row.outcome === 'Completed')
-      ? { ...row, doneBytes, outcome: 'Completed' }
-      : undefined,
+  const decided = await changeJobSeen(
+    ports,
+    address,
+    (row) =>
+      row.status === 'InProgress' && (row.outcome === undefined || row.outcome === 'Completed')
+        ? { ...row, doneBytes, outcome: 'Completed' }
+        : undefined,
+    open.seen,
   );
   if (decided === undefined) return;
   await forEachAtOnce(plan.targets, TARGETS_AT_ONCE, (target) => ports.targets.complete(target));
-  const isRecorded = await record(ports, address, decided, plan);
-  await finishJob(ports, address, isRecorded ? 'Completed' : 'CompletedWithWarnings');
-  await forgetUnits(ports, plan);
-  await deletePlan(ports, container, plan);
+  const isRecorded = await record(ports, address, decided.row, plan);
+  // What the record could not say stands on the row, which is another by now.
+  const seen = isRecorded ? { job: decided } : {};
+  await finishJob(ports, address, isRecorded ? 'Completed' : 'CompletedWithWarnings', seen);
+  await Promise.all([forgetUnits(ports, plan, done < units ? undefined : marks), deletePlan(ports, container, plan)]);
 }
 
 /**

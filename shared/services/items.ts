@@ -1,3 +1,4 @@
+import type { Versioned } from '../catalog/catalog-table.ts';
 import type { ItemRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { vaultKey } from './keys.ts';
@@ -5,21 +6,25 @@ import type { Ports } from './ports.ts';
 
 /**
  * Changes an item's row under its ETag: `change` gets the newest row and answers the new one, or undefined to leave it. Resolves
- * the row that now stands, or undefined when `change` left it or there is none.
+ * the row that now stands, or undefined when `change` left it or there is none. `seen` is the row as the caller has read or written it
+ * last: while nobody else has changed it, it need not be read again.
  */
 export async function changeItem(
   ports: Ports,
   vault: string,
   key: string,
   change: (row: ItemRow) => ItemRow | undefined,
-): Promise<ItemRow | undefined> {
-  for (;;) {
-    const found = await ports.catalog.items.get(vault, key);
-    const next = found && change(found.row);
-    if (found === undefined || next === undefined) return undefined;
+  seen?: Versioned<ItemRow>,
+): Promise<Versioned<ItemRow> | undefined> {
+  for (let known = seen; ; known = undefined) {
+    const found = known ?? (await ports.catalog.items.get(vault, key));
+    const row = found && change(found.row);
+    if (found === undefined || row === undefined) {
+      if (known === undefined) return undefined;
+      continue; // what is to be left is looked at as it is now
+    }
     try {
-      await ports.catalog.items.replace(vault, key, next, found.etag);
-      return next;
+      return { row, etag: await ports.catalog.items.replace(vault, key, row, found.etag) };
     } catch (error) {
       if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error;
     }

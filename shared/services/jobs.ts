@@ -1,3 +1,4 @@
+import type { Versioned } from '../catalog/catalog-table.ts';
 import type { ItemRow, JobError, JobRow, JobTask } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, type PointId, jobId } from '../domain/ids.ts';
@@ -98,20 +99,35 @@ export async function insertJob(ports: Ports, vault: string, row: JobRow): Promi
 
 /**
  * Changes a job's row under its ETag: `change` gets the newest row and answers the new one, or undefined to leave it. Resolves
- * the row that now stands, or undefined when `change` left it or there is none.
+ * the row that now stands, or undefined when `change` left it or there is none. `seen` is the row as the caller has read or written it
+ * last: while nobody else has changed it, it need not be read again.
  */
 export async function changeJob(
   ports: Ports,
+  address: JobAddress,
+  change: (row: JobRow) => JobRow | undefined,
+  seen?: Versioned<JobRow>,
+): Promise<JobRow | undefined> {
+  return (await changeJobSeen(ports, address, change, seen))?.row;
+}
+
+/** As `changeJob`, and answers the version too, for who goes on changing the row. */
+export async function changeJobSeen(
+  ports: Ports,
   { vault, jobId }: JobAddress,
   change: (row: JobRow) => JobRow | undefined,
-): Promise<JobRow | undefined> {
-  for (;;) {
-    const found = await ports.catalog.jobs.get(vault, jobId);
+  seen?: Versioned<JobRow>,
+): Promise<Versioned<JobRow> | undefined> {
+  for (let known = seen; ; known = undefined) {
+    const found = known ?? (await ports.catalog.jobs.get(vault, jobId));
     const next = found && change(found.row);
-    if (found === undefined || next === undefined) return undefined;
+    if (found === undefined || next === undefined) {
+      if (known === undefined) return undefined;
+      continue; // what is to be left is looked at as it is now
+    }
+    const row: JobRow = { ...next, updatedAt: ports.clock.now() };
     try {
-      await ports.catalog.jobs.replace(vault, jobId, { ...next, updatedAt: ports.clock.now() }, found.etag);
-      return next;
+      return { row, etag: await ports.catalog.jobs.replace(vault, jobId, row, found.etag) };
     } catch (error) {
       if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error;
     }
@@ -119,29 +135,42 @@ export async function changeJob(
 }
 
 /**
- * Notes `attempt` as the one current plan of a running job, in place of `instead`, and with it what the plan tells of the job. False: the
- * job has ended or a twin was first.
+ * Notes `attempt` as the one current plan of a running job, in place of `instead`, and with it what the plan tells of the job; answers the
+ * row. Undefined: the job has ended or a twin was first.
  */
-export async function noteAttempt(
+export function noteAttempt(
   ports: Ports,
   job: JobAddress,
   attempt: AttemptId,
   instead: AttemptId | undefined,
   planSeq: number,
   told: Partial<Pick<JobRow, 'totalBytes' | 'sources' | 'churn'>> = {},
-): Promise<boolean> {
-  const noted = await changeJob(ports, job, (row) =>
-    row.status === 'InProgress' && row.attempt === instead
-      ? { ...row, ...told, attempt, planSeq: row.planSeq ?? planSeq, attempts: [...row.attempts, attempt] }
-      : undefined,
+  seen?: Versioned<JobRow>,
+): Promise<Versioned<JobRow> | undefined> {
+  return changeJobSeen(
+    ports,
+    job,
+    (row) =>
+      row.status === 'InProgress' && row.attempt === instead
+        ? { ...row, ...told, attempt, planSeq: row.planSeq ?? planSeq, attempts: [...row.attempts, attempt] }
+        : undefined,
+    seen,
   );
-  return noted !== undefined;
 }
 
 /** The job if it still runs and `attempt` is its current plan; else its messages have nothing to do any more. */
 export async function runningJob(ports: Ports, address: JobAddress, attempt: string): Promise<JobRow | undefined> {
-  const row = await readJob(ports, address);
-  return row?.status === 'InProgress' && row.attempt === attempt ? row : undefined;
+  return (await runningJobSeen(ports, address, attempt))?.row;
+}
+
+/** As `runningJob`, and answers the version too, for who goes on to change the row. */
+export async function runningJobSeen(
+  ports: Ports,
+  { vault, jobId }: JobAddress,
+  attempt: string,
+): Promise<Versioned<JobRow> | undefined> {
+  const seen = await ports.catalog.jobs.get(vault, jobId);
+  return seen?.row.status === 'InProgress' && seen.row.attempt === attempt ? seen : undefined;
 }
 
 /** `tasks` with one of them changed. */

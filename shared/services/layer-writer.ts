@@ -210,6 +210,11 @@ export class SlabWriter {
     if (columns.extents.length > 0) this.#regions.push({ key, columns });
   }
 
+  /** Whether no region has come into it so far. */
+  get isEmpty(): boolean {
+    return this.#regions.length === 0;
+  }
+
   /** Stores the slab as the one object of its unit, `told` beside it: the first one stands. */
   async store(container: VaultContainer, told: Readonly<Record<string, string>> = {}): Promise<void> {
     const pack: PackUse = { name: this.#name, totalBytes: this.#builder.framesEnd };

@@ -2,7 +2,7 @@ import type { AttemptId, DiskId } from '../domain/ids.ts';
 import type { Layout } from '../domain/layout.ts';
 import type { Manifest, ManifestDisk, ManifestRegion, PartRef, RecordPoint } from '../format/documents.ts';
 import type { Chain } from './chain.ts';
-import { type Span, regionsOf, spansOf } from './spans.ts';
+import { type LayerSum, NOTHING, type Span, regionsOf, spansOf, sumOfManifest } from './spans.ts';
 
 /** A manifest without what it says of regions. */
 export type ManifestHead = Omit<Manifest, 'format' | 'disks'> & {
@@ -20,6 +20,7 @@ export class ManifestWriter {
   readonly #parts = new Map<DiskId, PartRef[]>();
   #inline: { disk: DiskId; regions: readonly ManifestRegion[] }[] = [];
   #count = 0;
+  #sum: LayerSum = NOTHING;
 
   constructor(
     chain: Chain,
@@ -48,7 +49,7 @@ export class ManifestWriter {
   /** Stores the manifest, behind its parts. */
   finish(head: ManifestHead): Promise<RecordPoint> {
     const isWhole = this.#parts.size === 0;
-    return this.#chain.putManifest({
+    const manifest: Manifest = {
       ...head,
       ...this.#of,
       format: isWhole ? 2 : 3,
@@ -57,7 +58,14 @@ export class ManifestWriter {
         const parts = this.#parts.get(own.disk);
         return { ...own, regions, parts };
       }),
-    });
+    };
+    this.#sum = sumOfManifest(manifest);
+    return this.#chain.putManifest(manifest);
+  }
+
+  /** What the layers of the finished manifest add up to. */
+  get sum(): LayerSum {
+    return this.#sum;
   }
 
   async #flush(): Promise<void> {

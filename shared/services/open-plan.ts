@@ -1,8 +1,9 @@
 import type { z } from 'zod';
+import type { Versioned } from '../catalog/catalog-table.ts';
 import type { JobRow } from '../catalog/catalog.ts';
 import { type JobId, attemptId } from '../domain/ids.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
-import { type JobAddress, runningJob } from './jobs.ts';
+import { type JobAddress, runningJobSeen } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { type PartedPlan, readPlan, unitOf } from './plans.ts';
 import type { Ports } from './ports.ts';
@@ -12,6 +13,8 @@ import { findInVault } from './vault-of.ts';
 export interface OpenPlan<Plan> {
   readonly address: JobAddress;
   readonly job: JobRow;
+  /** The job's row as it was read. */
+  readonly seen: Versioned<JobRow>;
   readonly container: VaultContainer;
   readonly plan: Plan;
   /** Of the item's points and findings. */
@@ -25,14 +28,15 @@ export async function openPlan<Plan>(
   schema: z.ZodType<Plan>,
 ): Promise<OpenPlan<Plan> | undefined> {
   const address = { vault: step.vault, jobId: step.jobId as JobId };
-  const job = await runningJob(ports, address, step.attempt);
-  if (job === undefined) return undefined;
+  const seen = await runningJobSeen(ports, address, step.attempt);
+  if (seen === undefined) return undefined;
+  const { row: job } = seen;
   const {
     container,
     row: vault,
     found: plan,
   } = await findInVault(ports, step.vault, (own) => readPlan(own, job.itemId, attemptId(step.attempt), schema));
-  return { address, job, container, plan, partition: pointsPartition(vault.containerName, job.itemId) };
+  return { address, job, seen, container, plan, partition: pointsPartition(vault.containerName, job.itemId) };
 }
 
 /** Opens the part of the plan that has the message's unit; undefined also when the plan has no such unit. */

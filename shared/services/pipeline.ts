@@ -28,3 +28,9 @@ export async function forEachAtOnce<Item>(
 ): Promise<void> {
   for await (const _ of inOrder(items, inFlight, work)) void _;
 }
+
+/** Lets `work` go on while its caller does something else first: a failure is met where the result is awaited, or nowhere. */
+export function ahead<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => undefined);
+  return work;
+}

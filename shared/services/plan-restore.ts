@@ -19,7 +19,7 @@ import { Chain } from './chain.ts';
 import { describe } from './finish-restore.ts';
 import { type JobAddress, changeJob, noteAttempt, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { forEachAtOnce } from './pipeline.ts';
+import { ahead, forEachAtOnce } from './pipeline.ts';
 import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
 import { notedPlan, unitCount } from './plans.ts';
 import type { Ports } from './ports.ts';
@@ -35,6 +35,7 @@ import {
 } from './restored-form.ts';
 import { discardTargets } from './restore-leftovers.ts';
 import { spansOf, stacksWithin } from './spans.ts';
+import type { Noted } from './transfer-plan.ts';
 import { openVault } from './vault-of.ts';
 
 const SENDS_IN_FLIGHT = 8;
@@ -45,10 +46,14 @@ export async function planRestore(
   step: { vault: string; jobId: string; instead?: string | undefined },
 ): Promise<void> {
   const address: JobAddress = { vault: step.vault, jobId: step.jobId as JobId };
-  const job = await readJob(ports, address);
+  const vaultSoon = ahead(openVault(ports, step.vault));
+  const seen = await ports.catalog.jobs.get(address.vault, address.jobId);
+  const job = seen?.row;
   if (job?.status !== 'InProgress' || job.point === undefined || job.restore === undefined) return;
   if (job.outcome === 'Completed') return sendFinish(ports, address, job.attempt!); // only the handing over is left
-  const { container, row: vault } = await openVault(ports, step.vault);
+  const { container, row: vault } = await vaultSoon;
+  const partition = pointsPartition(vault.containerName, job.itemId);
+  const rowSoon = ahead(readPoint(ports, partition, job.point));
   await pin(ports, address, job.itemKey, job.point);
   if (job.attempt !== undefined && job.attempt !== step.instead) {
     if (step.instead !== undefined) return; // another has planned again already
@@ -56,12 +61,11 @@ export async function planRestore(
     if (noted !== undefined) return begin(ports, address, job, noted);
   }
 
-  const partition = pointsPartition(vault.containerName, job.itemId);
-  const row = await readPoint(ports, partition, job.point);
+  const row = await rowSoon;
   if (row === undefined) throw new BackupError('ResourceNotFound', `recovery point ${job.point} is gone`);
   // A drill tries the vault.
   const tier = job.restore.verifyJob === undefined ? await tierOf(ports, partition, row) : 'vault';
-  const noted = { attempt: job.attempt };
+  const noted: Noted = { attempt: job.attempt, job: seen };
   const write = (pieces: Pieces): Promise<RestorePlan | undefined> =>
     writePlan(ports, address, container, pieces, noted);
   const chain = new Chain(container, job.itemId);
@@ -71,16 +75,9 @@ export async function planRestore(
       ? await write(await fromSnapshots(ports, job, row, whereto))
       : await chain.onNewest(async (record) => write(await fromVault(ports, container, chain, record, job, whereto)));
   if (plan === undefined) return;
-  await changeJob(ports, address, (now) => ({
-    ...now,
-    totalBytes: restoredBytes(plan),
-    sources: plan.targets.map(({ lun, name, tier: from }) => ({
-      lun,
-      name,
-      source: from,
-      reason: from === 'snapshot' ? 'the point still has its snapshots' : 'the point is in the vault',
-    })),
-  }));
+  // Of a plan in parts it was not known yet when it was noted.
+  if (plan.parts !== undefined)
+    await changeJob(ports, address, (now) => ({ ...now, totalBytes: restoredBytes(plan) }), noted.job);
   await begin(ports, address, job, plan);
 }
 
@@ -139,12 +136,20 @@ async function writePlan(
   address: JobAddress,
   container: VaultContainer,
   { plan, units: pieces }: Pieces,
-  noted: { attempt: AttemptId | undefined },
+  noted: Noted,
 ): Promise<RestorePlan | undefined> {
   const mostWeight = PART_SPANS * ports.settings.layout.spanRegions;
-  const writer = new PlanWriter<RestorePlan>(container, RESTORE, mostWeight, async () => {
-    if (!(await noteAttempt(ports, address, plan.attempt, noted.attempt, 0))) return false;
-    noted.attempt = plan.attempt;
+  const writer = new PlanWriter<RestorePlan>(container, RESTORE, mostWeight, async (totalBytes) => {
+    const sources = plan.targets.map(({ lun, name, tier: from }) => ({
+      lun,
+      name,
+      source: from,
+      reason: from === 'snapshot' ? 'the point still has its snapshots' : 'the point is in the vault',
+    }));
+    const told = { totalBytes, sources };
+    const job = await noteAttempt(ports, address, plan.attempt, noted.attempt, 0, told, noted.job);
+    if (job === undefined) return false;
+    Object.assign(noted, { attempt: plan.attempt, job });
     return true;
   });
   for await (const units of pieces) if (units.length > 0 && !(await writer.add({ ...plan, units }))) return undefined;

@@ -1,26 +1,23 @@
 import type { JobRow } from '../catalog/catalog.ts';
 import { type AttemptId, type JobId, type PointId } from '../domain/ids.ts';
 import { inTurns } from '../domain/turns.ts';
-import { BLOCK_BYTES } from '../domain/units.ts';
 import type { ChainRecord, TransferPlan } from '../format/documents.ts';
 import { transferPlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { finishJob } from './end-job.ts';
-import { changeJob, readJob } from './jobs.ts';
+import { changeJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
-import { forEachAtOnce } from './pipeline.ts';
-import { notedPlan, partsOf } from './plans.ts';
+import { isSmall, transferOnTheSpot } from './on-the-spot.ts';
+import { ahead, forEachAtOnce } from './pipeline.ts';
+import { notedPlan, partsOf, storePlan } from './plans.ts';
 import type { Ports } from './ports.ts';
 import { changePoint } from './projection.ts';
-import { bytesOf, makeTransferPlan } from './transfer-plan.ts';
-import { transferUnit } from './transfer-unit.ts';
+import { rememberedListings } from './remembered-listings.ts';
+import { type Noted, makeTransferPlan } from './transfer-plan.ts';
 import { openVault } from './vault-of.ts';
 import { takeTurn } from './wait-turn.ts';
 
-/** Plans of more units than this are never done by the handler that makes them. */
-const MOST_ON_THE_SPOT = 16;
-const UNITS_ON_THE_SPOT = 4;
 /** Messages sent at once. */
 const SENDS_IN_FLIGHT = 8;
 
@@ -33,10 +30,12 @@ export async function planTransfer(
   step: { vault: string; jobId: string; instead?: string | undefined },
 ): Promise<void> {
   const address = { vault: step.vault, jobId: step.jobId as JobId };
-  const job = await readJob(ports, address);
+  const vaultSoon = ahead(openVault(ports, step.vault));
+  const seen = await ports.catalog.jobs.get(address.vault, address.jobId);
+  const job = seen?.row;
   if (job?.status !== 'InProgress' || job.set === undefined || job.point === undefined) return;
   if (!(await takeTurn(ports, address, job))) return;
-  const { container, row: vault } = await openVault(ports, step.vault);
+  const { container, row: vault } = await vaultSoon;
   if (job.attempt !== undefined && job.attempt !== step.instead) {
     if (step.instead !== undefined) return; // another has planned again already, and sends its own messages
     return sendUnits(ports, container, step, await notedPlan(container, job, transferPlan), job.attempt);
@@ -44,31 +43,30 @@ export async function planTransfer(
   const chain = new Chain(container, job.itemId);
   const partition = pointsPartition(vault.containerName, job.itemId);
   const planning = { container, chain, partition, job, set: job.set, point: job.point };
-  const noted = { attempt: job.attempt };
-  const plan = await chain.onNewest(async (record) => {
+  const noted: Noted = { attempt: job.attempt, job: seen };
+  const remembering = { ...ports, snapshots: rememberedListings(ports.snapshots) };
+  const made = await chain.onNewest(async (record) => {
     // The plan that is to be replaced may have been committed by now, by a handler that was past its checks.
     if (job.attempt !== undefined && (await chain.committed(job.attempts, job.planSeq ?? 0, record)) !== undefined)
       return sendCommit(ports, step, job.attempt);
     if (isOvertaken(record, planning.point)) return overtake(ports, step.vault, partition, job, record);
-    return makeTransferPlan(ports, address, { ...planning, record }, noted);
-  });
-  if (plan === undefined) return;
-  if (isSmall(plan, ports.settings.onTheSpotBytes)) {
-    const units = plan.units.keys();
-    await forEachAtOnce(units, UNITS_ON_THE_SPOT, (unit) =>
-      transferUnit(ports, { vault: step.vault, jobId: step.jobId, attempt: plan.attempt, unit }),
+    const plan = await makeTransferPlan(
+      remembering,
+      address,
+      { ...planning, record },
+      noted,
+      (own) => !isSmall(ports, own),
     );
-    await sendCommit(ports, step, plan.attempt);
-  } else await sendUnits(ports, container, step, plan, plan.attempt);
-}
-
-/** Whether the plan is done faster than its messages travel: a night in which little has changed. */
-function isSmall(plan: TransferPlan, mostBytes: number): boolean {
-  if (mostBytes === 0 || plan.parts !== undefined || plan.units.length > MOST_ON_THE_SPOT) return false;
-  const audited = plan.units
-    .flatMap(({ regions }) => regions)
-    .reduce((sum, { audit }) => sum + (audit?.blocks ?? 0), 0);
-  return bytesOf(plan) + audited * BLOCK_BYTES <= mostBytes;
+    return plan && { plan, record };
+  });
+  if (made === undefined) return;
+  const { plan, record } = made;
+  if (isSmall(ports, plan) && noted.job !== undefined) {
+    const spot = { address, job: noted.job, container, chain, partition, record, plan };
+    if (await transferOnTheSpot(remembering, spot)) return;
+    await storePlan(container, plan);
+  }
+  await sendUnits(ports, container, step, plan, plan.attempt);
 }
 
 /** Without a plan, which was noted but after a crash not stored, nothing has been begun: the coordinator finds it missing and plans again. */

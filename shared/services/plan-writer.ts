@@ -52,13 +52,17 @@ export class PlanWriter<Plan extends PartedPlan & { parts?: PartsOf | undefined 
     return this.#kind.weight(this.#open) < this.#mostWeight || this.#close();
   }
 
-  /** Stores the rest; answers the plan's first part, or undefined when it is not wanted any more. `empty` is the plan without units. */
-  async finish(empty: Plan): Promise<Plan | undefined> {
+  /**
+   * Stores the rest; answers the plan's first part, or undefined when it is not wanted any more. `empty` is the plan without units. A plan in
+   * one document of which `isKept` says no is the caller's to store, before its first object.
+   */
+  async finish(empty: Plan, isKept: (plan: Plan) => boolean = () => true): Promise<Plan | undefined> {
     this.#open ??= this.#first === undefined ? empty : undefined;
     if (this.#open !== undefined && !(await this.#close())) return undefined;
     if (!(await this.#noted())) return undefined;
     const first = this.#first!;
     const plan: Plan = this.#parts.length === 1 ? first : { ...first, parts: this.#parts, format: 3 };
+    if (plan.parts === undefined && !isKept(plan)) return plan;
     await storePlan(this.#container, plan);
     return plan;
   }

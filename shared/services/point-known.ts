@@ -1,4 +1,4 @@
-import type { JobRow } from '../catalog/catalog.ts';
+import type { JobRow, VaultRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { ENDED, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
@@ -8,13 +8,13 @@ import { openVault } from './vault-of.ts';
 /**
  * Makes the recovery point of a backup known whose set of snapshots stands on the job's row: from here on it can be restored. Repeats
  * safely. A handler that slept until its job had ended may come too late, when the point has had its time: then its snapshots have gone,
- * and the row goes again.
+ * and the row goes again. `vaultRow` is the vault's row, where the caller has read it.
  */
-export async function makePointKnown(ports: Ports, vault: string, job: JobRow): Promise<void> {
+export async function makePointKnown(ports: Ports, vault: string, job: JobRow, vaultRow?: VaultRow): Promise<void> {
   const { point, set } = job;
   if (point === undefined || set === undefined) return;
-  const { row } = await openVault(ports, vault);
-  const partition = pointsPartition(row.containerName, job.itemId);
+  const { containerName } = vaultRow ?? (await openVault(ports, vault)).row;
+  const partition = pointsPartition(containerName, job.itemId);
   try {
     await ports.catalog.points.insert(partition, point, {
       point,

@@ -10,9 +10,16 @@ import { sumOfManifest } from './spans.ts';
 /**
  * Brings an item's recovery-point rows up to a chain record: points that it names with another manifest get their new counts,
  * vault points that it no longer names go. Rows carry the record they were taken from and never go back to an older one, so
- * late and repeated projections do no harm. Rows are never created here: a point's row is there from its snapshot on.
+ * late and repeated projections do no harm. Rows are never created here: a point's row is there from its snapshot on. `written` need not
+ * be read again.
  */
-export async function project(ports: Ports, partition: string, chain: Chain, record: ChainRecord): Promise<void> {
+export async function project(
+  ports: Ports,
+  partition: string,
+  chain: Chain,
+  record: ChainRecord,
+  written?: Written,
+): Promise<void> {
   const named = new Map(record.points.map((entry) => [entry.point, entry]));
   for await (const { key, ...seen } of ports.catalog.points.list(partition)) {
     const { row } = seen;
@@ -21,7 +28,7 @@ export async function project(ports: Ports, partition: string, chain: Chain, rec
       if (row.vault === 'Valid')
         await changePoint(ports, partition, key, (now) => (isOlder(now, record) ? 'remove' : undefined), seen);
     } else if (row.manifest !== entry.manifest && isOlder(row, record)) {
-      const totals = totalsOf(await chain.manifest(entry));
+      const totals = written?.manifest === entry.manifest ? written.totals : totalsOf(await chain.manifest(entry));
       await changePoint(
         ports,
         partition,
@@ -36,12 +43,22 @@ export async function project(ports: Ports, partition: string, chain: Chain, rec
   }
 }
 
+/** A manifest that the caller has just stored, and what its row says of it. */
+export interface Written {
+  readonly manifest: string;
+  readonly totals: Totals;
+}
+
 const isOlder = (row: PointRow, record: ChainRecord): boolean => row.seq < record.seq;
 
-export function totalsOf(manifest: Manifest): Pick<PointRow, 'dataBlocks' | 'clearedBlocks' | 'storedBytes'> {
-  const { dataBlocks, clearedBlocks, storedBytes } = sumOfManifest(manifest);
+type Totals = Pick<PointRow, 'dataBlocks' | 'clearedBlocks' | 'storedBytes'>;
+
+/** Of a sum what a point's row says. */
+export function totalsIn({ dataBlocks, clearedBlocks, storedBytes }: Totals): Totals {
   return { dataBlocks, clearedBlocks, storedBytes };
 }
+
+export const totalsOf = (manifest: Manifest): Totals => totalsIn(sumOfManifest(manifest));
 
 /** Changes or removes a point's row under its ETag; an absent row is left alone. `seen` is the row as the caller has just read it. */
 export async function changePoint(

@@ -44,9 +44,9 @@ export async function discardTargets(ports: Ports, plan: RestorePlan): Promise<v
 /** Marks deleted at once: a large disk has tens of thousands. */
 const DELETES_IN_FLIGHT = 16;
 
-/** Deletes the marks of a restore's units. */
-export async function forgetUnits(ports: Ports, plan: RestorePlan): Promise<void> {
-  const keys: string[] = [];
-  for await (const { key } of ports.catalog.units.list(plan.attempt)) keys.push(key);
+/** Deletes the marks of a restore's units: those of `known` where the caller has just listed them. */
+export async function forgetUnits(ports: Ports, plan: RestorePlan, known?: readonly string[]): Promise<void> {
+  const keys: string[] = [...(known ?? [])];
+  if (known === undefined) for await (const { key } of ports.catalog.units.list(plan.attempt)) keys.push(key);
   await forEachAtOnce(keys, DELETES_IN_FLIGHT, (key) => ports.catalog.units.remove(plan.attempt, key));
 }

@@ -10,7 +10,7 @@ import { readPieces } from './changed-blocks.ts';
 import { readView } from './layers.ts';
 import { runningJob } from './jobs.ts';
 import { newestStacks } from './newest-stacks.ts';
-import { forEachAtOnce, inOrder } from './pipeline.ts';
+import { ahead, forEachAtOnce, inOrder } from './pipeline.ts';
 import { openUnit } from './open-plan.ts';
 import type { Ports } from './ports.ts';
 import { type BlockBytes, hashBlock, padded, readBlocks } from './region-bytes.ts';
@@ -47,14 +47,15 @@ export async function restoreUnit(
   ports: Ports,
   step: { vault: string; jobId: string; attempt: string; unit: number },
 ): Promise<void> {
-  const open = await openUnit(ports, step, restorePlan);
   const key = unitRowKey(step.unit);
+  const mark = ahead(ports.catalog.units.get(step.attempt, key));
+  const open = await openUnit(ports, step, restorePlan);
   // A run that came after the job's end may have died before it took its mark away.
   if (open === undefined) return ports.catalog.units.remove(step.attempt, key);
   const { address, container, plan, unit } = open;
   const target = plan.targets[unit.target];
   if (target === undefined) return;
-  if ((await ports.catalog.units.get(plan.attempt, key)) !== undefined) return;
+  if ((await mark) !== undefined) return;
 
   const { geometry } = ports.settings;
   const parts = unit.regions.map((region): Part => ({

@@ -1,4 +1,5 @@
-import type { JobRow, PointRow } from '../catalog/catalog.ts';
+import type { Versioned } from '../catalog/catalog-table.ts';
+import type { ItemRow, JobRow, PointRow } from '../catalog/catalog.ts';
 import { isManagedDisk } from '../disk/managed-ids.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { JobId, PointId } from '../domain/ids.ts';
@@ -39,8 +40,8 @@ export async function startRestore(
   request: RestoreRequest,
   drill?: { readonly jobId: JobId; readonly verifyJob: JobId },
 ): Promise<JobId> {
-  const { row: item } = await readItem(ports, vault, key);
-  const { row: vaultRow } = await openVault(ports, vault);
+  const [seen, { row: vaultRow }] = await Promise.all([readItem(ports, vault, key), openVault(ports, vault)]);
+  const { row: item } = seen;
   const partition = pointsPartition(vaultRow.containerName, item.itemId);
   const row = await readPoint(ports, partition, point);
   if (row === undefined) throw new BackupError('ResourceNotFound', `${item.vmName} has no recovery point ${point}`);
@@ -90,7 +91,7 @@ export async function startRestore(
   };
   await insertJob(ports, vault, job);
   try {
-    await pin(ports, { vault, jobId: id }, key, point);
+    await pin(ports, { vault, jobId: id }, key, point, seen);
   } catch (error) {
     if (isBackupError(error, 'UserErrorRecoveryPointLeaving')) await withdrawJob(ports, { vault, jobId: id });
     throw error; // else unclear: the watch takes the job on, and its first step pins the point
@@ -99,9 +100,15 @@ export async function startRestore(
   return id;
 }
 
-/** Pins a point for a job; a point that a merge is taking away can no longer be pinned. Repeats safely. */
-export async function pin(ports: Ports, { vault, jobId: id }: JobAddress, key: string, point: PointId): Promise<void> {
-  await changeItem(ports, vault, key, (item) => {
+/** Pins a point for a job; a point that a merge is taking away can no longer be pinned. Repeats safely. `seen` as for `changeItem`. */
+export async function pin(
+  ports: Ports,
+  { vault, jobId: id }: JobAddress,
+  key: string,
+  point: PointId,
+  seen?: Versioned<ItemRow>,
+): Promise<void> {
+  const pinned = (item: ItemRow): ItemRow | undefined => {
     if (item.leaving === point) {
       throw new BackupError(
         'UserErrorRecoveryPointLeaving',
@@ -111,7 +118,8 @@ export async function pin(ports: Ports, { vault, jobId: id }: JobAddress, key: s
     return item.pins.some((own) => own.jobId === id)
       ? undefined
       : { ...item, pins: [...item.pins, { jobId: id, point }] };
-  });
+  };
+  await changeItem(ports, vault, key, pinned, seen);
 }
 
 /**

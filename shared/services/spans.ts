@@ -145,7 +145,7 @@ export async function* eachSpan(
 /** What the layers of some regions add up to. */
 export type LayerSum = Pick<PartRef, 'layers' | 'dataBlocks' | 'clearedBlocks' | 'storedBytes' | 'liveBytes'>;
 
-const NOTHING: LayerSum = { layers: 0, dataBlocks: 0, clearedBlocks: 0, storedBytes: 0, liveBytes: 0 };
+export const NOTHING: LayerSum = { layers: 0, dataBlocks: 0, clearedBlocks: 0, storedBytes: 0, liveBytes: 0 };
 
 const add = (sum: LayerSum, own: LayerSum): LayerSum => ({
   layers: sum.layers + own.layers,

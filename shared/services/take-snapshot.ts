@@ -1,4 +1,5 @@
-import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
+import type { Versioned } from '../catalog/catalog-table.ts';
+import type { ItemRow, JobRow, SetDisk, SnapshotSet, VaultRow } from '../catalog/catalog.ts';
 import type { DiskSnapshot, SourceDisk } from '../disk/disk-snapshots.ts';
 import { type AttachedDisk, placeOf, type VirtualMachine } from '../compute/compute.ts';
 import { selectDisks } from '../domain/disk-selection.ts';
@@ -10,6 +11,7 @@ import { TAKE_SNAPSHOT, TRANSFER } from './backup.ts';
 import { holdsItem } from './holders.ts';
 import { changeItem } from './items.ts';
 import { type JobAddress, changeJob, readJob, withTask } from './jobs.ts';
+import { ahead, forEachAtOnce } from './pipeline.ts';
 import { makePointKnown } from './point-known.ts';
 import type { Ports } from './ports.ts';
 import { type SnapshotTags, aboutTag } from './snapshot-tags.ts';
@@ -19,6 +21,7 @@ import { standInFor } from './wait-turn.ts';
 
 /** All snapshots of a set are taken within this by the storage's clock, or the set is not one moment. */
 export const SET_MS = 60_000;
+const LISTINGS_IN_FLIGHT = 16;
 
 /**
  * Takes the snapshots of all disks of a job's VM as one set, and makes the recovery point known: from here on it can be restored.
@@ -26,11 +29,18 @@ export const SET_MS = 60_000;
  */
 export async function takeSnapshot(ports: Ports, step: { vault: string; jobId: string }): Promise<void> {
   const address = { vault: step.vault, jobId: step.jobId as JobId };
-  const job = await readJob(ports, address);
+  const vaultSoon = ahead(openVault(ports, address.vault));
+  const seen = await ports.catalog.jobs.get(address.vault, address.jobId);
+  const job = seen?.row;
   if (job?.status !== 'InProgress' || job.point === undefined) return;
-  const set = job.set ?? (await takeSet(ports, address, job, job.point));
+  const { row: vault } = await vaultSoon;
+  const set = job.set ?? (await takeSet(ports, address, seen!, job.point, vault));
   if (set === undefined) return;
-  await makePointKnown(ports, address.vault, { ...job, set });
+  // Once the set stands on the job's row the one need not wait for the other.
+  await Promise.all([
+    makePointKnown(ports, address.vault, { ...job, set }, vault),
+    job.set === undefined && discardStrays(ports, job, set),
+  ]);
   await standInFor(ports, address, job);
   await ports.queue.send({ step: 'plan-transfer', v: 1, vault: step.vault, jobId: address.jobId });
 }
@@ -38,21 +48,23 @@ export async function takeSnapshot(ports: Ports, step: { vault: string; jobId: s
 async function takeSet(
   ports: Ports,
   address: JobAddress,
-  job: JobRow,
+  seen: Versioned<JobRow>,
   point: PointId,
+  vault: VaultRow,
 ): Promise<SnapshotSet | undefined> {
-  const { row: item } = await readItem(ports, address.vault, job.itemKey);
+  const job = seen.row;
+  const seenItem = await readItem(ports, address.vault, job.itemKey);
+  const { row: item } = seenItem;
   if (!holdsItem(item, address.jobId)) {
     throw new BackupError('BMSUserErrorObjectLocked', `another backup of ${item.vmName} was first`);
   }
-  const { row: vault } = await openVault(ports, address.vault);
   const vm = await ports.compute.virtualMachine(item.vmResourceId);
   if (vm === undefined) {
     throw new BackupError('VMNotFoundV2', `the VM ${item.vmResourceId} does not exist`, { target: item.vmResourceId });
   }
   const { selected, excluded } = selectDisks(vm.disks, item.diskSelection);
   const disks = await describeDisks(ports, { ...vm, disks: selected });
-  const ids = await identify(ports, address.vault, job.itemKey, disks, excluded);
+  const ids = await identify(ports, address.vault, job.itemKey, seenItem, disks, excluded);
   const lacking = excluded.map(({ lun, name }) => ({ lun, name }));
   const attempt = attemptId(ports.ids.hex(16));
   const startedAt = ports.clock.now();
@@ -115,7 +127,7 @@ async function takeSet(
     lacking,
     vm: vmAsItIs,
   };
-  return record(ports, address, set, disks);
+  return record(ports, address, seen, set, disks);
 }
 
 async function takeOne(
@@ -161,6 +173,7 @@ async function identify(
   ports: Ports,
   vault: string,
   key: string,
+  seen: Versioned<ItemRow>,
   disks: readonly DescribedDisk[],
   excluded: readonly AttachedDisk[],
 ): Promise<DiskId[]> {
@@ -172,17 +185,19 @@ async function identify(
   }));
   const elsewhere = new Set(excluded.flatMap((disk) => placeOf(disk) ?? []));
   let assigned: DiskId[] = [];
-  await changeItem(ports, vault, key, (item) => {
+  const known = (item: ItemRow): ItemRow | undefined => {
     const answer = assignDisks(item.disks, present, () => diskId(ports.ids.hex(8)), elsewhere);
     assigned = answer.disks;
     if (JSON.stringify(answer.known) === JSON.stringify(item.disks)) return undefined;
-    const gone = item.disks.map(({ url }) => url).filter((url) => !answer.known.some((known) => known.url === url));
+    const gone = item.disks.map(({ url }) => url).filter((url) => !answer.known.some((own) => own.url === url));
     return {
       ...item,
       disks: answer.known,
       formerUrls: latestUrls([...(item.formerUrls ?? []), ...gone]),
     };
-  });
+  };
+  // A disk that is known stays so: only where one is new it matters what the row says by now.
+  if (known(seen.row) !== undefined) await changeItem(ports, vault, key, known, seen);
   return assigned;
 }
 
@@ -192,16 +207,17 @@ function disksInBag({ disks, lacking }: SnapshotSet): Record<string, string> {
   return lacking.length === 0 ? {} : { 'Backed-up disk(s)': names(disks), 'Excluded disk(s)': names(lacking) };
 }
 
-/** Records the set on the job's row, if none stands there. Then what other runs of the job have taken goes. */
+/** Records the set on the job's row, if none stands there; answers the one that stands. */
 async function record(
   ports: Ports,
   address: JobAddress,
+  seen: Versioned<JobRow>,
   set: SnapshotSet,
   disks: readonly DescribedDisk[],
 ): Promise<SnapshotSet | undefined> {
   const now = ports.clock.now();
   const begins = { status: 'InProgress', startedAt: now } as const;
-  const recorded = await changeJob(ports, address, (job) =>
+  const change = (job: JobRow): JobRow | undefined =>
     job.status !== 'InProgress' || job.set !== undefined
       ? undefined
       : {
@@ -213,13 +229,11 @@ async function record(
             TRANSFER,
             job.waitsFor === undefined ? begins : {},
           ),
-        },
-  );
+        };
+  const recorded = await changeJob(ports, address, change, seen);
   const standing = recorded ?? (await readJob(ports, address));
   if (recorded === undefined) await discardSet(ports, disks, set.attempt, standing?.set);
-  if (standing?.status !== 'InProgress' || standing.set === undefined) return undefined;
-  await discardStrays(ports, standing, standing.set);
-  return standing.set;
+  return standing?.status === 'InProgress' ? standing.set : undefined;
 }
 
 /**
@@ -241,12 +255,12 @@ async function discardSet(
 
 /** Deletes what crashed or slower runs of this job have taken, once the job's set stands on its row. */
 async function discardStrays(ports: Ports, job: JobRow, set: SnapshotSet): Promise<void> {
-  for (const disk of set.disks) {
+  await forEachAtOnce(set.disks, LISTINGS_IN_FLIGHT, async (disk) => {
     for await (const snapshot of ports.snapshots.list(disk.url)) {
       const isStray = snapshot.tags['job'] === job.jobId && snapshot.tags['attempt'] !== set.attempt;
       if (isStray && !isIn(set, snapshot)) await ports.snapshots.remove(snapshot);
     }
-  }
+  });
 }
 
 function isIn(set: SnapshotSet | undefined, { url, id }: DiskSnapshot): boolean {

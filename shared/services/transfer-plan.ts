@@ -1,3 +1,4 @@
+import type { Versioned } from '../catalog/catalog-table.ts';
 import type { JobRow, SetDisk, SnapshotSet } from '../catalog/catalog.ts';
 import { type BackupError, isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type DiskId, type PointId, attemptId } from '../domain/ids.ts';
@@ -11,17 +12,20 @@ import { BLOCK_BYTES, type ByteRange, REGION_BYTES, regionsIn } from '../domain/
 import type { ChainRecord, CountedLayer, Manifest, PlanDisk, TransferPlan } from '../format/documents.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import type { Chain } from './chain.ts';
-import { type RegionDamage, damageOf } from './findings.ts';
+import { type RegionDamage, damageOf, openFindings } from './findings.ts';
 import { type JobAddress, changeJob, noteAttempt } from './jobs.ts';
-import { inOrder } from './pipeline.ts';
+import { ahead, inOrder } from './pipeline.ts';
 import { planAudit } from './plan-audit.ts';
 import { PART_SPANS, type PlanKind, PlanWriter } from './plan-writer.ts';
 import type { Ports } from './ports.ts';
 import { type Chained, chooseSource } from './choose-source.ts';
+import { readPoints } from './projection.ts';
 import { type Span, spansOf, stacksWithin } from './spans.ts';
 
-/** Spans that are listed at once. */
+/** Spans that are listed at once where manifests have parts, each of which is read for each of them; and where all is at hand. */
 const SPANS_IN_FLIGHT = 4;
+const WHOLE_IN_FLIGHT = 16;
+const DISKS_IN_FLIGHT = 16;
 
 /** Transfer plans, as they are written. */
 const TRANSFER: PlanKind<TransferPlan> = {
@@ -35,6 +39,12 @@ const TRANSFER: PlanKind<TransferPlan> = {
 export const bytesOf = (plan: TransferPlan): number =>
   plan.parts?.reduce((sum, { bytes }) => sum + bytes, 0) ?? TRANSFER.bytes(plan);
 
+/** A plan, and the row of the job on which it has been noted. */
+export interface Noted {
+  attempt: AttemptId | undefined;
+  job: Versioned<JobRow> | undefined;
+}
+
 interface Planning {
   readonly container: VaultContainer;
   readonly chain: Chain;
@@ -47,30 +57,34 @@ interface Planning {
 
 /**
  * Makes a plan and stores it, once its attempt stands on the job; undefined when another run's does. Where the provider finds only now
- * that it cannot compare two snapshots, or has found it when a unit of an earlier plan asked, the disk goes by hashes; where a part of a manifest is lost, its chain begins anew: either
- * way the plan is made once more, under another attempt.
+ * that it cannot compare two snapshots, or has found it when a unit of an earlier plan asked, the disk goes by hashes; where a part of a
+ * manifest is lost, its chain begins anew: either way the plan is made once more, under another attempt. A small plan of which `isKept`
+ * says no is the caller's to store.
  */
 export async function makeTransferPlan(
   ports: Ports,
   address: JobAddress,
   planning: Planning,
-  noted: { attempt: AttemptId | undefined },
+  noted: Noted,
+  isKept: (plan: TransferPlan) => boolean,
 ): Promise<TransferPlan | undefined> {
   const { chain, record, job, set, point } = planning;
-  const live = await chain.readable(record);
+  const findings = ahead(openFindings(ports, planning.partition));
+  const live = await seenFrom(ports, planning);
   if (live.lost.length > 0) await throwIfMoved(chain, record, live.lost[0]!.error);
   const incomparable = new Map<DiskId, string>(job.incomparable?.map(({ disk, reason }) => [disk, reason]));
   const lost = new Set<DiskId>();
   for (;;) {
     try {
       const bases: Base[] = [];
-      for (const own of set.disks) {
+      const based = async (own: SetDisk): Promise<Base> => {
         const base = baseOf(own, live, lost.has(own.disk));
         const disk = await chooseSource(ports, own, point, base, incomparable.get(own.disk));
         const known = orUnusable(disk, knownFrom(ports, chain, base.manifests, disk));
         const { disk: audited, regions } = await orUnusable(disk, planAudit(ports, disk, await known));
-        bases.push({ ...base, disk: audited, audit: regions });
-      }
+        return { ...base, disk: audited, audit: regions };
+      };
+      for await (const { result } of inOrder(set.disks, DISKS_IN_FLIGHT, based)) bases.push(result);
       const plan: TransferPlan = {
         format: 1,
         kind: 'transfer',
@@ -85,7 +99,7 @@ export async function makeTransferPlan(
         disks: bases.map(({ disk }) => disk),
         units: [],
       };
-      return await writePlan(ports, address, planning, plan, bases, noted);
+      return await writePlan(ports, address, planning, plan, bases, noted, await findings, isKept);
     } catch (error) {
       if (!(error instanceof UnusableDisk)) throw error;
       if (error.cause.code === 'ChangeTrackingUnusable') incomparable.set(error.disk, error.cause.message);
@@ -95,6 +109,28 @@ export async function makeTransferPlan(
       }
     }
   }
+}
+
+/** From so many live points on a listing of their rows is less than their manifests. */
+const MANY_POINTS = 3;
+
+/**
+ * The manifests that a plan is made on. After quiet nights most name no layer, and a view is the same without them: those are left out
+ * which their points' rows say so of. A row says it of the manifest that it was taken from, which never changes; of a point that has
+ * another manifest by now, or no row, the manifest is read. The newest tells what its disks are based on; where it lacks one all are read.
+ */
+async function seenFrom(ports: Ports, { chain, record, partition, set }: Planning): Promise<Live> {
+  if (record.points.length < MANY_POINTS) return chain.readable(record);
+  const rows = await readPoints(ports, partition);
+  const empty = new Set(
+    rows.flatMap(({ manifest, dataBlocks, clearedBlocks }) => (dataBlocks + clearedBlocks === 0 ? [manifest] : [])),
+  );
+  const newest = record.points.at(-1);
+  const live = await chain.readable(record, undefined, (own) => own === newest || !empty.has(own.manifest));
+  const last = live.manifests.at(-1);
+  const hasAll =
+    last?.point === newest?.point && set.disks.every(({ disk }) => last?.disks.some((own) => own.disk === disk));
+  return hasAll ? live : chain.readable(record);
 }
 
 /** What is missing under a record that is the newest no more has been replaced, not lost. */
@@ -165,7 +201,9 @@ async function writePlan(
   { container, chain, partition, record }: Planning,
   plan: TransferPlan,
   bases: readonly Base[],
-  noted: { attempt: AttemptId | undefined },
+  noted: Noted,
+  findings: Awaited<ReturnType<typeof openFindings>>,
+  isKept: (plan: TransferPlan) => boolean,
 ): Promise<TransferPlan | undefined> {
   const { layout } = ports.settings;
   const writer = new PlanWriter<TransferPlan>(
@@ -175,23 +213,28 @@ async function writePlan(
     async (totalBytes) => {
       const sources = plan.disks.map(({ lun, name, source, reason }) => ({ lun, name, source, reason }));
       const told = { totalBytes, sources, churn: undefined };
-      if (!(await noteAttempt(ports, address, plan.attempt, noted.attempt, record.seq, told))) return false;
-      noted.attempt = plan.attempt;
+      const job = await noteAttempt(ports, address, plan.attempt, noted.attempt, record.seq, told, noted.job);
+      if (job === undefined) return false;
+      Object.assign(noted, { attempt: plan.attempt, job });
       return true;
     },
   );
+  const work: { index: number; span: Span; damage: ReadonlyMap<number, RegionDamage> }[] = [];
   for (const [index, own] of plan.disks.entries()) {
     const { manifests, anew, audit } = bases[index]!;
-    const damage = anew ? new Map<number, RegionDamage>() : await damageOf(ports, partition, own.disk);
-    const span = (each: Span): Promise<TransferPlan['units']> =>
-      orUnusable(own, planSpan(ports, chain, index, bases[index]!, damage, each));
+    const damage = anew ? new Map<number, RegionDamage>() : await damageOf(ports, partition, own.disk, findings);
     const count = Math.ceil(regionsIn(own.sizeBytes, ports.settings.geometry) / layout.spanRegions);
     const ofDisk = Array.from({ length: count }, (_, i) => i * layout.spanRegions);
-    const spans = spansOf(own.disk, manifests, layout, [...ofDisk, ...damage.keys(), ...audit.keys()]);
-    for await (const { result: units } of inOrder(spans, SPANS_IN_FLIGHT, span))
-      if (units.length > 0 && !(await writer.add({ ...plan, units }))) return undefined;
+    for (const span of spansOf(own.disk, manifests, layout, [...ofDisk, ...damage.keys(), ...audit.keys()]))
+      work.push({ index, span, damage });
   }
-  const written = await writer.finish(plan);
+  const hasParts = bases.some(({ manifests }) => manifests.some(({ disks }) => disks.some(({ parts }) => parts)));
+  const inFlight = hasParts ? SPANS_IN_FLIGHT : WHOLE_IN_FLIGHT;
+  for await (const { result: units } of inOrder(work, inFlight, ({ index, span, damage }) =>
+    orUnusable(plan.disks[index]!, planSpan(ports, chain, index, bases[index]!, damage, span)),
+  ))
+    if (units.length > 0 && !(await writer.add({ ...plan, units }))) return undefined;
+  const written = await writer.finish(plan, isKept);
   if (written?.parts !== undefined) {
     const totalBytes = bytesOf(written);
     await changeJob(ports, address, (row) => (row.attempt === plan.attempt ? { ...row, totalBytes } : undefined));

@@ -116,12 +116,17 @@ function alsoIn(plan: TransferPlan, unit: Unit, { region, cause }: DamagedRegion
   return [...new Set([region, ...gone])];
 }
 
-async function writeUnit(
+/**
+ * Writes a unit's object; answers what is told beside it. With `leaveOutEmpty` a unit in which nothing has changed writes none: that is for who
+ * commits the plan himself, since a coordinator waits for the objects of all units.
+ */
+export async function writeUnit(
   ports: Ports,
-  { container, plan, partition }: OpenPlan<TransferPlan>,
+  { container, plan, partition }: Pick<OpenPlan<TransferPlan>, 'container' | 'plan' | 'partition'>,
   unit: Unit,
   run: RunId,
-): Promise<void> {
+  leaveOutEmpty = false,
+): Promise<{ summary: Record<string, string>; isStored: boolean }> {
   const keyOf = ({ region }: Region): LayerKey => ({
     item: plan.item,
     disk: plan.disks[unit.disk]!.disk,
@@ -163,13 +168,19 @@ async function writeUnit(
     const sink = new PackSink(container, keyOf(only), run, waiting);
     const writer = new RegionWriter(sink, ports.frameEncoder?.());
     await fill(only, writer);
+    if (leaveOutEmpty && writer.isEmpty) return { summary: told(), isStored: false };
     const columns = await writer.finish();
     const packs = await sink.close();
-    await storeLayer(container, keyOf(only), { ...columns, packs }, told());
+    const summary = told();
+    await storeLayer(container, keyOf(only), { ...columns, packs }, summary);
+    return { summary, isStored: true };
   } else {
     const slab = new SlabWriter(objectName(transferObject(plan, unit)), ports.frameEncoder?.());
     for (const region of unit.regions) await slab.region(keyOf(region), (writer) => fill(region, writer));
-    await slab.store(container, told());
+    const summary = told();
+    if (leaveOutEmpty && slab.isEmpty) return { summary, isStored: false };
+    await slab.store(container, summary);
+    return { summary, isStored: true };
   }
 }
 

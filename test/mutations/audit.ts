@@ -108,7 +108,7 @@ export const AUDIT: readonly Mutation[] = [
   },
   {
     name: 'trust: the manifest does not carry it',
-    file: 'shared/services/commit.ts',
+    file: 'shared/services/transfer-manifest.ts',
     find: 'trust: trustOf(own, churn[index]!),',
     replace: '',
     tests: [LIES],

@@ -7,8 +7,8 @@ export const RULES_1_TO_6: readonly Mutation[] = [
     {
       off: 'a commit asks whether its job runs before it reads the record, not after',
       file: 'shared/services/commit.ts',
-      find: 'if ((await runningJob(ports, address, step.attempt)) === undefined) return;',
-      replace: '',
+      find: 'const running = await runningJobSeen(ports, address, step.attempt);',
+      replace: 'const running = seen;',
       only: 'a commit asks whether its job runs after',
       why: "a cancelled job's point enters the vault, its objects taken for leftovers",
     },
@@ -21,11 +21,25 @@ export const RULES_1_TO_6: readonly Mutation[] = [
       why: 'a handler that wakes up late commits names that were swept',
     },
     {
+      off: 'a commit on the spot reads the record that it goes behind when it writes',
+      file: 'shared/services/on-the-spot.ts',
+      find: 'chain.append(base, {',
+      replace: 'chain.append(await chain.newest(), {',
+      only: 'a planner that commits on the spot and wakes up when its job was cancelled',
+      why: 'a handler that wakes up late commits names that were swept',
+    },
+    {
       off: 'a commit does not wait for its last object',
       file: 'shared/services/commit.ts',
       find: 'if (missing.length > 0) {',
       replace: 'if (missing.length > 1) {',
-      also: [{ find: 'if (result === undefined) return undefined;', replace: 'if (result === undefined) continue;' }],
+      also: [
+        {
+          find: '    const { set } = job;\n',
+          replace:
+            '    for (const unit of plan.units) { const name = objectName(transferObject(plan, unit)); if (!results!.has(name)) (results as Map<string, UnitResult>).set(name, { summary: {} }); }\n    const { set } = job;\n',
+        },
+      ],
       only: 'a commit waits for the last of its objects',
       why: 'a region that was not read in time is restored as it was before',
     },
@@ -209,7 +223,7 @@ export const RULES_1_TO_6: readonly Mutation[] = [
     {
       off: "a record that stands is not recognised as the attempt's own",
       file: 'shared/services/commit.ts',
-      find: 'if (await chain.committed(job.attempts, job.planSeq ?? 0, newest)) return settle(newest);',
+      find: 'if (await chain.committed(job.attempts, job.planSeq ?? 0, newest)) return settleTransfer(ports, settling, newest);',
       replace: '',
       only: 'a coordinator whose twin has committed and died',
       why: 'a point is committed twice, its second layers empty',

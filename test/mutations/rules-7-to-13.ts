@@ -112,9 +112,9 @@ export const RULES_7_TO_13: readonly Mutation[] = [
     {
       off: 'a handler goes on without its job',
       file: 'shared/services/commit.ts',
-      find: 'if ((await runningJob(ports, address, step.attempt)) === undefined) return;',
+      find: 'const running = await runningJobSeen(ports, address, step.attempt);\n    if (running === undefined) return;',
       replace:
-        "const again = await ports.catalog.jobs.get(address.vault, address.jobId);\n    if (again !== undefined && again.row.status !== 'InProgress') return;",
+        "const running = (await ports.catalog.jobs.get(address.vault, address.jobId)) ?? seen!;\n    if (running.row.status !== 'InProgress') return;",
       only: 'a handler whose job row has gone since it began stops',
       why: 'it commits what the sweep, which knows of no such job, takes for leftovers',
     },

@@ -22,6 +22,22 @@ export const TRANSFERS: readonly Mutation[] = [
     why: 'a block overwritten with zeros comes back with its old bytes',
   },
   {
+    name: 'a plan leaves out manifests of points whose rows tell of another',
+    file: 'shared/services/transfer-plan.ts',
+    find: '!empty.has(own.manifest))',
+    replace: '!rows.some(({ point, dataBlocks }) => point === own.point && dataBlocks === 0))',
+    tests: ['services/quiet-nights.test.ts'],
+    why: 'blocks of a point that has taken over layers of an expired one are not known: they are stored again, or cleared ones come back',
+  },
+  {
+    name: 'a listing is remembered past where its reader has stopped',
+    file: 'shared/services/remembered-listings.ts',
+    find: '          told = range.end;',
+    replace: '          told = end;',
+    tests: ['services/remembered-listings.test.ts'],
+    why: 'ranges that were never listed are taken for holes: their changes are lost',
+  },
+  {
     name: 'hashes are compared with the view of the newest point but one',
     file: 'shared/services/transfer-plan.ts',
     find: 'await stacksWithin(chain, manifests, disk.disk, span)',

@@ -92,6 +92,9 @@ const PARTS: WorldOptions = { layout: { spanRegions: 1, inlineRegions: 0 } };
 /** Three of them: the plan of a backup has two parts. */
 const THREE: WorldOptions = { ...PARTS, regionBytes: 2 * B };
 
+/** What there is to transfer is done by the handler that plans it. */
+const ON_THE_SPOT: WorldOptions = { onTheSpotBytes: 1024 * B };
+
 /** A job that goes on without the requests of its owner. */
 const running: { id?: JobId } = {};
 
@@ -109,6 +112,23 @@ const OPERATIONS: readonly Operation[] = [
       await points(30)(here);
       await write(here, 2);
     },
+    act: (_, ports, ask) => ask(() => backup(ports)),
+  },
+  {
+    name: 'a backup on the spot',
+    shape: ON_THE_SPOT,
+    ends: ['Backup Completed'],
+    async prepare(here) {
+      await points(30)(here);
+      await write(here, 2);
+    },
+    act: (_, ports, ask) => ask(() => backup(ports)),
+  },
+  {
+    name: 'a backup on the spot in which nothing is new',
+    shape: ON_THE_SPOT,
+    ends: ['Backup Completed'],
+    prepare: points(30),
     act: (_, ports, ask) => ask(() => backup(ports)),
   },
   {

@@ -60,9 +60,11 @@ export async function setScene(seed: number): Promise<Scene> {
   const sets = new Map<ItemId, Map<PointId, SnapshotSet[]>>();
   const lies = new Random(seed + 1);
   const others = new Random(seed + 2);
+  const haste = new Random(seed + 3);
   let compactions = random.chance(0.6) ? random.between(1, 40) : 0;
   const world: World = await createWorld({
     diff: random.chance(0.3) ? 'lying' : 'exact',
+    onTheSpotBytes: haste.pick([0, 0, 2 * BLOCK_BYTES, 1024 * BLOCK_BYTES]),
     layout: {
       thinBytes: random.pick([-1, BLOCK_BYTES, 3 * BLOCK_BYTES, 1024 * BLOCK_BYTES]),
       foldRatio: random.pick([64, 64, 4, 1]),

@@ -66,6 +66,59 @@ describe('rule 1: a job ends in the chain', () => {
     expect(calls).toBeGreaterThan(10);
   });
 
+  it('a planner that commits on the spot and wakes up when its job was cancelled and swept commits nothing', async () => {
+    const calls = await atEachCall(async (n) => {
+      const { world, disk, images, backUp } = await stage({ onTheSpotBytes: 1024 * B });
+      await world.disks.write(disk, 0, block(1, 6));
+      await backUp(30);
+      await world.disks.write(disk, 0, block(2));
+      const image = await world.disks.read(disk, { start: 0, end: 6 * B });
+      const id = await start(world);
+      const plan = await until(world, 'plan-transfer');
+      const sleeper = await fallAsleep(world.ports, (ports) => runStep(ports, plan.step), callNumber(n));
+      await cancelJob(world.ports, { vault: VAULT, jobId: id }).catch(() => undefined);
+      for (let run = 0; run < 2; run++) {
+        await world.sweep();
+        world.clock.advance(DAY_MS);
+      }
+      await sleeper.wake();
+      await world.drain();
+      await endedAsTheChainSays({ world, disk, images, backUp, image }, id);
+      for (let run = 0; run < 2; run++) {
+        await world.sweep();
+        world.clock.advance(DAY_MS);
+      }
+      expect(leftovers(container(world))).toEqual([]);
+      await whole({ world, images });
+      return sleeper.asleep;
+    });
+    expect(calls).toBeGreaterThan(20);
+  });
+
+  it('a planner that commits on the spot and wakes up when its twin has done the backup and the next changes nothing', async () => {
+    const calls = await atEachCall(async (n) => {
+      const { world, disk, images, backUp } = await stage({ onTheSpotBytes: 1024 * B });
+      await world.disks.write(disk, 0, block(1, 6));
+      await backUp(30);
+      await world.disks.write(disk, 0, block(2));
+      const image = await world.disks.read(disk, { start: 0, end: 6 * B });
+      const id = await start(world);
+      const plan = await until(world, 'plan-transfer');
+      const sleeper = await fallAsleep(world.ports, (ports) => runStep(ports, plan.step), callNumber(n));
+      await runStep(world.ports, plan.step);
+      await world.drain();
+      await completed({ world, images, image }, id);
+      await world.disks.write(disk, 0, block(3));
+      await backUp(30);
+      await sleeper.wake();
+      await world.drain();
+      expect(live(world)).toEqual([...images.keys()].sort());
+      await whole({ world, images });
+      return sleeper.asleep;
+    });
+    expect(calls).toBeGreaterThan(20);
+  });
+
   it('a merge that wakes up when its job has failed and was swept commits nothing', async () => {
     const calls = await atEachCall(async (n) => {
       const { world, images, plan } = await merging();
