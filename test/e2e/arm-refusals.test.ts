@@ -242,7 +242,7 @@ describe('what cannot be done is refused with its reason', () => {
       'a body that is no JSON',
       () => ['PUT', `${vaultPath('fine')}?${API}`, '{"location":'],
       400,
-      'InvalidRequest',
+      'InvalidRequestContent',
       /not JSON/,
     ],
     ['no body', () => ['PUT', `${vaultPath('fine')}?${API}`], 400, 'InvalidRequest', /body: .*expected object/],
