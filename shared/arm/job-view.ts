@@ -44,7 +44,7 @@ export function jobView(
       startTime: iso(row.startedAt),
       ...(row.endedAt === undefined ? {} : { endTime: iso(row.endedAt) }),
       duration: isoDuration((row.endedAt ?? nowMs) - row.startedAt),
-      activityId: row.jobId,
+      activityId: row.activityId ?? row.jobId,
       isUserTriggered: row.userTriggered,
       actionsInfo: isCancellable(row) ? ['Cancellable'] : [],
       errorDetails: row.errors.map(({ code, message, recommendations }) => ({

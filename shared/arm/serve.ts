@@ -1,5 +1,6 @@
 import { BackupError } from '../domain/errors.ts';
 import type { Ports } from '../services/ports.ts';
+import { withIds } from '../services/request-context.ts';
 import { type Authenticate, authenticator, requireRole, type TokenRules } from './callers.ts';
 import { errorAnswer, MethodNotAllowedError } from './errors.ts';
 import { preconditionOf } from './etag.ts';
@@ -75,7 +76,7 @@ export function armApi(
   return (request) => withRequestIds(ports, request, () => serve(request));
 }
 
-/** Runs `serve`; its failures become error bodies, and the answer tells the ids by which it can be asked about. */
+/** Runs `serve` under the request's ids, which the answer and the log tell; its failures become error bodies. */
 export async function withRequestIds(
   ports: Pick<Ports, 'ids' | 'log'>,
   request: ArmRequest,
@@ -84,12 +85,13 @@ export async function withRequestIds(
   const requestId = ports.ids.guid();
   const given = request.headers.get('x-ms-correlation-request-id');
   const correlationId = given !== null && /^[0-9a-f-]{1,64}$/i.test(given) ? given : requestId;
-  let answer: ArmAnswer;
-  try {
-    answer = await serve();
-  } catch (error) {
-    answer = errorAnswer(error, requestId, ports.log);
-  }
+  const answer = await withIds({ requestId, correlationId }, async () => {
+    try {
+      return await serve();
+    } catch (error) {
+      return errorAnswer(error, requestId, ports.log);
+    }
+  });
   const ids = { 'x-ms-request-id': requestId, 'x-ms-correlation-request-id': correlationId };
   return { ...answer, headers: { 'cache-control': 'no-store', ...answer.headers, ...ids } };
 }

@@ -56,7 +56,6 @@ export async function deletePolicy(
   name: string,
   precondition: Precondition = always,
 ): Promise<void> {
-  precondition((await ports.catalog.policies.get(vault, name.toLowerCase()))?.etag);
   const users: string[] = [];
   for await (const { row } of ports.catalog.items.list(vault)) {
     if (row.policyName.toLowerCase() === name.toLowerCase()) users.push(row.vmName);
@@ -67,5 +66,14 @@ export async function deletePolicy(
       `policy ${name} protects ${users.slice(0, 10).join(', ')}${users.length > 10 ? ` and ${users.length - 10} more` : ''}: give them another policy or stop their protection first`,
     );
   }
-  await ports.catalog.policies.remove(vault, name.toLowerCase());
+  for (;;) {
+    // Of a caller who asks for no version whatever is there goes, in one call.
+    const found = precondition === always ? undefined : await ports.catalog.policies.get(vault, name.toLowerCase());
+    precondition(found?.etag);
+    try {
+      return await ports.catalog.policies.remove(vault, name.toLowerCase(), found?.etag);
+    } catch (error) {
+      if (!isBackupError(error, 'EtagMismatch')) throw error;
+    }
+  }
 }

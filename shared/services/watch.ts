@@ -108,6 +108,8 @@ function nextSteps(vault: string, job: JobRow): Step[] {
       return [{ step: 'rebuild-vault', ...at, round: 0 }];
     case 'ConfigureBackup':
     case 'DisableBackup':
+    case 'DeleteBackupData':
+    case 'Undelete':
       return [];
     default:
       return job.operation satisfies never;
