@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { ErrorCode } from '../domain/errors.ts';
 import type { Precondition } from '../services/precondition.ts';
 import type { Ports } from '../services/ports.ts';
-import type { Role } from './callers.ts';
+import type { Caller, Role } from './callers.ts';
 import type { ArmAnswer } from './http.ts';
 import { nameSchema } from './names.ts';
 
@@ -14,6 +14,7 @@ export type ParamsOf<Template extends string> = Template extends `${string}{${in
 /** A call that has passed the front door: who calls may make it, and its names, query and body are what its route's schemas say. */
 export interface Call<Params extends string = never, Asked = unknown, Body = unknown> {
   readonly ports: Ports;
+  readonly caller: Caller;
   readonly params: Readonly<Record<Params, string>>;
   readonly query: Asked;
   readonly body: Body;

@@ -61,6 +61,7 @@ export function armApi(
     const link = linker(publicBase(request, config.publicUrl), apiVersion);
     const call: Call<string> = {
       ports,
+      caller,
       params: 'subscription' in names ? { ...names, subscription: config.subscriptionId } : names,
       query: asked,
       body,

@@ -1,3 +1,4 @@
+import { API } from './api.ts';
 import { AUDIT } from './audit.ts';
 import { BODY_SOCKETS } from './body-sockets.ts';
 import { CLEAN_UP } from './clean-up.ts';
@@ -28,6 +29,7 @@ const SWEEPS = 'domain/sweep.test.ts';
 const LAYERS = 'format/layer-file.test.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
+  ...API,
   ...AUDIT,
   ...BODY_SOCKETS,
   ...LAYOUT,
