@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { ROLES, requireRole, type Role } from '../../shared/arm/callers.ts';
 import { findRoute, matchTemplate, segmentsOf } from '../../shared/arm/route.ts';
 import { ROUTES } from '../../shared/arm/routes.ts';
@@ -54,6 +55,22 @@ describe('paths', () => {
     expect(find('POST', V)).toEqual({ allowed: ['GET', 'PUT', 'PATCH', 'DELETE'] });
     expect(find('GET', `${I}/backup`)).toEqual({ allowed: ['POST'] });
   });
+});
+
+describe('what a route says', () => {
+  it.each(ROUTES.map((each) => [`${each.method} ${each.template.split('/').slice(-2).join('/')}`, each] as const))(
+    '%s can be described: by names, query and body as JSON schema, and by what is answered',
+    (_name, { params, query, body, answers, summary, refusal, template }) => {
+      const describe = (schema: z.ZodType) => z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+      const names = [...template.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+      expect(Object.keys(describe(params).properties ?? {})).toEqual(names);
+      for (const each of Object.values(describe(query).properties ?? {}))
+        expect(each).toMatchObject({ type: 'string' });
+      if (body !== undefined) expect(describe(body)).toMatchObject({ type: 'object' });
+      expect(summary.length).toBeGreaterThan(5);
+      if (refusal === undefined) expect(Object.keys(answers).length).toBeGreaterThan(0);
+    },
+  );
 });
 
 describe('what is refused', () => {
