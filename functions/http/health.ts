@@ -1,13 +1,12 @@
 import { app } from '@azure/functions';
 import { theApp } from '../../shared/app/services.ts';
+import { ok, toHttp } from '../../shared/arm/http.ts';
+import { withRequestIds } from '../../shared/arm/serve.ts';
 
 /** Whether the app runs with settings that it can read. */
 app.http('health', {
   route: 'api/health',
   methods: ['GET'],
   authLevel: 'anonymous',
-  handler: () => {
-    theApp();
-    return { jsonBody: { status: 'ok' } };
-  },
+  handler: async (request) => toHttp(await withRequestIds(theApp().ports, request, async () => ok({ status: 'ok' }))),
 });

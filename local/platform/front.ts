@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   Agent,
   createServer as createHttp,
@@ -41,6 +42,7 @@ export async function openFront(options: {
     });
   };
   const answer = async (request: IncomingMessage, response: ServerResponse, proto: 'http' | 'https'): Promise<void> => {
+    setIds(request, response);
     const body = await readBody(request);
     if (body === undefined)
       return sendError(response, 413, 'RequestEntityTooLarge', `a body may have ${MAX_BODY_BYTES} bytes`);
@@ -98,6 +100,15 @@ function close(server: Server): Promise<void> {
   server.closeIdleConnections();
   setTimeout(() => server.closeAllConnections(), 1_000).unref();
   return promise;
+}
+
+/** Every answer has a request id, also where neither the app nor a handler gives it one; theirs go before. */
+function setIds(request: IncomingMessage, response: ServerResponse): void {
+  const requestId = randomUUID();
+  const given = request.headers['x-ms-correlation-request-id'];
+  const isId = typeof given === 'string' && /^[0-9a-f-]{1,64}$/i.test(given);
+  response.setHeader('x-ms-request-id', requestId);
+  response.setHeader('x-ms-correlation-request-id', isId ? given : requestId);
 }
 
 /** Undefined for what the Fetch API cannot express: a target that is no path, TRACE and CONNECT. */

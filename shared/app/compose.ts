@@ -1,25 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { TokenCredential } from '@azure/identity';
 import { BlobServiceClient, type StorageSharedKeyCredential } from '@azure/storage-blob';
-import type { z } from 'zod';
 import { azureTable } from '../catalog/azure-tables.ts';
-import {
-  type Catalog,
-  itemRow,
-  jobRow,
-  markRow,
-  openJobRow,
-  pointRow,
-  policyRow,
-  unitRow,
-  vaultRow,
-} from '../catalog/catalog.ts';
-import type { CatalogTable } from '../catalog/catalog-table.ts';
-import { cleanUpReportRow, cleanUpRow } from '../catalog/clean-up-row.ts';
-import { checkRow, findingRow } from '../catalog/finding-row.ts';
-import { operationRow } from '../catalog/operation-row.ts';
-import { reportRow } from '../catalog/report-row.ts';
 import { subscriptionOfCall } from '../azure/compute-calls.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { catalogOf } from '../catalog/tables.ts';
 import { azureCompute } from '../compute/azure-compute.ts';
 import { snapshotsByKind, targetsByKind } from '../disk/disks-by-kind.ts';
 import { isManagedDisk } from '../disk/managed-ids.ts';
@@ -115,24 +100,7 @@ function connectionTo(
 
 function catalog(setting: StorageSetting, credential: TokenCredential): Catalog {
   const connection = connectionTo(setting, 'table', credential);
-  const table = <Row extends object>(tableName: string, schema: z.ZodType<Row>): CatalogTable<Row> =>
-    azureTable({ connection, tableName, schema });
-  return {
-    vaults: table('strataVaults', vaultRow),
-    policies: table('strataPolicies', policyRow),
-    items: table('strataItems', itemRow),
-    points: table('strataPoints', pointRow),
-    jobs: table('strataJobs', jobRow),
-    openJobs: table('strataOpenJobs', openJobRow),
-    units: table('strataUnits', unitRow),
-    marks: table('strataMarks', markRow),
-    findings: table('strataFindings', findingRow),
-    checks: table('strataChecks', checkRow),
-    reports: table('strataReports', reportRow),
-    cleanUps: table('strataCleanUps', cleanUpRow),
-    cleanUpReports: table('strataCleanUpReports', cleanUpReportRow),
-    operations: table('strataOperations', operationRow),
-  };
+  return catalogOf((tableName, schema) => azureTable({ connection, tableName, schema }));
 }
 
 function vaultContainers(setting: StorageSetting, credential: TokenCredential): VaultContainers {

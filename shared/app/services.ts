@@ -1,4 +1,5 @@
 import type { Ports } from '../services/ports.ts';
+import { labelled } from '../services/request-context.ts';
 import { compose } from './compose.ts';
 import { type Config, parseConfig } from './config.ts';
 
@@ -14,7 +15,7 @@ let app: App | undefined;
 export function theApp(): App {
   if (app === undefined) {
     const config = parseConfig(process.env);
-    app = { config, ports: compose(config, (line) => process.stderr.write(`${line}\n`)) };
+    app = { config, ports: compose(config, (line) => process.stderr.write(`${labelled(line)}\n`)) };
   }
   return app;
 }

@@ -3,12 +3,14 @@ import { BackupError } from '../domain/errors.ts';
 import { startBackup } from '../services/backup.ts';
 import { itemKey, vaultKey } from '../services/keys.ts';
 import { findVault } from '../services/vaults.ts';
-import { backupNowBody, parseBody } from './bodies.ts';
 import { resourceNotFound } from './errors.ts';
 import { type ArmAnswer, type ArmRequest, publicBase } from './http.ts';
 import { jobResourceId, parseVaultId, VAULT_TYPE } from './ids.ts';
 import { checkName } from './names.ts';
-import { type ArmApp, checkSubscription, linker, readJson, withRequestIds } from './serve.ts';
+import { readJson } from './request-body.ts';
+import { parseAs } from './schemas/common.ts';
+import { backupNowBody } from './schemas/strata.ts';
+import { type ArmApp, checkSubscription, linker, withRequestIds } from './serve.ts';
 
 /** The api-version of the links that this call hands out: that of the current client libraries. */
 const API_VERSION = '2023-06-01';
@@ -19,7 +21,7 @@ const API_VERSION = '2023-06-01';
  */
 export function backupNow({ config, ports }: ArmApp, request: ArmRequest): Promise<ArmAnswer> {
   return withRequestIds(ports, request, async () => {
-    const { vaultId, vmId, expiry } = parseBody(backupNowBody, await readJson(request));
+    const { vaultId, vmId, expiry } = parseAs(backupNowBody, await readJson(request));
     const address = parseVaultId(vaultId, 'vaultId');
     checkSubscription(address.subscriptionId, config.subscriptionId);
     checkName('group', address.resourceGroup);

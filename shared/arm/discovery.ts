@@ -3,13 +3,11 @@ import type { VirtualMachine } from '../compute/compute.ts';
 import { parseVirtualMachineId } from '../compute/vm-id.ts';
 import { itemKey, type VaultAddress, vaultKey } from '../services/keys.ts';
 import { listVaults } from '../services/vaults.ts';
-import { backupStatusBody, parseBody } from './bodies.ts';
 import { resourceNotFound } from './errors.ts';
-import { oneOf, parseFilter } from './filter.ts';
 import { type ArmAnswer, noContent, ok } from './http.ts';
 import { containerId, protectableItemId, VAULT_TYPE, vaultId } from './ids.ts';
 import { namesOf } from './items.ts';
-import { MANAGEMENT_TYPES, VM_MANAGEMENT } from './kinds.ts';
+import { VM_MANAGEMENT } from './kinds.ts';
 import {
   containerName,
   keyOf,
@@ -21,6 +19,7 @@ import {
 import { accepted, theOperation } from './operations.ts';
 import { page, type Sorted } from './paging.ts';
 import type { Call } from './route.ts';
+import type { BackupStatusBody, ContainersQuery, ProtectableItemsQuery } from './schemas/vault.ts';
 import { theVault, type VaultCall, listLink } from './vaults.ts';
 
 const VM_TYPE = 'Microsoft.Compute/virtualMachines';
@@ -46,12 +45,12 @@ function containerView(vault: VaultAddress, row: ItemRow): Record<string, unknow
   };
 }
 
-export async function listContainers(call: VaultCall): Promise<ArmAnswer> {
+export async function listContainers(call: VaultCall<ContainersQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const filter = parseFilter(call.query.get('$filter'), ['backupManagementType', 'status', 'friendlyName']);
-  const friendlyName = filter.get('friendlyname')?.toLowerCase();
-  const isVm = (oneOf(filter, 'backupManagementType', MANAGEMENT_TYPES) ?? VM_MANAGEMENT) === VM_MANAGEMENT;
-  const isRegistered = (filter.get('status') ?? 'Registered').toLowerCase() === 'registered';
+  const { backupManagementType = VM_MANAGEMENT, status = 'Registered', ...filter } = call.query.$filter;
+  const friendlyName = filter.friendlyName?.toLowerCase();
+  const isVm = backupManagementType === VM_MANAGEMENT;
+  const isRegistered = status.toLowerCase() === 'registered';
   const containers: Sorted<Record<string, unknown>>[] = [];
   if (isVm && isRegistered) {
     for await (const { key, row } of call.ports.catalog.items.list(vault.key)) {
@@ -95,11 +94,11 @@ function protectableView(vault: VaultAddress, vm: VirtualMachine): Record<string
 }
 
 /** VMs of the vault's subscription and region that no vault of the subscription protects. */
-export async function listProtectableItems(call: VaultCall): Promise<ArmAnswer> {
+export async function listProtectableItems(call: VaultCall<ProtectableItemsQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const filter = parseFilter(call.query.get('$filter'), ['backupManagementType', 'workloadType', 'friendlyName']);
-  const friendlyName = filter.get('friendlyname')?.toLowerCase();
-  const isVm = (oneOf(filter, 'backupManagementType', MANAGEMENT_TYPES) ?? VM_MANAGEMENT) === VM_MANAGEMENT;
+  const { backupManagementType = VM_MANAGEMENT, ...filter } = call.query.$filter;
+  const friendlyName = filter.friendlyName?.toLowerCase();
+  const isVm = backupManagementType === VM_MANAGEMENT;
   const found: Sorted<Record<string, unknown>>[] = [];
   if (isVm) {
     const known = await protectedKeys(call);
@@ -124,7 +123,6 @@ async function protectedKeys(call: VaultCall): Promise<ReadonlySet<string>> {
 /** VMs are looked up whenever they are listed, so there is nothing to refresh: the operation has ended when it is answered. */
 export async function refreshContainers(call: VaultCall): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  parseFilter(call.query.get('$filter'), ['backupManagementType']);
   return accepted(call, vault, 'backupFabrics/Azure');
 }
 
@@ -136,8 +134,10 @@ export async function getRefreshResult(
 }
 
 /** Which vault of the subscription protects a VM. */
-export async function backupStatus(call: Call<'subscription' | 'location'>): Promise<ArmAnswer> {
-  const { resourceId } = parseBody(backupStatusBody, await call.body());
+export async function backupStatus(
+  call: Call<'subscription' | 'location', unknown, BackupStatusBody>,
+): Promise<ArmAnswer> {
+  const { resourceId } = call.body;
   const vm = parseVirtualMachineId(resourceId);
   const key = itemKey(vm.resourceGroup, vm.name);
   for await (const row of listVaults(call.ports, call.params.subscription)) {

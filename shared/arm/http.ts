@@ -3,7 +3,8 @@ export interface ArmRequest {
   readonly method: string;
   readonly url: string;
   readonly headers: { get(name: string): string | null };
-  text(): Promise<string>;
+  /** Read once at most; null when there is none. */
+  readonly body: AsyncIterable<Uint8Array> | null;
 }
 
 /** What the API says. A body is JSON; without one nothing is sent. */

@@ -1,31 +1,37 @@
 import type { ItemRow, PointRow } from '../catalog/catalog.ts';
+import type { Versioned } from '../catalog/catalog-table.ts';
 import { parseVirtualMachineId } from '../compute/vm-id.ts';
 import type { DiskSelection } from '../domain/disk-selection.ts';
 import { BackupError } from '../domain/errors.ts';
 import { pointsPartition, type VaultAddress } from '../services/keys.ts';
 import { readPoints } from '../services/projection.ts';
 import { protect, stopProtection } from '../services/protection.ts';
-import { parseBody, type ProtectedItemBody, protectedItemBody } from './bodies.ts';
 import { MethodNotAllowedError, resourceNotFound } from './errors.ts';
-import { oneOf, parseFilter } from './filter.ts';
+import { etagOf, withEtag } from './etag.ts';
 import { type ArmAnswer, noContent, ok } from './http.ts';
 import { policyId, policyNameOf, protectedItemId, protectedItemPath, VAULT_TYPE, vaultId } from './ids.ts';
-import { MANAGEMENT_TYPES, VM_MANAGEMENT, WORKLOAD_TYPES } from './kinds.ts';
+import { VM_MANAGEMENT } from './kinds.ts';
 import { type ItemNames, keyOf, parseItemNames, protectedItemName, shortContainerName } from './names.ts';
 import { accepted, changedItem, statusAnswer, theOperation } from './operations.ts';
 import { page, type Sorted } from './paging.ts';
 import { isVisible } from './point-view.ts';
 import type { Call } from './route.ts';
+import { INVALID_PROTECTION, type ItemsQuery, type ProtectedItemBody } from './schemas/item.ts';
 import { type FoundVault, theVault, type VaultCall, listLink } from './vaults.ts';
 import { iso } from './times.ts';
 
-export type ItemCall = Call<'subscription' | 'group' | 'vault' | 'container' | 'item'>;
+export type ItemCall<Asked = unknown, Body = unknown> = Call<
+  'subscription' | 'group' | 'vault' | 'container' | 'item',
+  Asked,
+  Body
+>;
 
 /** A protected item that is there. */
 export interface FoundItem {
   readonly vault: FoundVault;
   readonly key: string;
   readonly row: ItemRow;
+  readonly etag: string;
 }
 
 /** The names of an item, from its row: in lower case, as the service has them. */
@@ -43,20 +49,25 @@ export async function theItem(call: ItemCall): Promise<FoundItem> {
       vault.row.resourceGroup,
     );
   }
-  return { vault, key: keyOf(names), row: found.row };
+  return { vault, key: keyOf(names), row: found.row, etag: found.etag };
 }
 
 /** "No time yet" of an item that was never backed up, in the service's words. */
 const NEVER = '2001-01-01T00:00:00Z';
 
 /** The ARM view of a protected item; with its points it also tells what there is to restore. */
-export function itemView(vault: VaultAddress, row: ItemRow, points?: readonly PointRow[]): Record<string, unknown> {
+export function itemView(
+  vault: VaultAddress,
+  { row, etag }: Versioned<ItemRow>,
+  points?: readonly PointRow[],
+): Record<string, unknown> {
   const names = namesOf(row);
   const hasFailed = row.lastBackupStatus === 'Failed' || row.lastBackupStatus === 'CompletedWithWarnings';
   return {
     id: protectedItemId(vault, names),
     name: protectedItemName(names),
     type: `${VAULT_TYPE}/backupFabrics/protectionContainers/protectedItems`,
+    eTag: etagOf(etag),
     properties: {
       protectedItemType: 'Microsoft.Compute/virtualMachines',
       backupManagementType: VM_MANAGEMENT,
@@ -117,53 +128,43 @@ function whatToRestore(rows: readonly PointRow[]): Record<string, unknown> {
 }
 
 export async function getItem(call: ItemCall): Promise<ArmAnswer> {
-  parseFilter(call.query.get('$filter'), ['expand']);
-  return ok(await viewWithPoints(call, await theItem(call)));
+  return answerWithPoints(call, await theItem(call));
 }
 
-async function viewWithPoints(
-  call: Pick<ItemCall, 'ports'>,
-  { vault, row }: FoundItem,
-): Promise<Record<string, unknown>> {
+async function answerWithPoints(call: Pick<ItemCall, 'ports'>, item: FoundItem): Promise<ArmAnswer> {
+  const { vault, row, etag } = item;
   const points = await readPoints(call.ports, pointsPartition(vault.row.containerName, row.itemId));
-  return itemView(vault.address, row, points);
+  return withEtag(ok(itemView(vault.address, item, points)), etag);
 }
 
-export async function listItems(call: VaultCall): Promise<ArmAnswer> {
+export async function listItems(call: VaultCall<ItemsQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const allowed = ['backupManagementType', 'itemType', 'policyName', 'friendlyName', 'containerName'];
-  const filter = parseFilter(call.query.get('$filter'), allowed);
-  const isVm =
-    (oneOf(filter, 'backupManagementType', MANAGEMENT_TYPES) ?? VM_MANAGEMENT) === VM_MANAGEMENT &&
-    (oneOf(filter, 'itemType', WORKLOAD_TYPES) ?? 'VM') === 'VM';
-  const matches = (key: string, value: string): boolean => {
-    const wanted = filter.get(key);
-    return wanted === undefined || wanted.toLowerCase() === value.toLowerCase();
-  };
+  const { backupManagementType = VM_MANAGEMENT, itemType = 'VM', ...filter } = call.query.$filter;
+  const isVm = backupManagementType === VM_MANAGEMENT && itemType === 'VM';
+  const matches = (wanted: string | undefined, value: string): boolean =>
+    wanted === undefined || wanted.toLowerCase() === value.toLowerCase();
   const items: Sorted<Record<string, unknown>>[] = [];
   if (isVm) {
-    for await (const { key, row } of call.ports.catalog.items.list(vault.key)) {
+    for await (const { key, row, etag } of call.ports.catalog.items.list(vault.key)) {
       const wanted =
-        matches('policyname', row.policyName) &&
-        matches('friendlyname', row.vmName) &&
-        matches('containername', shortContainerName(namesOf(row)));
-      if (wanted) items.push({ sortKey: key, entry: itemView(vault.address, row) });
+        matches(filter.policyName, row.policyName) &&
+        matches(filter.friendlyName, row.vmName) &&
+        matches(filter.containerName, shortContainerName(namesOf(row)));
+      if (wanted) items.push({ sortKey: key, entry: itemView(vault.address, { row, etag }) });
     }
   }
   return ok(page(items, call.query, (token) => listLink(call, vault, 'backupProtectedItems', token)));
 }
 
-const INVALID = 'BMSUserErrorInvalidConfigureProtectionRequest';
-
 function invalid(target: string, message: string): BackupError {
-  return new BackupError(INVALID, `${target} ${message}`, { target });
+  return new BackupError(INVALID_PROTECTION, `${target} ${message}`, { target });
 }
 
 /** One PUT protects, gives another policy, resumes and stops: the body tells which. */
-export async function putItem(call: ItemCall): Promise<ArmAnswer> {
+export async function putItem(call: ItemCall<unknown, ProtectedItemBody>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const names = parseItemNames(call.params.container, call.params.item, INVALID);
-  const { properties } = parseBody(protectedItemBody, await call.body(), INVALID);
+  const names = parseItemNames(call.params.container, call.params.item, INVALID_PROTECTION);
+  const { properties } = call.body;
   refuseUnsupported(properties);
   const key = keyOf(names);
   const existing = (await call.ports.catalog.items.get(vault.key, key))?.row;
@@ -194,13 +195,14 @@ export async function putItem(call: ItemCall): Promise<ArmAnswer> {
       call,
       vault,
       protectedItemPath(namesOf(existing)),
-      await stopProtection(call.ports, vault.key, key),
+      await stopProtection(call.ports, vault.key, key, call.precondition),
     );
   }
   const policy = policyNameOf(properties.policyId ?? '', vault.address);
   // Extended properties that do not speak of disks take a selection back; clients that say nothing leave it as it is.
   const selection = properties.extendedProperties && (properties.extendedProperties.diskExclusionProperties ?? 'all');
-  const jobId = await protect(call.ports, vault.key, { resourceId, ...names }, policy, selection);
+  const vm = { resourceId, ...names };
+  const jobId = await protect(call.ports, vault.key, vm, policy, selection, call.precondition);
   return accepted(call, vault, protectedItemPath(names), jobId);
 }
 
@@ -256,5 +258,5 @@ export async function getItemOperation(call: ItemOperationCall): Promise<ArmAnsw
 export async function getItemOperationResult(call: ItemOperationCall): Promise<ArmAnswer> {
   const item = await theItem(call);
   const operation = await theOperation(call, item.vault, protectedItemPath(namesOf(item.row)));
-  return (await changedItem(call, item.vault, operation)) ? ok(await viewWithPoints(call, item)) : noContent;
+  return (await changedItem(call, item.vault, operation)) ? answerWithPoints(call, item) : noContent;
 }

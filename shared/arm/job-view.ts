@@ -4,28 +4,8 @@ import type { VaultAddress } from '../services/keys.ts';
 import { jobResourceId, VAULT_TYPE } from './ids.ts';
 import { VM_MANAGEMENT } from './kinds.ts';
 import { shortContainerName } from './names.ts';
+import type { JOB_STATUSES } from './schemas/job.ts';
 import { iso } from './times.ts';
-
-export const JOB_STATUSES = [
-  'InProgress',
-  'Completed',
-  'Failed',
-  'CompletedWithWarnings',
-  'Cancelled',
-  'Cancelling',
-] as const;
-export const JOB_OPERATIONS = [
-  'Register',
-  'UnRegister',
-  'ConfigureBackup',
-  'Backup',
-  'Restore',
-  'DisableBackup',
-  'DeleteBackupData',
-  'CrossRegionRestore',
-  'Undelete',
-  'UpdateCustomerManagedKey',
-] as const;
 
 /** "No time yet" in jobs and tasks, in the service's words. */
 const NO_TIME = '0001-01-01T00:00:00';
@@ -64,7 +44,7 @@ export function jobView(
       startTime: iso(row.startedAt),
       ...(row.endedAt === undefined ? {} : { endTime: iso(row.endedAt) }),
       duration: isoDuration((row.endedAt ?? nowMs) - row.startedAt),
-      activityId: row.jobId,
+      activityId: row.activityId ?? row.jobId,
       isUserTriggered: row.userTriggered,
       actionsInfo: isCancellable(row) ? ['Cancellable'] : [],
       errorDetails: row.errors.map(({ code, message, recommendations }) => ({

@@ -1,31 +1,25 @@
 import type { JobRow } from '../catalog/catalog.ts';
-import { BackupError } from '../domain/errors.ts';
 import type { JobId } from '../domain/ids.ts';
 import { isHousekeeping, readJob } from '../services/jobs.ts';
 import { cancelJob } from '../services/watch.ts';
 import { resourceNotFound } from './errors.ts';
-import { type Filter, oneOf, parseFilter, timeOf } from './filter.ts';
 import { type ArmAnswer, noContent, ok } from './http.ts';
 import { VAULT_TYPE } from './ids.ts';
-import { JOB_OPERATIONS, JOB_STATUSES, jobView, statusOf } from './job-view.ts';
-import { MANAGEMENT_TYPES, VM_MANAGEMENT } from './kinds.ts';
+import { jobView, statusOf } from './job-view.ts';
+import { VM_MANAGEMENT } from './kinds.ts';
 import { accepted, statusAnswer, theOperation } from './operations.ts';
 import { newestFirst, page, type Sorted } from './paging.ts';
 import type { Call } from './route.ts';
+import type { JobsFilter, JobsQuery } from './schemas/job.ts';
 import { type FoundVault, theVault, type VaultCall, listLink } from './vaults.ts';
 
 type JobCall = Call<'subscription' | 'group' | 'vault' | 'job'>;
 
 /** The test that a jobs filter puts to a row. Strata's own work is never shown. */
-export function jobFilter(filter: Filter): (row: JobRow) => boolean {
-  const status = oneOf(filter, 'status', JOB_STATUSES);
-  const operation = oneOf(filter, 'operation', JOB_OPERATIONS);
-  const management = oneOf(filter, 'backupManagementType', MANAGEMENT_TYPES) ?? VM_MANAGEMENT;
-  const id = filter.get('jobid')?.toLowerCase();
-  const from = timeOf(filter, 'startTime') ?? -Infinity;
-  const until = timeOf(filter, 'endTime') ?? Infinity;
-  if (from > until)
-    throw new BackupError('InvalidRequest', '$filter: startTime is after endTime', { target: '$filter' });
+export function jobFilter(filter: JobsFilter): (row: JobRow) => boolean {
+  const { status, operation, backupManagementType: management = VM_MANAGEMENT } = filter;
+  const { startTime: from = -Infinity, endTime: until = Infinity } = filter;
+  const id = filter.jobId?.toLowerCase();
   return (row) =>
     !isHousekeeping(row) &&
     management === VM_MANAGEMENT &&
@@ -36,11 +30,9 @@ export function jobFilter(filter: Filter): (row: JobRow) => boolean {
     row.startedAt <= until;
 }
 
-const FILTER_KEYS = ['status', 'operation', 'backupManagementType', 'jobId', 'startTime', 'endTime'];
-
-export async function listJobs(call: VaultCall): Promise<ArmAnswer> {
+export async function listJobs(call: VaultCall<JobsQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const isWanted = jobFilter(parseFilter(call.query.get('$filter'), FILTER_KEYS));
+  const isWanted = jobFilter(call.query.$filter);
   const now = call.ports.clock.now();
   const jobs: Sorted<Record<string, unknown>>[] = [];
   for await (const { row } of call.ports.catalog.jobs.list(vault.key)) {

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { BackupError, type ErrorCode } from '../domain/errors.ts';
 import { itemKey } from '../services/keys.ts';
 
@@ -24,17 +25,20 @@ const OTHER = {
   expected: 'letters, digits, hyphens, underscores, periods, parentheses and semicolons',
 };
 
+const cannotBe = (kind: string, name: unknown, expected: string): string =>
+  `${JSON.stringify(name)} cannot be the name of a ${kind}: expected ${expected}`;
+
+/** What a name of that kind is in a path. */
+export function nameSchema(kind: string): z.ZodString {
+  const { form, expected } = RULES[kind] ?? OTHER;
+  return z.string().regex(form, { error: ({ input }) => cannotBe(kind, input, expected) });
+}
+
 /** @throws BackupError InvalidResourceName saying what the name may be */
 export function checkName(kind: string, name: string): void {
   const { form, expected } = RULES[kind] ?? OTHER;
   if (form.test(name)) return;
-  throw new BackupError(
-    'InvalidResourceName',
-    `${JSON.stringify(name)} cannot be the name of a ${kind}: expected ${expected}`,
-    {
-      target: kind,
-    },
-  );
+  throw new BackupError('InvalidResourceName', cannotBe(kind, name, expected), { target: kind });
 }
 
 /** `West Europe` and `westeurope` are the same region. */

@@ -9,8 +9,8 @@ import { type FoundVault, theVault, type VaultCall } from './vaults.ts';
 import { iso } from './times.ts';
 
 /*
- * Asynchronous operations. What an operation does is done when it is answered: the job exists, and goes on by itself. So an
- * operation that can be found has succeeded, and tells the job. The same id is known below the item and below the vault,
+ * Asynchronous operations. What an operation does is done when it is answered, unless its row says otherwise: the job exists, and goes
+ * on by itself. So an operation that can be found has succeeded, and tells the job. The same id is known below the item and below the vault,
  * because clients cut it from a header and ask at the vault.
  */
 
@@ -54,17 +54,19 @@ export async function theOperation(call: OperationCall, vault: FoundVault, resou
 
 /** The service's OperationStatus. */
 export function statusAnswer(operation: string, row: OperationRow): ArmAnswer {
-  const at = iso(row.startedAt);
-  return ok({
+  const { status = 'Succeeded', startedAt, endedAt = startedAt, error } = row;
+  const answer = ok({
     id: operation,
     name: operation,
-    status: 'Succeeded',
-    startTime: at,
-    endTime: at,
+    status,
+    startTime: iso(startedAt),
+    ...(status === 'InProgress' ? {} : { endTime: iso(endedAt) }),
+    ...(error === undefined ? {} : { error }),
     ...(row.jobId === undefined
       ? {}
       : { properties: { objectType: 'OperationStatusJobExtendedInfo', jobId: row.jobId } }),
   });
+  return status === 'InProgress' ? { ...answer, headers: { 'Retry-After': RETRY_AFTER_SECONDS } } : answer;
 }
 
 export async function getVaultOperation(call: OperationCall): Promise<ArmAnswer> {

@@ -1,5 +1,4 @@
-import { BackupError } from '../domain/errors.ts';
-import type { Query } from './query.ts';
+import { z } from 'zod';
 
 /** Entries of a list in the order in which they are given out, each with a key that ascends in that order and is never given twice. */
 export interface Sorted<Entry> {
@@ -11,18 +10,54 @@ export interface Sorted<Entry> {
 const PAGE = 200;
 const MOST = 1000;
 
+/** Which page of a list is asked for. */
+export interface PageQuery {
+  /** How many entries it has at most. */
+  readonly $top?: number | undefined;
+  /** The sort key of the last entry that was given. */
+  readonly $skipToken?: string | undefined;
+}
+
+/** The part of a list's query that says which page. */
+export const paged = {
+  $top: z
+    .string()
+    .optional()
+    .transform((top, context) => {
+      const size = top === undefined ? PAGE : Number(top);
+      if (top === undefined || (/^\d+$/.test(top) && size >= 1 && size <= MOST)) return size;
+      context.addIssue({
+        code: 'custom',
+        message: `is ${JSON.stringify(top)}: expected a whole number from 1 to ${MOST}`,
+      });
+      return z.NEVER;
+    })
+    .meta({ description: `entries of a page, 1 to ${MOST}; ${PAGE} by default` }),
+  $skipToken: z
+    .string()
+    .optional()
+    .transform((token, context) => {
+      if (token === undefined || token === '') return undefined;
+      const key = Buffer.from(token, 'base64url');
+      if (key.toString('base64url') === token.replace(/=+$/, '')) return key.toString();
+      context.addIssue({ code: 'custom', message: `${JSON.stringify(token)} is not one that this API gave out` });
+      return z.NEVER;
+    })
+    .meta({ description: 'as nextLink gave it' }),
+};
+
+/** The query of a list without a filter. */
+export const listQuery = z.object(paged);
+
 /**
  * One page of a list. `$skipToken` holds the key of the last entry given, so that entries that come or go between two pages make
- * no other entry appear twice or not at all. `$top` makes pages smaller.
- * @throws BackupError InvalidRequest for a $top or a token that is none
+ * no other entry appear twice or not at all. `link` makes the link to the page after a token.
  */
 export function page<Entry>(
   entries: readonly Sorted<Entry>[],
-  query: Query,
+  { $top: size = PAGE, $skipToken: after }: PageQuery,
   link: (skipToken: string) => string,
 ): { value: Entry[]; nextLink: string | null } {
-  const after = keyOf(query.get('$skipToken'));
-  const size = sizeOf(query.get('$top'));
   const ordered = entries.toSorted((a, b) => (a.sortKey < b.sortKey ? -1 : a.sortKey > b.sortKey ? 1 : 0));
   const rest = after === undefined ? ordered : ordered.filter(({ sortKey }) => sortKey > after);
   const given = rest.slice(0, size);
@@ -36,22 +71,4 @@ export function page<Entry>(
 /** A sort key for "newest first": later times come first, equal ones by id. */
 export function newestFirst(timeMs: number, id: string): string {
   return `${(10 ** 15 - Math.trunc(timeMs)).toString().padStart(16, '0')}|${id}`;
-}
-
-function keyOf(token: string | undefined): string | undefined {
-  if (token === undefined || token === '') return undefined;
-  const key = Buffer.from(token, 'base64url');
-  if (key.toString('base64url') === token.replace(/=+$/, '')) return key.toString();
-  throw new BackupError('InvalidRequest', `$skipToken ${JSON.stringify(token)} is not one that this API gave out`, {
-    target: '$skipToken',
-  });
-}
-
-function sizeOf(top: string | undefined): number {
-  if (top === undefined) return PAGE;
-  const size = Number(top);
-  if (/^\d+$/.test(top) && size >= 1 && size <= MOST) return size;
-  throw new BackupError('InvalidRequest', `$top is ${JSON.stringify(top)}: expected a whole number from 1 to ${MOST}`, {
-    target: '$top',
-  });
 }

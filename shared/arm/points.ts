@@ -6,9 +6,7 @@ import { openFindings } from '../services/findings.ts';
 import { policyOf } from '../services/policies.ts';
 import { readPoints } from '../services/projection.ts';
 import { type RestoreRequest, startRestore } from '../services/restore.ts';
-import { backupBody, parseBody, type RestoreBody, restoreBody } from './bodies.ts';
 import { resourceNotFound } from './errors.ts';
-import { parseFilter, timeOf } from './filter.ts';
 import { type ArmAnswer, ok } from './http.ts';
 import { isResourceGroupId, isStorageAccountId, protectedItemPath, VAULT_TYPE } from './ids.ts';
 import { type FoundItem, type ItemCall, namesOf, theItem } from './items.ts';
@@ -17,9 +15,14 @@ import { accepted } from './operations.ts';
 import { newestFirst, page } from './paging.ts';
 import { fullPoint, isVisible, pointView, type PointContext } from './point-view.ts';
 import type { Call } from './route.ts';
+import type { BackupBody, PointsQuery, RestoreBody } from './schemas/point.ts';
 import { listLink } from './vaults.ts';
 
-type PointCall = Call<'subscription' | 'group' | 'vault' | 'container' | 'item' | 'point'>;
+type PointCall<Body = unknown> = Call<
+  'subscription' | 'group' | 'vault' | 'container' | 'item' | 'point',
+  unknown,
+  Body
+>;
 
 /** The points of an item that can be restored, in snapshot order, and what is needed to show them. */
 async function visiblePoints(
@@ -44,13 +47,9 @@ async function visiblePoints(
   return { points, contextOf };
 }
 
-export async function listPoints(call: ItemCall): Promise<ArmAnswer> {
+export async function listPoints(call: ItemCall<PointsQuery>): Promise<ArmAnswer> {
   const item = await theItem(call);
-  const filter = parseFilter(call.query.get('$filter'), ['startDate', 'endDate', 'extendedInfo']);
-  const from = timeOf(filter, 'startDate') ?? -Infinity;
-  const until = timeOf(filter, 'endDate') ?? Infinity;
-  if (from > until)
-    throw new BackupError('InvalidRequest', '$filter: startDate is after endDate', { target: '$filter' });
+  const { startDate: from = -Infinity, endDate: until = Infinity } = call.query.$filter;
   const { points, contextOf } = await visiblePoints(call, item);
   const entries = points
     .filter(({ time }) => time >= from && time <= until)
@@ -77,9 +76,9 @@ export async function getPoint(call: PointCall): Promise<ArmAnswer> {
   return ok(pointView(row, context, 'single'));
 }
 
-export async function backup(call: ItemCall): Promise<ArmAnswer> {
+export async function backup(call: ItemCall<unknown, BackupBody>): Promise<ArmAnswer> {
   const item = await theItem(call);
-  const { properties } = parseBody(backupBody, await call.body());
+  const { properties } = call.body;
   const jobId = await startBackup(call.ports, item.vault.key, item.key, {
     kind: 'onDemand',
     retainUntil: properties.recoveryPointExpiryTimeInUTC,
@@ -87,10 +86,10 @@ export async function backup(call: ItemCall): Promise<ArmAnswer> {
   return accepted(call, item.vault, protectedItemPath(namesOf(item.row)), jobId);
 }
 
-export async function restore(call: PointCall): Promise<ArmAnswer> {
+export async function restore(call: PointCall<RestoreBody>): Promise<ArmAnswer> {
   const item = await theItem(call);
   const { row } = await thePoint(call, item);
-  const { properties } = parseBody(restoreBody, await call.body());
+  const { properties } = call.body;
   const { accountId, managed } = checkRestore(properties, item, row);
   const jobId = await startRestore(call.ports, item.vault.key, item.key, row.point, {
     accountId,

@@ -1,24 +1,31 @@
 import type { PolicyRow } from '../catalog/catalog.ts';
+import type { Versioned } from '../catalog/catalog-table.ts';
 import { deletePolicy, putPolicy } from '../services/policies.ts';
 import type { VaultAddress } from '../services/keys.ts';
 import { resourceNotFound } from './errors.ts';
-import { oneOf, parseFilter } from './filter.ts';
+import { etagOf, withEtag } from './etag.ts';
 import { type ArmAnswer, noContent, ok } from './http.ts';
 import { policyId, VAULT_TYPE } from './ids.ts';
-import { MANAGEMENT_TYPES, VM_MANAGEMENT, WORKLOAD_TYPES } from './kinds.ts';
+import { VM_MANAGEMENT } from './kinds.ts';
 import { page, type Sorted } from './paging.ts';
 import { parsePolicy } from './policy-wire.ts';
 import type { Call } from './route.ts';
+import type { PoliciesQuery, PolicyBody } from './schemas/policy.ts';
 import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
 
-type PolicyCall = Call<'subscription' | 'group' | 'vault' | 'policy'>;
+type PolicyCall<Body = unknown> = Call<'subscription' | 'group' | 'vault' | 'policy', unknown, Body>;
 
 /** The ARM view of a policy. The count must be a number: clients compare it. */
-export function policyView(vault: VaultAddress, row: PolicyRow, protectedItemsCount: number): Record<string, unknown> {
+export function policyView(
+  vault: VaultAddress,
+  { row, etag }: Versioned<PolicyRow>,
+  protectedItemsCount: number,
+): Record<string, unknown> {
   return {
     id: policyId(vault, row.name),
     name: row.name,
     type: `${VAULT_TYPE}/backupPolicies`,
+    eTag: etagOf(etag),
     properties: { ...row.properties, protectedItemsCount },
   };
 }
@@ -33,9 +40,10 @@ async function countItems(call: VaultCall, vault: FoundVault): Promise<ReadonlyM
   return counts;
 }
 
-async function view(call: VaultCall, vault: FoundVault, row: PolicyRow): Promise<Record<string, unknown>> {
+async function answer(call: VaultCall, vault: FoundVault, policy: Versioned<PolicyRow>): Promise<ArmAnswer> {
   const counts = await countItems(call, vault);
-  return policyView(vault.address, row, counts.get(row.name.toLowerCase()) ?? 0);
+  const count = counts.get(policy.row.name.toLowerCase()) ?? 0;
+  return withEtag(ok(policyView(vault.address, policy, count)), policy.etag);
 }
 
 export async function getPolicy(call: PolicyCall): Promise<ArmAnswer> {
@@ -47,34 +55,33 @@ export async function getPolicy(call: PolicyCall): Promise<ArmAnswer> {
       `${vault.row.name}/${call.params.policy}`,
       vault.row.resourceGroup,
     );
-  return ok(await view(call, vault, found.row));
+  return answer(call, vault, found);
 }
 
 /** Always 200 with the policy: items that have it follow it from now on, without a job. */
-export async function putPolicyCall(call: PolicyCall): Promise<ArmAnswer> {
+export async function putPolicyCall(call: PolicyCall<PolicyBody>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const { properties, rules } = parsePolicy(await call.body());
-  return ok(await view(call, vault, await putPolicy(call.ports, vault.key, call.params.policy, properties, rules)));
+  const { properties, rules } = parsePolicy(call.body);
+  const { policy } = call.params;
+  return answer(call, vault, await putPolicy(call.ports, vault.key, policy, properties, rules, call.precondition));
 }
 
 export async function deletePolicyCall(call: PolicyCall): Promise<ArmAnswer> {
   const vault = await theVault(call);
   const there = (await call.ports.catalog.policies.get(vault.key, call.params.policy.toLowerCase())) !== undefined;
-  await deletePolicy(call.ports, vault.key, call.params.policy);
+  await deletePolicy(call.ports, vault.key, call.params.policy, call.precondition);
   return there ? { status: 200 } : noContent;
 }
 
-export async function listPolicies(call: VaultCall): Promise<ArmAnswer> {
+export async function listPolicies(call: VaultCall<PoliciesQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const filter = parseFilter(call.query.get('$filter'), ['backupManagementType', 'workloadType']);
-  const isVm =
-    (oneOf(filter, 'backupManagementType', MANAGEMENT_TYPES) ?? VM_MANAGEMENT) === VM_MANAGEMENT &&
-    (oneOf(filter, 'workloadType', WORKLOAD_TYPES) ?? 'VM') === 'VM';
+  const { backupManagementType = VM_MANAGEMENT, workloadType = 'VM' } = call.query.$filter;
+  const isVm = backupManagementType === VM_MANAGEMENT && workloadType === 'VM';
   const policies: Sorted<Record<string, unknown>>[] = [];
   if (isVm) {
     const counts = await countItems(call, vault);
-    for await (const { key, row } of call.ports.catalog.policies.list(vault.key)) {
-      policies.push({ sortKey: key, entry: policyView(vault.address, row, counts.get(key) ?? 0) });
+    for await (const { key, row, etag } of call.ports.catalog.policies.list(vault.key)) {
+      policies.push({ sortKey: key, entry: policyView(vault.address, { row, etag }, counts.get(key) ?? 0) });
     }
   }
   return ok(page(policies, call.query, (token) => listLink(call, vault, 'backupPolicies', token)));

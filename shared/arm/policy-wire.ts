@@ -1,6 +1,6 @@
 import { type BackupPolicy, isZone } from '../domain/policy.ts';
-import { parseBody, policyBody, type PolicyProperties } from './bodies.ts';
 import { FieldsError } from './errors.ts';
+import type { PolicyBody, PolicyProperties } from './schemas/policy.ts';
 
 /** A policy as a client described it, and as it is meant. */
 export interface ParsedPolicy {
@@ -9,7 +9,8 @@ export interface ParsedPolicy {
   readonly rules: BackupPolicy;
 }
 
-const CODE = 'BMSUserErrorInvalidPolicyInput';
+/** What a policy is refused with, by its schema or by its meaning. */
+export const POLICY_CODE = 'BMSUserErrorInvalidPolicyInput';
 const NOT_YET = 'this version does not support it';
 
 /** The service demands 7 days at least; shorter ones are of use where points should be seen to expire. */
@@ -20,11 +21,10 @@ const INSTANT_DAYS = { V1: { most: 5, default: 2 }, V2: { most: 30, default: 7 }
 const STEP_MINUTES = 30;
 
 /**
- * Reads a request's body as an AzureIaaSVMProtectionPolicy: a daily schedule with daily retention. All that does not fit is named.
+ * What an AzureIaaSVMProtectionPolicy means: a daily schedule with daily retention. All that does not fit is named.
  * @throws FieldsError BMSUserErrorInvalidPolicyInput
  */
-export function parsePolicy(body: unknown): ParsedPolicy {
-  const { properties: wire } = parseBody(policyBody, body, CODE);
+export function parsePolicy({ properties: wire }: PolicyBody): ParsedPolicy {
   const problems: { target: string; message: string }[] = [];
   const refuse = (target: string, message: string): void =>
     void problems.push({ target: `properties.${target}`, message });
@@ -42,7 +42,7 @@ export function parsePolicy(body: unknown): ParsedPolicy {
       );
     }
   }
-  if (problems.length > 0) throw new FieldsError(CODE, problems);
+  if (problems.length > 0) throw new FieldsError(POLICY_CODE, problems);
   return {
     properties: withoutUndefined({
       ...wire,

@@ -1,12 +1,16 @@
 import { BackupError } from '../domain/errors.ts';
 import type { Ports } from '../services/ports.ts';
+import { withIds } from '../services/request-context.ts';
 import { type Authenticate, authenticator, requireRole, type TokenRules } from './callers.ts';
 import { errorAnswer, MethodNotAllowedError } from './errors.ts';
+import { preconditionOf } from './etag.ts';
 import { type ArmAnswer, type ArmRequest, publicBase } from './http.ts';
-import { checkName } from './names.ts';
-import { apiVersionOf, Query } from './query.ts';
+import { apiVersionOf } from './api-version.ts';
+import { Query } from './query.ts';
+import { checkLength, checkMediaType, readJson } from './request-body.ts';
 import { type Call, findRoute, type Route, segmentsOf } from './route.ts';
 import { ROUTES } from './routes.ts';
+import { parseAs } from './schemas/common.ts';
 
 /** What of a deployment's settings the API needs. */
 export interface ArmSettings {
@@ -22,12 +26,9 @@ export interface ArmApp {
 
 /** Paths that are ARM's: nobody else's are asked for a token. */
 const ARM_ROOTS = ['subscriptions', 'providers'];
-/** The largest body that any call here needs is a policy or a vault, of a few KiB. */
-const MOST_BODY_CHARS = 256 * 1024;
-
 /**
  * The API's front door. In ARM's order: who calls, the api-version, the subscription, the resource, whether the caller may, what the
- * names are; then the route's handler. Every answer carries the request's ids, every failure an ARM error body.
+ * names, the query and the body are; then the route's handler, which sees nothing that its schemas have not passed. Every answer carries the request's ids, every failure an ARM error body.
  */
 export function armApi(
   { config, ports }: ArmApp,
@@ -46,22 +47,29 @@ export function armApi(
     if (!ARM_ROOTS.includes(root.toLowerCase())) throw unknownPath(url.pathname);
     const caller = await authenticate(request.headers.get('authorization'));
     const query = new Query(url.searchParams);
-    const apiVersion = apiVersionOf(query);
+    const apiVersion = apiVersionOf(query, ports.clock.now());
     if (root.toLowerCase() === 'subscriptions') checkSubscription(subscription ?? '', config.subscriptionId);
     const found = findRoute(routes, request.method, segments);
     if (found === undefined) throw unknownPath(url.pathname);
-    if ('allowed' in found) throw new MethodNotAllowedError(request.method, found.allowed);
+    if (!('route' in found)) throw new MethodNotAllowedError(request.method, found.allowed);
     const { route } = found;
     requireRole(caller, route.role, `${request.method} ${route.template.split('/').at(-1) ?? ''}`);
-    const params = { ...found.params, subscription: config.subscriptionId };
-    for (const [kind, name] of Object.entries(params)) if (kind !== 'subscription') checkName(kind, name);
+    const names = parseAs(route.params, found.params, 'InvalidResourceName') as Record<string, string>;
+    if (route.refusal !== undefined) throw refusalOf(route, found.allowed);
+    const asked = parseAs(route.query, query.pick(Object.keys(route.query.shape)));
+    const body = await bodyOf(route, request);
+    const link = linker(publicBase(request, config.publicUrl), apiVersion);
     const call: Call<string> = {
       ports,
-      params,
-      query,
+      caller,
+      params: 'subscription' in names ? { ...names, subscription: config.subscriptionId } : names,
+      query: asked,
+      body,
       apiVersion,
-      body: () => readJson(request),
-      link: linker(publicBase(request, config.publicUrl), apiVersion),
+      precondition: preconditionOf(request.headers),
+      link,
+      pageLink: (path, skipToken) =>
+        link(path, { $filter: query.get('$filter'), $top: query.get('$top'), $skipToken: skipToken }),
       requireRole: (role, what) => requireRole(caller, role, what),
     };
     return route.handler(call);
@@ -69,7 +77,7 @@ export function armApi(
   return (request) => withRequestIds(ports, request, () => serve(request));
 }
 
-/** Runs `serve`; its failures become error bodies, and the answer tells the ids by which it can be asked about. */
+/** Runs `serve` under the request's ids, which the answer and the log tell; its failures become error bodies. */
 export async function withRequestIds(
   ports: Pick<Ports, 'ids' | 'log'>,
   request: ArmRequest,
@@ -78,35 +86,28 @@ export async function withRequestIds(
   const requestId = ports.ids.guid();
   const given = request.headers.get('x-ms-correlation-request-id');
   const correlationId = given !== null && /^[0-9a-f-]{1,64}$/i.test(given) ? given : requestId;
-  let answer: ArmAnswer;
-  try {
-    answer = await serve();
-  } catch (error) {
-    answer = errorAnswer(error, requestId, ports.log);
-  }
+  const answer = await withIds({ requestId, correlationId }, async () => {
+    try {
+      return await serve();
+    } catch (error) {
+      return errorAnswer(error, requestId, ports.log);
+    }
+  });
   const ids = { 'x-ms-request-id': requestId, 'x-ms-correlation-request-id': correlationId };
   return { ...answer, headers: { 'cache-control': 'no-store', ...answer.headers, ...ids } };
 }
 
-/** The body as JSON; undefined when there is none. @throws BackupError InvalidRequest */
-export async function readJson(request: ArmRequest): Promise<unknown> {
-  const text = await request.text();
-  if (text.trim() === '') return undefined;
-  if (text.length > MOST_BODY_CHARS) {
-    throw new BackupError(
-      'InvalidRequest',
-      `the body has ${text.length} characters: expected at most ${MOST_BODY_CHARS}`,
-      { target: 'body' },
-    );
-  }
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (cause) {
-    throw new BackupError('InvalidRequest', `the body is not JSON: ${(cause as Error).message}`, {
-      target: 'body',
-      cause,
-    });
-  }
+/** What the route's schema makes of the body. Routes without one look at no body. */
+async function bodyOf(route: Route, request: ArmRequest): Promise<unknown> {
+  checkLength(request);
+  if (route.body === undefined) return undefined;
+  const json = await readJson(request, checkMediaType);
+  return parseAs(route.body, json, route.bodyCode);
+}
+
+function refusalOf({ method, refusal }: Route, allowed: readonly string[]): BackupError {
+  const { code, why } = refusal!;
+  return code === 'MethodNotAllowed' ? new MethodNotAllowedError(method, allowed, why) : new BackupError(code, why);
 }
 
 /** @throws BackupError SubscriptionNotFound */

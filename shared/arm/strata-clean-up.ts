@@ -1,11 +1,10 @@
 import type { CleanUpReportRow, CleanUpRow } from '../catalog/clean-up-row.ts';
 import { type ReportEntry, readReports, readRun, readRuns } from '../services/clean-up-report.ts';
 import { startCleanUp } from '../services/clean-up-run.ts';
-import { emptyBody, parseBody } from './bodies.ts';
 import { resourceNotFound } from './errors.ts';
 import { type ArmAnswer, ok } from './http.ts';
 import { VAULT_TYPE, vaultId } from './ids.ts';
-import { newestFirst, page } from './paging.ts';
+import { newestFirst, page, type PageQuery } from './paging.ts';
 import type { Call } from './route.ts';
 import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
 import { iso } from './times.ts';
@@ -20,7 +19,6 @@ const runPath = (vault: FoundVault, runId: string): string => `${vaultId(vault.a
 /** Runs a cleanup now; one that is going on looks at everything once more. */
 export async function cleanUpNow(call: VaultCall): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  parseBody(emptyBody, (await call.body()) ?? {});
   const run = await startCleanUp(call.ports, vault.key);
   return {
     status: 202,
@@ -34,7 +32,7 @@ export async function cleanUpNow(call: VaultCall): Promise<ArmAnswer> {
 }
 
 /** The vault's runs of the last month with what each has done and left of every item, newest first. */
-export async function listCleanUps(call: VaultCall): Promise<ArmAnswer> {
+export async function listCleanUps(call: VaultCall<PageQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
   const runs = (await readRuns(call.ports, vault.key)).map((run) => ({
     sortKey: newestFirst(run.startedAt, run.runId),

@@ -3,6 +3,7 @@ import { BackupError } from '../domain/errors.ts';
 import { type ItemCost, type VaultCosts, vaultCosts } from '../services/costs.ts';
 import { type ArmAnswer, ok } from './http.ts';
 import { VAULT_TYPE, vaultId } from './ids.ts';
+import type { CostsQuery } from './schemas/strata.ts';
 import { theVault, type VaultCall } from './vaults.ts';
 
 const PRICES_NOTE =
@@ -12,13 +13,8 @@ const PRICES_NOTE =
  * What the vault's container holds, point by point. `measure=listing` lists the whole container besides, to compare; `point=<id>` shows
  * that point disk by disk and region by region.
  */
-export async function getCosts(call: VaultCall): Promise<ArmAnswer> {
-  const measure = call.query.get('measure') ?? 'manifests';
-  if (measure !== 'manifests' && measure !== 'listing')
-    throw invalid('measure', `measure is ${JSON.stringify(measure)}: expected manifests or listing`);
-  const point = call.query.get('point');
-  if (point !== undefined && !/^\d{17}$/.test(point))
-    throw invalid('point', `point is ${JSON.stringify(point)}: expected the 17 digits of a recovery point's id`);
+export async function getCosts(call: VaultCall<CostsQuery>): Promise<ArmAnswer> {
+  const { measure, point } = call.query;
   const vault = await theVault(call);
   const costs = await vaultCosts(call.ports, vault.key, { listing: measure === 'listing', inDetail: point });
   const has = ({ points, uncounted }: ItemCost): boolean =>
@@ -34,9 +30,6 @@ export async function getCosts(call: VaultCall): Promise<ArmAnswer> {
     properties: costsView(costs, measure, point),
   });
 }
-
-const invalid = (target: string, message: string): BackupError =>
-  new BackupError('InvalidRequest', message, { target });
 
 function costsView(costs: VaultCosts, measure: string, point: string | undefined): Record<string, unknown> {
   const { containerName, items, uncounted, vaultDocumentBytes, bytes, listing } = costs;

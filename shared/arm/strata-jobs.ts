@@ -8,7 +8,7 @@ import { resourceNotFound } from './errors.ts';
 import { type ArmAnswer, ok } from './http.ts';
 import { VAULT_TYPE, vaultId } from './ids.ts';
 import { statusOf } from './job-view.ts';
-import { newestFirst, page, type Sorted } from './paging.ts';
+import { newestFirst, page, type PageQuery, type Sorted } from './paging.ts';
 import type { Call } from './route.ts';
 import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
 import { iso } from './times.ts';
@@ -38,7 +38,7 @@ export function acceptedJob(call: VaultCall, vault: VaultAddress, job: JobId): A
 }
 
 /** All of them, newest first, without their reports. */
-export async function listOwnJobs(call: VaultCall): Promise<ArmAnswer> {
+export async function listOwnJobs(call: VaultCall<PageQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
   const jobs: Sorted<Record<string, unknown>>[] = [];
   for await (const { row } of call.ports.catalog.jobs.list(vault.key)) {

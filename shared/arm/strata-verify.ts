@@ -6,11 +6,10 @@ import { BLOCK_BYTES } from '../domain/units.ts';
 import { readItem } from '../services/vault-of.ts';
 import { pointsPartition } from '../services/keys.ts';
 import { type VerifyRequest, checkVerify, startVerify } from '../services/verify.ts';
-import { parseBody, verifyBody } from './bodies.ts';
-import { oneOf, parseFilter } from './filter.ts';
 import { type ArmAnswer, ok } from './http.ts';
 import { VAULT_TYPE, vaultId } from './ids.ts';
 import { page, type Sorted } from './paging.ts';
+import type { FindingsQuery, VerifyBody } from './schemas/strata.ts';
 import { acceptedJob, jobPath } from './strata-jobs.ts';
 import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
 import { iso } from './times.ts';
@@ -20,9 +19,9 @@ import { iso } from './times.ts';
  * tell how it goes, too. Of several items those that are being verified already answer with the job that does. Where one cannot be
  * verified as asked for, none is.
  */
-export async function verifyCall(call: VaultCall): Promise<ArmAnswer> {
+export async function verifyCall(call: VaultCall<unknown, VerifyBody>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const { item, ...request } = parseBody(verifyBody, (await call.body()) ?? {});
+  const { item, ...request } = call.body;
   const chosen = await itemsNamed(call, vault, item);
   // What is refused for one of them is refused before any has been started.
   for (const { key } of chosen) await checkVerify(call.ports, vault.key, key, request);
@@ -73,15 +72,12 @@ async function itemsNamed(
   });
 }
 
-const STATES = ['open', 'healed', 'all'] as const;
-
 /** What is known to be wrong in the vault: open findings unless the filter asks for `state eq 'healed'` or `'all'`. */
-export async function listFindings(call: VaultCall): Promise<ArmAnswer> {
+export async function listFindings(call: VaultCall<FindingsQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const filter = parseFilter(call.query.get('$filter'), ['state', 'item']);
-  const state = oneOf(filter, 'state', STATES) ?? 'open';
+  const { state = 'open', item: named } = call.query.$filter;
   const entries: Sorted<Record<string, unknown>>[] = [];
-  for (const { row: item } of await itemsNamed(call, vault, filter.get('item'))) {
+  for (const { row: item } of await itemsNamed(call, vault, named)) {
     const partition = pointsPartition(vault.row.containerName, item.itemId);
     for await (const { key, row } of call.ports.catalog.findings.list(partition)) {
       if (state !== 'all' && (row.healedAt === undefined) !== (state === 'open')) continue;

@@ -1,3 +1,4 @@
+import { etagOf, withEtag } from './etag.ts';
 import { type ArmAnswer, ok } from './http.ts';
 import { VAULT_TYPE, vaultId } from './ids.ts';
 import { theVault, type VaultCall } from './vaults.ts';
@@ -18,14 +19,15 @@ interface Settings {
 
 /** Soft delete as the backup plane shows it: another view of the vault's own properties, so that both stay in step. */
 export async function getVaultConfig(call: VaultCall): Promise<ArmAnswer> {
-  const { address, row } = await theVault(call);
+  const { address, row, etag } = await theVault(call);
   const { softDeleteState, softDeleteRetentionPeriodInDays } =
     (row.properties as Settings).securitySettings?.softDeleteSettings ?? {};
   const { standardTierStorageRedundancy } = (row.properties as Settings).redundancySettings ?? {};
-  return ok({
+  const view = {
     id: `${vaultId(address)}/backupconfig/vaultconfig`,
     name: 'vaultconfig',
     type: `${VAULT_TYPE}/backupconfig`,
+    eTag: etagOf(etag),
     properties: {
       enhancedSecurityState: 'Disabled',
       softDeleteFeatureState: softDeleteState,
@@ -36,17 +38,19 @@ export async function getVaultConfig(call: VaultCall): Promise<ArmAnswer> {
       storageTypeState: 'Unlocked',
       resourceGuardOperationRequests: [],
     },
-  });
+  };
+  return withEtag(ok(view), etag);
 }
 
 /** Redundancy as the backup plane shows it. */
 export async function getStorageConfig(call: VaultCall): Promise<ArmAnswer> {
-  const { address, row } = await theVault(call);
+  const { address, row, etag } = await theVault(call);
   const { standardTierStorageRedundancy, crossRegionRestore } = (row.properties as Settings).redundancySettings ?? {};
-  return ok({
+  const view = {
     id: `${vaultId(address)}/backupstorageconfig/vaultstorageconfig`,
     name: 'vaultstorageconfig',
     type: `${VAULT_TYPE}/backupstorageconfig`,
+    eTag: etagOf(etag),
     properties: {
       storageModelType: standardTierStorageRedundancy,
       storageType: standardTierStorageRedundancy,
@@ -55,7 +59,8 @@ export async function getStorageConfig(call: VaultCall): Promise<ArmAnswer> {
       dedupState: 'Disabled',
       xcoolState: 'Disabled',
     },
-  });
+  };
+  return withEtag(ok(view), etag);
 }
 
 /** How the vault's data is encrypted at rest: by the storage account, with the platform's keys. Clients ask before each restore. */
@@ -71,6 +76,11 @@ export async function getEncryptionConfig(call: VaultCall): Promise<ArmAnswer> {
       infrastructureEncryptionState: 'Disabled',
     },
   });
+}
+
+/** There is nothing to change: the schema lets pass only what holds anyway. */
+export function putEncryptionConfig(call: VaultCall): Promise<ArmAnswer> {
+  return getEncryptionConfig(call);
 }
 
 /** No vault is guarded by another party in this version; clients ask before critical calls. */

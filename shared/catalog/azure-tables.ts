@@ -3,8 +3,17 @@ import { odata, TableClient, type TableEntity, type TableServiceClientOptions } 
 import type { TokenCredential } from '@azure/identity';
 import type { z } from 'zod';
 import { BackupError } from '../domain/errors.ts';
-import type { CatalogTable, KeyedRow } from './catalog-table.ts';
-import { checkEtag, checkFits, checkKeys, decodeRow, encodeRow, type RowPlace, WRITE_ID } from './row-codec.ts';
+import type { CatalogTable, KeyedRow, KeyRange } from './catalog-table.ts';
+import {
+  checkEtag,
+  checkFits,
+  checkKeys,
+  checkRange,
+  decodeRow,
+  encodeRow,
+  type RowPlace,
+  WRITE_ID,
+} from './row-codec.ts';
 
 export interface AzureTableOptions<Row> {
   /** A connection string (the local platform), or the account's table endpoint and who asks. */
@@ -140,14 +149,21 @@ export function azureTable<Row extends object>(options: AzureTableOptions<Row>):
     }
   };
 
-  async function* rows(filter?: string): AsyncGenerator<KeyedRow<Row>> {
-    const queryOptions = filter === undefined ? {} : { filter };
+  async function* entities(
+    filter?: string,
+    select?: readonly string[],
+    pageRows = PAGE_ROWS,
+  ): AsyncGenerator<Record<string, unknown>> {
+    const queryOptions = {
+      ...(filter === undefined ? {} : { filter }),
+      ...(select === undefined ? {} : { select: ['PartitionKey', 'RowKey', ...select] }),
+    };
     let continuationToken: string | undefined;
     do {
       // A listing of its own for each page, so that the time limit is the page's and not that of the whole.
       const pages = client
         .listEntities<Record<string, unknown>>({ queryOptions, ...withTimeout() })
-        .byPage({ maxPageSize: PAGE_ROWS, ...(continuationToken === undefined ? {} : { continuationToken }) });
+        .byPage({ maxPageSize: pageRows, ...(continuationToken === undefined ? {} : { continuationToken }) });
       let page;
       try {
         page = await pages.next();
@@ -156,9 +172,31 @@ export function azureTable<Row extends object>(options: AzureTableOptions<Row>):
         throw translate(error, `listing table ${table}`);
       }
       if (page.done === true) return;
-      for (const entity of page.value) yield rowOf(entity);
+      yield* page.value;
       ({ continuationToken } = page.value);
     } while (continuationToken !== undefined);
+  }
+
+  /** The entities of a range of a partition, in order of key. */
+  async function* within(
+    partition: string,
+    asked: string | KeyRange | undefined,
+    select?: readonly string[],
+  ): AsyncGenerator<Record<string, unknown>> {
+    const { prefix = '', from = '', to, top = Infinity } = checkRange({ table, partition }, asked);
+    const least = prefix > from ? prefix : from;
+    const ends = [to, prefixEnd(prefix)].filter((end) => end !== undefined).sort();
+    const filter = [
+      odata`PartitionKey eq ${partition}`,
+      ...(least === '' ? [] : [odata`RowKey ge ${least}`]),
+      ...(ends[0] === undefined ? [] : [odata`RowKey lt ${ends[0]}`]),
+    ].join(' and ');
+    let left = top;
+    for await (const entity of entities(filter, select, Math.min(PAGE_ROWS, top))) {
+      if (!String(entity['rowKey']).startsWith(prefix)) return; // in order: none that follows can start so either
+      yield entity;
+      if (--left === 0) return;
+    }
   }
 
   return {
@@ -223,18 +261,27 @@ export function azureTable<Row extends object>(options: AzureTableOptions<Row>):
       }
     },
 
-    async *list(partition, keyPrefix = '') {
-      checkKeys({ table, partition, key: keyPrefix === '' ? '-' : keyPrefix });
-      const from = keyPrefix === '' ? '' : odata` and RowKey ge ${keyPrefix}`;
-      const until = prefixEnd(keyPrefix);
-      const below = until === undefined ? '' : odata` and RowKey lt ${until}`;
-      for await (const entry of rows(odata`PartitionKey eq ${partition}` + from + below)) {
-        if (!entry.key.startsWith(keyPrefix)) return; // in order: none that follows can start so either
-        yield entry;
+    async *list(partition, range) {
+      for await (const entity of within(partition, range)) yield rowOf(entity);
+    },
+
+    async *listColumns<Column extends keyof Row>(
+      partition: string,
+      columns: readonly Column[],
+      range?: string | KeyRange,
+    ) {
+      const names = columns.map(String);
+      for await (const entity of within(partition, range, names)) {
+        // The service answers null for a column that a row has not.
+        const found = names.filter((name) => entity[name] !== undefined && entity[name] !== null);
+        const row = Object.fromEntries(found.map((name) => [name, entity[name]])) as Pick<Row, Column>;
+        yield { partition, key: String(entity['rowKey']), row };
       }
     },
 
-    listAll: () => rows(),
+    async *listAll() {
+      for await (const entity of entities()) yield rowOf(entity);
+    },
   };
 }
 

@@ -10,6 +10,30 @@ export interface KeyedRow<Row> extends Versioned<Row> {
   readonly key: string;
 }
 
+/** Which rows of a partition a listing gives. Keys are compared by UTF-16 code units. */
+export interface KeyRange {
+  /** Keys that start so. */
+  readonly prefix?: string | undefined;
+  /** The least key, itself included. */
+  readonly from?: string | undefined;
+  /** The key below which all are. */
+  readonly to?: string | undefined;
+  /** The first so many rows: not many more are read than that. */
+  readonly top?: number | undefined;
+}
+
+/** The columns that can be listed alone: texts, numbers and booleans. */
+export type PlainColumn<Row> = {
+  [Column in keyof Row & string]-?: Exclude<Row[Column], undefined> extends string | number | boolean ? Column : never;
+}[keyof Row & string];
+
+/** Some columns of a row, as they stand in the table: not checked by the table's schema, and without an ETag. */
+export interface ListedColumns<Row, Column extends keyof Row> {
+  readonly partition: string;
+  readonly key: string;
+  readonly row: Pick<Row, Column>;
+}
+
 /**
  * One table of the catalog: rows under (partition, key), guarded by ETags. Every implementation passes catalogTableContract.
  *
@@ -34,8 +58,14 @@ export interface CatalogTable<Row> {
   upsert(partition: string, key: string, row: Row): Promise<void>;
   /** Deletes the row; absent is fine. With `etag` only that version. @throws BackupError EtagMismatch */
   remove(partition: string, key: string, etag?: string): Promise<void>;
-  /** Yields a partition's rows in ascending order of key, a page at a time; `keyPrefix` narrows it. */
-  list(partition: string, keyPrefix?: string): AsyncIterable<KeyedRow<Row>>;
+  /** Yields a partition's rows in ascending order of key, a page at a time; `range`, or the prefix of keys, narrows what is read. */
+  list(partition: string, range?: string | KeyRange): AsyncIterable<KeyedRow<Row>>;
+  /** As `list`, with these columns alone: less is read. */
+  listColumns<Column extends PlainColumn<Row>>(
+    partition: string,
+    columns: readonly Column[],
+    range?: string | KeyRange,
+  ): AsyncIterable<ListedColumns<Row, Column>>;
   /** Yields all rows, by partition and key. */
   listAll(): AsyncIterable<KeyedRow<Row>>;
 }

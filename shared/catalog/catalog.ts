@@ -87,6 +87,8 @@ export const itemRow = z.object({
   pins: z.array(z.object({ jobId: job, point })),
   /** The point that a merge is taking away: it can no longer be pinned. */
   leaving: point.optional(),
+  /** When it was deleted softly, by whom, until when it can be undeleted, and of how many days that is; absent: it is not. */
+  deferredDelete: z.object({ at: timeMs, until: timeMs, retentionDays: z.number(), by: z.string() }).optional(),
   lastBackupAt: timeMs.optional(),
   lastBackupStatus: z.string(),
 });
@@ -183,7 +185,20 @@ export type JobChurn = z.infer<typeof jobChurn>;
 export const jobRow = z.object({
   jobId: job,
   /** Merge, Compact, Rebuild and Verify are Strata's own and are not listed by the API. */
-  operation: z.enum(['Backup', 'Restore', 'ConfigureBackup', 'DisableBackup', 'Merge', 'Compact', 'Rebuild', 'Verify']),
+  operation: z.enum([
+    'Backup',
+    'Restore',
+    'ConfigureBackup',
+    'DisableBackup',
+    'DeleteBackupData',
+    'Undelete',
+    'Merge',
+    'Compact',
+    'Rebuild',
+    'Verify',
+  ]),
+  /** The correlation id of the request that started it; absent: nobody's request did. */
+  activityId: z.string().optional(),
   status: z.enum(['InProgress', 'Ending', 'Cancelling', 'Completed', 'CompletedWithWarnings', 'Failed', 'Cancelled']),
   /** What an Ending or Cancelling job will be. */
   outcome: z.enum(['Completed', 'CompletedWithWarnings', 'Failed', 'Cancelled']).optional(),

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { BackupError } from '../domain/errors.ts';
+import type { KeyRange } from './catalog-table.ts';
 
 /** What a table's property holds. Numbers are doubles there, exact for integers up to 2^53 - 1: a byte count outgrows Int32. */
 export type StoredValue = string | number | boolean;
@@ -47,6 +48,17 @@ function checkKey(place: RowPlace, target: 'partition' | 'key'): void {
 export function checkKeys(place: RowPlace): void {
   checkKey(place, 'partition');
   checkKey(place, 'key');
+}
+
+/** A listing's range, as keys that a listing can be asked for. @throws BackupError InvalidRequest */
+export function checkRange({ table, partition }: Omit<RowPlace, 'key'>, range: string | KeyRange = {}): KeyRange {
+  const asked = typeof range === 'string' ? { prefix: range } : range;
+  const { prefix, from, to, top } = asked;
+  checkKeys({ table, partition, key: '-' });
+  for (const key of [prefix, from, to]) if (key !== undefined && key !== '') checkKeys({ table, partition, key });
+  if (top !== undefined && !(Number.isSafeInteger(top) && top > 0))
+    refuse({ table, partition, key: '-' }, 'top', `the first ${top} rows are none: expected a whole number above 0`);
+  return asked;
 }
 
 /** @throws BackupError InvalidRequest for `*`, which would match any version */

@@ -163,3 +163,13 @@ export function parseStep(entry: unknown): Step {
   const where = issue === undefined ? '' : `${issue.path.join('.')}: ${issue.message}`;
   throw new BackupError('MessageInvalid', `a queue message is not a step: ${where}`);
 }
+
+/** The job that a message belongs to; undefined when it belongs to none, or is no step. */
+export function jobOf(entry: unknown): string | undefined {
+  try {
+    const read = parseStep(entry);
+    return 'jobId' in read ? read.jobId : undefined;
+  } catch {
+    return undefined;
+  }
+}

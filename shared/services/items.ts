@@ -3,6 +3,30 @@ import type { ItemRow } from '../catalog/catalog.ts';
 import { isBackupError } from '../domain/errors.ts';
 import { vaultKey } from './keys.ts';
 import type { Ports } from './ports.ts';
+import { always, type Precondition } from './precondition.ts';
+
+/**
+ * The item's row for one who is about to change it in several writes. Where he asks for a version the row gets a new one here, so that of
+ * two who ask for the same one alone goes on.
+ * @throws BackupError PreconditionFailed
+ */
+export async function claimItem(
+  ports: Ports,
+  vault: string,
+  key: string,
+  precondition: Precondition,
+): Promise<Versioned<ItemRow> | undefined> {
+  for (;;) {
+    const found = await ports.catalog.items.get(vault, key);
+    precondition(found?.etag);
+    if (found === undefined || precondition === always) return found;
+    try {
+      return { row: found.row, etag: await ports.catalog.items.replace(vault, key, found.row, found.etag) };
+    } catch (error) {
+      if (!isBackupError(error, 'EtagMismatch', 'RowNotFound')) throw error;
+    }
+  }
+}
 
 /**
  * Changes an item's row under its ETag: `change` gets the newest row and answers the new one, or undefined to leave it. Resolves

@@ -4,6 +4,7 @@ import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type AttemptId, type JobId, type PointId, jobId } from '../domain/ids.ts';
 import { adviceFor } from './advice.ts';
 import type { Ports } from './ports.ts';
+import { adoptActivity, currentIds } from './request-context.ts';
 
 /** Statuses that a job does not leave again. */
 export const ENDED: ReadonlySet<JobRow['status']> = new Set([
@@ -25,7 +26,9 @@ export interface JobAddress {
 
 /** The job's row; undefined when the tables have lost it, which is to say that the job has ended. */
 export async function readJob(ports: Ports, { vault, jobId }: JobAddress): Promise<JobRow | undefined> {
-  return (await ports.catalog.jobs.get(vault, jobId))?.row;
+  const row = (await ports.catalog.jobs.get(vault, jobId))?.row;
+  if (row !== undefined) adoptActivity(row);
+  return row;
 }
 
 /** Whether a job still runs, by its row: one whose row is gone has ended. What such a job held of its item holds no more. */
@@ -67,7 +70,9 @@ export function newJob(
   job: Pick<JobRow, 'operation' | 'userTriggered'> & Partial<JobRow>,
 ): JobRow {
   const now = ports.clock.now();
+  const activityId = currentIds()?.correlationId;
   return {
+    ...(activityId === undefined ? {} : { activityId }),
     jobId: jobId(ports.ids.guid()),
     status: 'InProgress',
     itemId: item.itemId,

@@ -1,7 +1,9 @@
 import type { ItemRow, PolicyRow } from '../catalog/catalog.ts';
+import type { Versioned } from '../catalog/catalog-table.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type BackupPolicy, lastDue } from '../domain/policy.ts';
 import type { Ports } from './ports.ts';
+import { always, type Precondition } from './precondition.ts';
 
 /** The policy in force for an item; undefined when protection is stopped. */
 export async function policyOf(ports: Ports, vault: string, item: ItemRow): Promise<BackupPolicy | undefined> {
@@ -16,17 +18,19 @@ export async function readPolicy(ports: Ports, vault: string, name: string): Pro
   return found.row;
 }
 
-/** Creates or replaces a policy. Points that are there already follow it from the next cleanup on. */
+/** Creates or replaces a policy. Points that are there already follow it from the next cleanup on. @throws BackupError PreconditionFailed */
 export async function putPolicy(
   ports: Ports,
   vault: string,
   name: string,
   properties: Record<string, unknown>,
   rules: BackupPolicy,
-): Promise<PolicyRow> {
+  precondition: Precondition = always,
+): Promise<Versioned<PolicyRow>> {
   const now = ports.clock.now();
   for (;;) {
     const found = await ports.catalog.policies.get(vault, name.toLowerCase());
+    precondition(found?.etag);
     const sameSchedule = found?.row.rules.minuteOfDay === rules.minuteOfDay && found.row.rules.zone === rules.zone;
     const row: PolicyRow = {
       name: found?.row.name ?? name,
@@ -36,17 +40,22 @@ export async function putPolicy(
       scheduleFrom: sameSchedule ? found.row.scheduleFrom : lastDue(rules, now),
     };
     try {
-      if (found === undefined) await ports.catalog.policies.insert(vault, name.toLowerCase(), row);
-      else await ports.catalog.policies.replace(vault, name.toLowerCase(), row, found.etag);
-      return row;
+      if (found === undefined)
+        return { row, etag: await ports.catalog.policies.insert(vault, name.toLowerCase(), row) };
+      return { row, etag: await ports.catalog.policies.replace(vault, name.toLowerCase(), row, found.etag) };
     } catch (error) {
       if (!isBackupError(error, 'EtagMismatch', 'RowAlreadyExists', 'RowNotFound')) throw error;
     }
   }
 }
 
-/** Deletes a policy; absent is fine. @throws BackupError BMSUserErrorPolicyInUse naming the items */
-export async function deletePolicy(ports: Ports, vault: string, name: string): Promise<void> {
+/** Deletes a policy; absent is fine. @throws BackupError BMSUserErrorPolicyInUse naming the items, PreconditionFailed */
+export async function deletePolicy(
+  ports: Ports,
+  vault: string,
+  name: string,
+  precondition: Precondition = always,
+): Promise<void> {
   const users: string[] = [];
   for await (const { row } of ports.catalog.items.list(vault)) {
     if (row.policyName.toLowerCase() === name.toLowerCase()) users.push(row.vmName);
@@ -57,5 +66,14 @@ export async function deletePolicy(ports: Ports, vault: string, name: string): P
       `policy ${name} protects ${users.slice(0, 10).join(', ')}${users.length > 10 ? ` and ${users.length - 10} more` : ''}: give them another policy or stop their protection first`,
     );
   }
-  await ports.catalog.policies.remove(vault, name.toLowerCase());
+  for (;;) {
+    // Of a caller who asks for no version whatever is there goes, in one call.
+    const found = precondition === always ? undefined : await ports.catalog.policies.get(vault, name.toLowerCase());
+    precondition(found?.etag);
+    try {
+      return await ports.catalog.policies.remove(vault, name.toLowerCase(), found?.etag);
+    } catch (error) {
+      if (!isBackupError(error, 'EtagMismatch')) throw error;
+    }
+  }
 }

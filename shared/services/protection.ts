@@ -7,11 +7,12 @@ import { instantExpiry } from '../domain/retention.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { finishJob } from './end-job.ts';
-import { changeItem } from './items.ts';
+import { changeItem, claimItem } from './items.ts';
 import { insertJob, isPinned, newJob } from './jobs.ts';
 import { itemKey, pointsPartition } from './keys.ts';
 import { policyOf, readPolicy } from './policies.ts';
 import type { Ports } from './ports.ts';
+import { always, type Precondition } from './precondition.ts';
 import { changePoint, readPoints } from './projection.ts';
 import { leaveToSweep, removeSnapshots } from './remove-snapshots.ts';
 import { openVault } from './vault-of.ts';
@@ -27,7 +28,7 @@ export interface VmAddress {
  * Protects a VM with a policy, gives a protected one another policy, or resumes one that was stopped: the same request twice is the
  * same state. Resolves the job that says so. `selection` says from the next backup on which data disks are backed up; without one that
  * stays as it is.
- * @throws BackupError ResourceNotFound (vault, policy), VMNotFoundV2, BMSUserErrorInvalidConfigureProtectionRequest
+ * @throws BackupError ResourceNotFound (vault, policy), VMNotFoundV2, BMSUserErrorInvalidConfigureProtectionRequest, PreconditionFailed
  */
 export async function protect(
   ports: Ports,
@@ -35,11 +36,12 @@ export async function protect(
   vm: VmAddress,
   policyName: string,
   selection?: DiskSelection | 'all',
+  precondition: Precondition = always,
 ): Promise<JobId> {
   const { row: vaultRow, container } = await openVault(ports, vault);
   const policy = await readPolicy(ports, vault, policyName);
   const key = itemKey(vm.resourceGroup, vm.vmName);
-  const existing = await ports.catalog.items.get(vault, key);
+  const existing = await claimItem(ports, vault, key, precondition);
   const scheduledUntil = lastDue(policy.rules, ports.clock.now());
   if (existing === undefined) {
     const found = await ports.compute.virtualMachine(vm.resourceId);
@@ -83,9 +85,14 @@ export async function protect(
 }
 
 /** Stops protection and keeps the data: no more backups, nothing expires. */
-export async function stopProtection(ports: Ports, vault: string, key: string): Promise<JobId> {
+export async function stopProtection(
+  ports: Ports,
+  vault: string,
+  key: string,
+  precondition: Precondition = always,
+): Promise<JobId> {
   const { container, row: vaultRow } = await openVault(ports, vault);
-  const found = await ports.catalog.items.get(vault, key);
+  const found = await claimItem(ports, vault, key, precondition);
   if (found === undefined) throw new BackupError('ResourceNotFound', `there is no protected item ${key} in this vault`);
   await dropAnchor(ports, vault, pointsPartition(vaultRow.containerName, found.row.itemId), found.row);
   await setState(ports, container, found.row.itemId, 'stopped');

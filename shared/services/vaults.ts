@@ -1,4 +1,5 @@
 import type { VaultRow } from '../catalog/catalog.ts';
+import type { Versioned } from '../catalog/catalog-table.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { JobId } from '../domain/ids.ts';
 import { BLOCK_BYTES } from '../domain/units.ts';
@@ -11,6 +12,7 @@ import { runningRebuild } from './jobs.ts';
 import { type VaultAddress, vaultKey, vaultRowKey } from './keys.ts';
 import { putPolicy } from './policies.ts';
 import type { Ports } from './ports.ts';
+import { always, type Precondition } from './precondition.ts';
 import { removeReport } from './reports.ts';
 import { heldIn } from './vault-contents.ts';
 
@@ -24,19 +26,31 @@ export interface VaultRequest {
 
 /** The vault's row; undefined when there is none. */
 export async function findVault(ports: Ports, address: VaultAddress): Promise<VaultRow | undefined> {
-  const at = vaultRowKey(vaultKey(address));
-  return (await ports.catalog.vaults.get(at.partition, at.key))?.row;
+  return (await vaultVersion(ports, address))?.row;
 }
 
-/** Creates a vault with its container and its default policy, or changes what may be changed of one that exists. */
+/** The vault's row and the version of it; undefined when there is none. */
+export function vaultVersion(ports: Ports, address: VaultAddress): Promise<Versioned<VaultRow> | undefined> {
+  const at = vaultRowKey(vaultKey(address));
+  return ports.catalog.vaults.get(at.partition, at.key);
+}
+
+/**
+ * Creates a vault with its container and its default policy, or changes what may be changed of one that exists. What is asked for may
+ * hang on the vault that stands, each time anew when another writer was first.
+ * @throws BackupError InvalidRequest for another location, PreconditionFailed
+ */
 export async function putVault(
   ports: Ports,
   address: VaultAddress,
-  request: VaultRequest,
-): Promise<{ row: VaultRow; created: boolean }> {
+  asked: VaultRequest | ((standing: VaultRow | undefined) => VaultRequest),
+  precondition: Precondition = always,
+): Promise<Versioned<VaultRow> & { created: boolean }> {
   const at = vaultRowKey(vaultKey(address));
   for (;;) {
     const found = await ports.catalog.vaults.get(at.partition, at.key);
+    precondition(found?.etag);
+    const request = typeof asked === 'function' ? asked(found?.row) : asked;
     if (found !== undefined && found.row.location !== request.location) {
       throw new BackupError(
         'InvalidRequest',
@@ -45,15 +59,16 @@ export async function putVault(
       );
     }
     const row: VaultRow = found === undefined ? newVault(ports, address, request) : { ...found.row, ...request };
+    let etag: string;
     try {
-      if (found === undefined) await ports.catalog.vaults.insert(at.partition, at.key, row);
-      else await ports.catalog.vaults.replace(at.partition, at.key, row, found.etag);
+      if (found === undefined) etag = await ports.catalog.vaults.insert(at.partition, at.key, row);
+      else etag = await ports.catalog.vaults.replace(at.partition, at.key, row, found.etag);
     } catch (error) {
       if (isBackupError(error, 'EtagMismatch', 'RowAlreadyExists', 'RowNotFound')) continue;
       throw error;
     }
     await prepare(ports, address, row);
-    return { row, created: found === undefined };
+    return { row, etag, created: found === undefined };
   }
 }
 
@@ -130,8 +145,17 @@ export async function* listVaults(
   subscriptionId: string,
   resourceGroup?: string,
 ): AsyncGenerator<VaultRow> {
+  for await (const { row } of listVaultVersions(ports, subscriptionId, resourceGroup)) yield row;
+}
+
+/** As listVaults, with the version of each row. */
+export function listVaultVersions(
+  ports: Ports,
+  subscriptionId: string,
+  resourceGroup?: string,
+): AsyncIterable<Versioned<VaultRow>> {
   const prefix = resourceGroup === undefined ? undefined : `${resourceGroup.toLowerCase()}|`;
-  for await (const { row } of ports.catalog.vaults.list(subscriptionId.toLowerCase(), prefix)) yield row;
+  return ports.catalog.vaults.list(subscriptionId.toLowerCase(), prefix);
 }
 
 /**
@@ -140,11 +164,17 @@ export async function* listVaults(
  * changed, and after a crash the same request goes on.
  * @throws BackupError ServiceResourceNotEmptyWithBackendMessage naming what is in the way, BMSUserErrorObjectLocked
  */
-export async function deleteVault(ports: Ports, address: VaultAddress): Promise<void> {
+export async function deleteVault(
+  ports: Ports,
+  address: VaultAddress,
+  precondition: Precondition = always,
+): Promise<void> {
   const key = vaultKey(address);
   const at = vaultRowKey(key);
-  const row = await findVault(ports, address);
-  if (row === undefined) return;
+  const found = await vaultVersion(ports, address);
+  precondition(found?.etag);
+  if (found === undefined) return;
+  const { row } = found;
   await refuseNotEmpty(ports, key, row);
   await ports.vaults.drop(row.containerName);
   await removeRows(ports, key);

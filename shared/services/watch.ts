@@ -116,6 +116,8 @@ function nextSteps(vault: string, job: JobRow): Step[] {
       return [{ step: 'rebuild-vault', ...at, round: 0 }];
     case 'ConfigureBackup':
     case 'DisableBackup':
+    case 'DeleteBackupData':
+    case 'Undelete':
       return [];
     default:
       return job.operation satisfies never;

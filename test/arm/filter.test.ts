@@ -1,18 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import { oneOf, parseFilter, timeOf } from '../../shared/arm/filter.ts';
+import { z } from 'zod';
+import { among, anyText, filterOf, filterTime } from '../../shared/arm/filter.ts';
+import { parseAs } from '../../shared/arm/schemas/common.ts';
 
-const KEYS = ['status', 'startTime', 'friendlyName'];
-const parse = (text: string) => Object.fromEntries(parseFilter(text, KEYS));
+const query = z.object({ $filter: filterOf({ status: anyText, startTime: anyText, friendlyName: anyText }) });
+const parse = (text: string) => parseAs(query, { $filter: text }).$filter;
 
-describe('parseFilter', () => {
+describe('filterOf', () => {
   it.each([
     ['', {}],
     ["status eq 'Completed'", { status: 'Completed' }],
     [
       "STATUS  EQ 'Completed' AND StartTime eq '2026-11-23 12:00:00 AM'",
-      { status: 'Completed', starttime: '2026-11-23 12:00:00 AM' },
+      { status: 'Completed', startTime: '2026-11-23 12:00:00 AM' },
     ],
-    ["friendlyName eq 'it''s and eq' and status eq ''", { friendlyname: "it's and eq", status: '' }],
+    ["friendlyName eq 'it''s and eq' and status eq ''", { friendlyName: "it's and eq", status: '' }],
   ])('reads %j', (text, values) => expect(parse(text)).toEqual(values));
 
   it.each([
@@ -30,7 +32,9 @@ describe('parseFilter', () => {
 });
 
 describe('values', () => {
-  const values = (text: string) => parseFilter(`startTime eq '${text}'`, KEYS);
+  const kinds = { startTime: filterTime, status: among(['InProgress', 'Failed']) };
+  const read = (text: string) => parseAs(z.object({ $filter: filterOf(kinds) }), { $filter: text }).$filter;
+  const timeOf = (text: string) => read(`startTime eq '${text}'`).startTime;
 
   it.each([
     ['2026-11-23 12:00:00 AM', '2026-11-23T00:00:00Z'],
@@ -41,17 +45,31 @@ describe('values', () => {
     ['2026-11-23T14:30:00Z', '2026-11-23T14:30:00Z'],
     ['2026-11-23T14:30:00.5Z', '2026-11-23T14:30:00Z'],
     ['2026-11-23T14:30:00+02:00', '2026-11-23T12:30:00Z'],
-  ])('reads the time %s', (text, at) => expect(timeOf(values(text), 'startTime')).toBe(Date.parse(at)));
+  ])('reads the time %s', (text, at) => expect(timeOf(text)).toBe(Date.parse(at)));
 
   it.each(['yesterday', '2026-02-30 12:00:00 AM', '2026-11-23 13:00:00 PM', '2026-11-23 10:61:00', '11/23/2026'])(
     'refuses the time %s',
-    (text) => expect(() => timeOf(values(text), 'startTime')).toThrow(/startTime is .*: expected a time such as/),
+    (text) => expect(() => timeOf(text)).toThrow(/startTime is .*: expected a time such as/),
   );
 
   it('takes one of a list without case, and names the list otherwise', () => {
-    const filter = parseFilter("status eq 'inprogress'", KEYS);
-    expect(oneOf(filter, 'status', ['InProgress', 'Failed'])).toBe('InProgress');
-    expect(() => oneOf(filter, 'status', ['Completed', 'Failed'])).toThrow(/"inprogress": expected Completed, Failed/);
-    expect(oneOf(filter, 'operation', ['Backup'])).toBeUndefined();
+    expect(read("status eq 'inprogress'")).toEqual({ status: 'InProgress' });
+    expect(() => read("status eq 'Completed'")).toThrow(/status is "Completed": expected InProgress, Failed/);
+    expect(read('')).toEqual({});
+  });
+
+  it('names every value that is wrong', () => {
+    const details = ['startTime', 'status'].map((key) =>
+      expect.objectContaining({ target: '$filter', message: expect.stringContaining(key) }),
+    );
+    expect(() => read("startTime eq 'never' and status eq 'x'")).toThrow(expect.objectContaining({ details }));
+  });
+
+  it('asks what values mean together only when each is right', () => {
+    const checked = z.object({
+      $filter: filterOf(kinds, ({ startTime = 0 }) => (startTime > 9 ? 'is late' : undefined)),
+    });
+    expect(() => parseAs(checked, { $filter: "startTime eq '2026-11-23'" })).toThrow(/\$filter: is late/);
+    expect(() => parseAs(checked, { $filter: "startTime eq '2026-11-23' and status eq 'x'" })).not.toThrow(/is late/);
   });
 });

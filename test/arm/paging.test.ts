@@ -1,9 +1,11 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { newestFirst, page } from '../../shared/arm/paging.ts';
+import { listQuery, newestFirst, page } from '../../shared/arm/paging.ts';
 import { Query } from '../../shared/arm/query.ts';
+import { parseAs } from '../../shared/arm/schemas/common.ts';
 
-const query = (values: Record<string, string>) => new Query(new URLSearchParams(values));
+const query = (values: Record<string, string>) =>
+  parseAs(listQuery, new Query(new URLSearchParams(values)).pick(['$top', '$skipToken']));
 const entries = (keys: readonly string[]) => keys.map((sortKey) => ({ sortKey, entry: sortKey }));
 
 describe('page', () => {
@@ -45,10 +47,10 @@ describe('page', () => {
   });
 
   it.each([
-    [{ $top: '0' }, /\$top is "0": expected a whole number from 1 to 1000/],
+    [{ $top: '0' }, /\$top: is "0": expected a whole number from 1 to 1000/],
     [{ $top: 'all' }, /\$top/],
     [{ $top: '1001' }, /\$top/],
-    [{ $skipToken: 'not a token!' }, /\$skipToken .* is not one that this API gave out/],
+    [{ $skipToken: 'not a token!' }, /\$skipToken: .* is not one that this API gave out/],
   ])('refuses %j', (values, message) => expect(() => page([], query(values), String)).toThrow(message));
 
   it('sorts newest first, by id within one moment', () => {

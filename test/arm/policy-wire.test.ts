@@ -1,11 +1,13 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FieldsError } from '../../shared/arm/errors.ts';
-import { parsePolicy as parseBody } from '../../shared/arm/policy-wire.ts';
+import { POLICY_CODE, parsePolicy as parseBody } from '../../shared/arm/policy-wire.ts';
+import { parseAs } from '../../shared/arm/schemas/common.ts';
+import { policyBody } from '../../shared/arm/schemas/policy.ts';
 
 type Wire = Record<string, unknown>;
 const AT = '2026-01-05T01:30:00Z';
-const parsePolicy = (properties: unknown) => parseBody({ properties });
+const parsePolicy = (properties: unknown) => parseBody(parseAs(policyBody, { properties }, POLICY_CODE));
 
 function wire(change: Wire = {}): Wire {
   return {

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { ROLES, requireRole, type Role } from '../../shared/arm/callers.ts';
 import { findRoute, matchTemplate, segmentsOf } from '../../shared/arm/route.ts';
 import { ROUTES } from '../../shared/arm/routes.ts';
+import { ERROR_TABLE } from '../../shared/domain/errors.ts';
 
 const V = '/subscriptions/s/resourceGroups/g/providers/Microsoft.RecoveryServices/vaults/v1';
 const I = `${V}/backupFabrics/Azure/protectionContainers/IaasVMContainer;iaasvmcontainerv2;g;vm/protectedItems/VM;iaasvmcontainerv2;g;vm`;
@@ -55,6 +57,40 @@ describe('paths', () => {
   });
 });
 
+describe('what a route says', () => {
+  it.each(ROUTES.map((each) => [`${each.method} ${each.template.split('/').slice(-2).join('/')}`, each] as const))(
+    '%s can be described: by names, query and body as JSON schema, and by what is answered',
+    (_name, { params, query, body, answers, summary, refusal, template }) => {
+      const describe = (schema: z.ZodType) => z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+      const names = [...template.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+      expect(Object.keys(describe(params).properties ?? {})).toEqual(names);
+      for (const each of Object.values(describe(query).properties ?? {}))
+        expect(each).toMatchObject({ type: 'string' });
+      if (body !== undefined) expect(describe(body)).toMatchObject({ type: 'object' });
+      expect(summary.length).toBeGreaterThan(5);
+      if (refusal === undefined) expect(Object.keys(answers).length).toBeGreaterThan(0);
+    },
+  );
+});
+
+describe('what is refused', () => {
+  const refusedRoutes = ROUTES.filter(({ refusal }) => refusal !== undefined);
+
+  it('has the status of its code, and a reason', () => {
+    expect(refusedRoutes.length).toBeGreaterThan(25);
+    for (const { template, refusal } of refusedRoutes) {
+      expect([template, refusal!.status]).toEqual([template, ERROR_TABLE[refusal!.code].http]);
+      expect(refusal!.why.length).toBeGreaterThan(20);
+    }
+  });
+
+  it('does not count among the methods that a path has', () => {
+    expect(find('PUT', `${V}/privateEndpointConnections/e`)).toMatchObject({ allowed: ['DELETE'] });
+    expect(find('PATCH', `${V}/privateEndpointConnections/e`)).toEqual({ allowed: ['DELETE'] });
+    expect(find('DELETE', `${V}/certificates/c`)).toBeUndefined();
+  });
+});
+
 describe('who may do what', () => {
   const roleOf = (method: string, path: string): Role | undefined => {
     const found = find(method, path);
@@ -62,7 +98,7 @@ describe('who may do what', () => {
   };
 
   it('readers read: no route with GET asks for more, and none that changes anything asks for less', () => {
-    const status = ['backupStatus'];
+    const status = ['backupStatus', 'backupCrrJobs'];
     for (const { method, template, role } of ROUTES) {
       const reads = method === 'GET' || status.some((name) => template.endsWith(name));
       expect([template, role === 'Backup Reader']).toEqual([template, reads]);

@@ -1,35 +1,87 @@
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import type { Role } from '../../shared/arm/callers.ts';
 import type { ArmRequest } from '../../shared/arm/http.ts';
-import { route } from '../../shared/arm/route.ts';
+import { refused, route } from '../../shared/arm/route.ts';
+import { listQuery } from '../../shared/arm/paging.ts';
 import { armApi } from '../../shared/arm/serve.ts';
 import { BackupError } from '../../shared/domain/errors.ts';
 import type { Ports } from '../../shared/services/ports.ts';
+import { bodyOf } from '../support/body-of.ts';
 
 const SUBSCRIPTION = '00000000-0000-4000-8000-00000000000a';
 const VAULT = `/subscriptions/${SUBSCRIPTION}/resourceGroups/g/providers/Microsoft.RecoveryServices/vaults`;
 const logged: string[] = [];
 let given = 0;
-const ports = { ids: { guid: () => `guid-${++given}` }, log: (line: string) => logged.push(line) } as unknown as Ports;
+const NOW = Date.parse('2026-11-22T00:00:00Z');
+const ports = {
+  ids: { guid: () => `guid-${++given}` },
+  log: (line: string) => logged.push(line),
+  clock: { now: () => NOW },
+} as unknown as Ports;
 
 const T =
   '/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.RecoveryServices/vaults/{vault}' as const;
+const summary = 'a call';
+const kinds = ['Small', 'Large'] as const;
 const routes = [
-  route('GET', T, 'Backup Reader', async (call) => ({
-    status: 200,
-    body: {
-      ...call.params,
-      link: call.link(`${VAULT}/${call.params.vault}/a;b c`, { $filter: "x eq 'y z'", $top: undefined }),
+  route({
+    method: 'GET',
+    template: T,
+    role: 'Backup Reader',
+    summary,
+    query: listQuery,
+    handler: async (call) => ({
+      status: 200,
+      body: {
+        ...call.params,
+        top: call.query.$top,
+        link: call.link(`${VAULT}/${call.params.vault}/a;b c`, { $filter: "x eq 'y z'", $top: undefined }),
+      },
+    }),
+  }),
+  route({
+    method: 'PUT',
+    template: T,
+    role: 'Backup Contributor',
+    summary,
+    body: z
+      .object({
+        kind: z.enum(kinds, { error: ({ input }) => `is ${JSON.stringify(input)}: expected ${kinds.join(', ')}` }),
+        size: z.int(),
+        name: z.string(),
+      })
+      .optional(),
+    handler: async (call) => ({ status: 200, body: { sent: call.body ?? null } }),
+  }),
+  route({
+    method: 'DELETE',
+    template: T,
+    role: 'Backup Contributor',
+    summary,
+    handler: async () => {
+      throw new TypeError('a secret detail');
     },
-  })),
-  route('PUT', T, 'Backup Contributor', async (call) => ({ status: 200, body: { sent: (await call.body()) ?? null } })),
-  route('DELETE', T, 'Backup Contributor', async () => {
-    throw new TypeError('a secret detail');
   }),
-  route('PATCH', T, 'Backup Reader', async (call) => {
-    call.requireRole('Backup Contributor', 'this');
-    throw new BackupError('StorageUnavailable', 'the storage account does not answer');
+  route({
+    method: 'PATCH',
+    template: T,
+    role: 'Backup Reader',
+    summary,
+    handler: async (call) => {
+      call.requireRole('Backup Contributor', 'this');
+      throw new BackupError('StorageUnavailable', 'the storage account does not answer');
+    },
   }),
+  route({
+    method: 'GET',
+    template: `${T}/part`,
+    role: 'Backup Reader',
+    summary,
+    handler: async () => ({ status: 204 }),
+  }),
+  refused('PUT', `${T}/part`, 405, 'MethodNotAllowed', 'parts are never written'),
+  refused('POST', `${T}/part/go`, 400, 'OperationNotSupported', 'parts do not go'),
 ];
 
 function ask(
@@ -40,6 +92,7 @@ function ask(
     headers = {},
     body = '',
     publicUrl = undefined as string | undefined,
+    stream = undefined as AsyncIterable<Uint8Array> | undefined,
   } = {},
 ) {
   const serve = armApi(
@@ -54,7 +107,7 @@ function ask(
     method,
     url: `http://inside:80${path}`,
     headers: new Headers(headers),
-    text: async () => body,
+    body: stream ?? bodyOf(body),
   };
   return serve(request) as Promise<{
     status: number;
@@ -95,8 +148,35 @@ describe('the front door', () => {
     ['a name that is too long', [at('v'.repeat(51))], 400, 'InvalidResourceName'],
     ['a group with an illegal name', [at('v1').replace('/g/', '/g%3C/')], 400, 'InvalidResourceName'],
     ['a path that does not decode', [at('%zz')], 400, 'InvalidRequest'],
-    ['a body that is no JSON', [at('v1'), { method: 'PUT', body: '{"a":' }], 400, 'InvalidRequest'],
-    ['a body without end', [at('v1'), { method: 'PUT', body: `"${'a'.repeat(300_000)}"` }], 400, 'InvalidRequest'],
+    ['a body that is no JSON', [at('v1'), { method: 'PUT', body: '{"a":' }], 400, 'InvalidRequestContent'],
+    [
+      'a body without end',
+      [at('v1'), { method: 'PUT', body: `"${'é'.repeat(140_000)}"` }],
+      413,
+      'RequestEntityTooLarge',
+    ],
+    [
+      'a body that is said to be large',
+      [at('v1'), { method: 'PATCH', headers: { 'content-length': '262145' } }],
+      413,
+      'RequestEntityTooLarge',
+    ],
+    [
+      'a body of another kind',
+      [at('v1'), { method: 'PUT', body: '{}', headers: { 'content-type': 'text/plain' } }],
+      415,
+      'UnsupportedMediaType',
+    ],
+    ['a query that does not fit', [at('v1', 'api-version=2023-06-01&$TOP=0')], 400, 'InvalidRequest'],
+    ['what is not there', [at('v1/part'), { method: 'PUT' }], 405, 'MethodNotAllowed'],
+    [
+      'what is not there, from readers',
+      [at('v1/part/go'), { method: 'POST', roles: ['Backup Reader'] }],
+      403,
+      'AuthorizationFailed',
+    ],
+    ['what is not there, of contributors', [at('v1/part/go'), { method: 'POST' }], 400, 'OperationNotSupported'],
+    ['another method on what is not there', [at('v1/part/go')], 404, 'ResourceNotFound'],
     ['a fault of ours', [at('v1'), { method: 'DELETE' }], 500, 'InternalError'],
   ])('refuses %s', async (_what, args, status, code) => {
     const answer = await ask(...args);
@@ -148,5 +228,64 @@ describe('the front door', () => {
 
   it('takes an empty body for none', async () => {
     expect((await ask(at('v1'), { method: 'PUT' })).body).toEqual({ sent: null });
+  });
+
+  it('hands on what the schemas make of query and body', async () => {
+    expect((await ask(at('v1', 'api-version=2023-06-01&$TOP=7'))).body).toMatchObject({ top: 7 });
+    const sent = { kind: 'Small', size: 1, name: 'a' };
+    const headers = { 'content-type': 'application/json; charset=utf-8' };
+    const body = JSON.stringify({ ...sent, unknown: true });
+    expect((await ask(at('v1'), { method: 'PUT', headers, body })).body).toEqual({ sent });
+  });
+
+  it('names every field that does not fit, and what an unknown value could be', async () => {
+    const body = JSON.stringify({ kind: 'Huge', size: 'a' });
+    const { error } = (await ask(at('v1'), { method: 'PUT', body })).body;
+    expect(error).toMatchObject({ code: 'InvalidRequest', target: 'kind' });
+    expect((error['details'] as { target: string }[]).map(({ target }) => target)).toEqual(['kind', 'size', 'name']);
+    expect(error['message']).toContain('kind: is "Huge": expected Small, Large');
+  });
+
+  it('reads no more of a body than shows that it is too large', async () => {
+    let pieces = 0;
+    async function* endless() {
+      for (;;) yield Buffer.alloc(65_536, ++pieces);
+    }
+    const { status } = await ask(at('v1'), { method: 'PUT', stream: endless() });
+    expect([status, pieces]).toEqual([413, 5]);
+  });
+
+  it('tells why a path is refused, and what it has', async () => {
+    const { headers, body } = await ask(at('v1/part'), { method: 'PUT' });
+    expect(headers['allow']).toBe('GET');
+    expect(body.error['message']).toBe('parts are never written');
+  });
+
+  it.each([
+    '2016-06-01',
+    '2021-11-15',
+    '2022-09-01-preview',
+    '2023-06-01',
+    '2024-02-29',
+    '2026-07-01',
+    '2028-05-22',
+    '2025-02-01-PREVIEW',
+  ])('takes the api-version %s', async (version) =>
+    expect((await ask(at('v1', `api-version=${version}`))).status).toBe(200),
+  );
+
+  it.each([
+    '1900-01-01',
+    '2016-05-31',
+    '2023-02-29',
+    '2023-02-31',
+    '2028-05-23',
+    '2999-01-01',
+    '2023-6-1',
+    '2023-06-01-beta',
+  ])('refuses the api-version %s, which it names with what would be right', async (version) => {
+    const { status, body } = await ask(at('v1', `api-version=${version}`));
+    expect([status, body.error['code']]).toEqual([400, 'InvalidApiVersionParameter']);
+    expect(body.error['message']).toMatch(new RegExp(`"${version}" .*2016-06-01 to 2028-05-22.*2023-06-01-preview`));
   });
 });

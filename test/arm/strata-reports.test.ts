@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Role } from '../../shared/arm/callers.ts';
 import { armApi } from '../../shared/arm/serve.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { bodyOf } from '../support/body-of.ts';
 import { DAY_MS, SUBSCRIPTION } from '../support/life.ts';
 import { VAULT, type World, createWorld } from '../support/world.ts';
 
@@ -30,7 +31,7 @@ async function ask(method: string, path: string, role: Role = 'Backup Reader', b
     method,
     url,
     headers: new Headers(),
-    text: async () => (body === undefined ? '' : JSON.stringify(body)),
+    body: bodyOf(body === undefined ? '' : JSON.stringify(body)),
   });
   return { status: answer.status, headers: answer.headers ?? {}, body: (answer.body ?? {}) as Answer['body'] };
 }
@@ -138,7 +139,7 @@ describe('costs', () => {
   });
 
   it.each([
-    ['?measure=guess', 400, 'measure is "guess": expected manifests or listing'],
+    ['?measure=guess', 400, 'measure: is "guess": expected manifests or listing'],
     ['?point=7', 400, 'expected the 17 digits'],
     ['?point=00000000000000007', 404, 'no item of this vault has recovery point'],
   ])('of %s are refused: %i', async (query, status, message) => {

@@ -7,6 +7,7 @@ import { verifyVault } from '../../cli/strata/vault-verify.ts';
 import type { Role } from '../../shared/arm/callers.ts';
 import { armApi } from '../../shared/arm/serve.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { bodyOf } from '../support/body-of.ts';
 import { SUBSCRIPTION } from '../support/life.ts';
 import { type World, createWorld } from '../support/world.ts';
 
@@ -45,7 +46,7 @@ beforeEach(async () => {
       method: request.method!,
       url: `${endpoint}${request.url}`,
       headers,
-      text: async () => text,
+      body: bodyOf(text),
     });
     await world.drain();
     response.writeHead(answer.status, { ...answer.headers, 'content-type': 'application/json' });

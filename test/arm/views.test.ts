@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { dotNetTime, isoDuration, jobView } from '../../shared/arm/job-view.ts';
+import { parseAs } from '../../shared/arm/schemas/common.ts';
 import { jobFilter } from '../../shared/arm/jobs.ts';
-import { parseFilter } from '../../shared/arm/filter.ts';
+import { jobsQuery } from '../../shared/arm/schemas/job.ts';
 import { fullPoint, isVisible, pointView, tierOf } from '../../shared/arm/point-view.ts';
 import { type JobRow, jobRow, type PointRow, pointRow } from '../../shared/catalog/catalog.ts';
 
@@ -261,8 +262,7 @@ describe('a job', () => {
 });
 
 describe('the filter of jobs', () => {
-  const keys = ['status', 'operation', 'backupManagementType', 'jobId', 'startTime', 'endTime'];
-  const matches = (text: string, row: JobRow) => jobFilter(parseFilter(text, keys))(row);
+  const matches = (text: string, row: JobRow) => jobFilter(parseAs(jobsQuery, { $filter: text }).$filter)(row);
 
   it.each([
     ["status eq 'InProgress'", true],

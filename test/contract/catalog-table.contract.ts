@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { CatalogTable, KeyedRow } from '../../shared/catalog/catalog-table.ts';
+import type { CatalogTable, KeyedRow, KeyRange } from '../../shared/catalog/catalog-table.ts';
 import type { ErrorCode } from '../../shared/domain/errors.ts';
 import { collect } from '../support/collect.ts';
 
@@ -209,6 +209,50 @@ export function catalogTableContract(name: string, makeTable: () => CatalogTable
         const outside = ['Z', '`', 'b', `x${prefix}`, '\u{1f601}', '\ue000'];
         for (const key of [...inside, ...outside]) await table.upsert('p', key, { text: key });
         expect(await keys(table.list('p', prefix))).toEqual(inside.toSorted());
+      });
+
+      it('a range of keys: the first is in, the last is not', async () => {
+        const table = makeTable();
+        const names = ['A', 'a', 'a|1', 'a|2', 'a|3', 'b|1', 'b|2', "it's", 'é'];
+        await spread(names.length, (n) => table.insert('p', names[n]!, { text: names[n]! }));
+        await table.insert('q', 'a|2', { text: 'another partition' });
+        const within = (range: KeyRange): Promise<string[]> => keys(table.list('p', range));
+        expect(await within({})).toEqual(names.toSorted());
+        expect(await within({ from: 'a|2' })).toEqual(names.slice(3));
+        expect(await within({ to: 'a|2' })).toEqual(names.slice(0, 3));
+        expect(await within({ from: 'a|2', to: 'b|2' })).toEqual(names.slice(3, 6));
+        expect(await within({ from: 'a|2', to: 'a|2' })).toEqual([]);
+        expect(await within({ from: "it's", to: 'z' })).toEqual(["it's"]);
+        expect(await within({ prefix: 'a|', from: 'a|2' })).toEqual(['a|2', 'a|3']);
+        expect(await within({ prefix: 'a|', from: 'A', to: 'a|3' })).toEqual(['a|1', 'a|2']);
+        expect(await within({ prefix: 'a|', from: 'b' })).toEqual([]);
+      });
+
+      it.each([1, 3, 1_000, 1_020, 5_000])('the first %d rows, or all that there are', async (top) => {
+        const table = makeTable();
+        const names = Array.from({ length: 1_030 }, (_, n) => `k${String(n).padStart(4, '0')}`);
+        await spread(names.length, (n) => table.upsert('p', names[n]!, { text: '' }));
+        expect(await keys(table.list('p', { top }))).toEqual(names.slice(0, top));
+        expect(await keys(table.list('p', { from: 'k0010', top }))).toEqual(names.slice(10, 10 + top));
+      });
+
+      it.each([0, -1, 1.5, Number.NaN])('refuses the first %d rows', async (top) =>
+        expect(keys(makeTable().list('p', { top }))).rejects.toEqual(failsWith('InvalidRequest', 'top')),
+      );
+
+      it('columns alone, of which a row may lack some; arrays and objects are none', async () => {
+        const table = makeTable() as unknown as CatalogTable<{ text: string; bytes?: number; flag?: boolean }>;
+        await table.insert('p', 'a', { text: 'x', bytes: 2 ** 40 + 1, flag: false, list: [1] } as { text: string });
+        await table.insert('p', 'b', { text: '' });
+        const listed = await collect(table.listColumns('p', ['text', 'flag', 'list' as 'bytes'], { top: 5 }));
+        expect(listed).toStrictEqual([
+          { partition: 'p', key: 'a', row: { text: 'x', flag: false } },
+          { partition: 'p', key: 'b', row: { text: '' } },
+        ]);
+        const [first, ...others] = await collect(table.listColumns('p', ['bytes'], { from: 'a', to: 'b' }));
+        expect([first, others]).toStrictEqual([{ partition: 'p', key: 'a', row: { bytes: 2 ** 40 + 1 } }, []]);
+        expect(await collect(table.listColumns('p', ['text'], 'b'))).toHaveLength(1);
+        expect(await collect(table.listColumns('none', ['text']))).toEqual([]);
       });
 
       it('rows removed and added while listing do no harm', async () => {

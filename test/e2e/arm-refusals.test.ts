@@ -251,3 +251,49 @@ describe('the plain trigger and health', () => {
     expect(await health.json()).toEqual({ status: 'ok' });
   });
 });
+
+describe('every answer has ids', () => {
+  const own = '11111111-2222-4333-8444-555555555555';
+
+  it.each<[what: string, path: () => string, options: RequestInit, status: number]>([
+    ['health', () => '/api/health', {}, 200],
+    ['a trigger without its key', () => '/api/backup-now', { method: 'POST', body: '{}' }, 401],
+    ['a call without a token', () => `${on.vaultPath()}?${API}`, {}, 401],
+    ['a neighbour', () => '/metadata/endpoints?api-version=2022-09-01', {}, 200],
+    ['a body without end', () => `${on.vaultPath()}?${API}`, { method: 'PUT', body: 'x'.repeat(300_000) }, 413],
+  ])('%s', async (_what, path, options, status) => {
+    const auth = status === 413 ? { authorization: `Bearer ${await platform.token(['Backup Contributor'])}` } : {};
+    const headers = { 'x-ms-correlation-request-id': own, 'content-type': 'application/json', ...auth };
+    const answer = await fetch(`${platform.endpoints.https}${path()}`, { ...options, headers });
+    expect(answer.status).toBe(status);
+    expect(answer.headers.get('x-ms-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+    expect(answer.headers.get('x-ms-correlation-request-id')).toBe(own);
+  });
+
+  it('a job tells the correlation of the request that started it', async () => {
+    const answer = await platform.call('PUT', `${on.itemPath()}?${API}`, on.protection(on.vmId), {
+      'x-ms-correlation-request-id': own,
+    });
+    const operation = /operationsStatus\/([^?]+)/.exec(answer.headers.get('azure-asyncoperation') ?? '')?.[1];
+    const status = await platform.call('GET', `${on.vaultPath()}/backupOperations/${operation}?${API}`);
+    const job = await platform.call('GET', `${on.vaultPath()}/backupJobs/${status.body.properties.jobId}?${API}`);
+    expect(job.body.properties.activityId).toBe(own);
+  });
+});
+
+describe('what clients of the service know and this version has not', () => {
+  it.each<[method: string, path: string, status: number, code: string, allow: string | null]>([
+    ['PUT', '/certificates/c1', 405, 'MethodNotAllowed', ''],
+    ['GET', '/extendedInformation/vaultExtendedInfo', 404, 'ResourceNotFound', null],
+    ['PUT', '/privateEndpointConnections/e1', 405, 'MethodNotAllowed', 'DELETE'],
+    ['POST', '/backupstorageconfig/vaultstorageconfig/prepareDataMove', 400, 'OperationNotSupported', null],
+    ['GET', '/backupTieringCost/default/operationResults/o1', 404, 'OperationNotFound', null],
+  ])('%s V%s', async (method, path, status, code, allow) => {
+    const answer = await platform.call(method, `${on.vaultPath()}${path}?${API}`);
+    expect([answer.status, answer.body.error.code, answer.headers.get('allow')]).toEqual([status, code, allow]);
+  });
+
+  it('deleting a private endpoint connection, of which there are none, succeeds', async () => {
+    expect((await platform.call('DELETE', `${on.vaultPath()}/privateEndpointConnections/e1?${API}`)).status).toBe(204);
+  });
+});

@@ -152,7 +152,7 @@ export const VAULT_REFUSALS: readonly RefusalCase[] = [
     'a body that is no JSON',
     (on) => ['PUT', `${on.vaultPath('fine')}?${API}`, '{"location":'],
     400,
-    'InvalidRequest',
+    'InvalidRequestContent',
     /not JSON/,
   ],
   ['no body', (on) => ['PUT', `${on.vaultPath('fine')}?${API}`], 400, 'InvalidRequest', /body: .*expected object/],

@@ -41,7 +41,7 @@ beforeAll(async () => {
     const headers = { get: (name: string) => (request.headers[name] as string | undefined) ?? null };
     void (async () => {
       if (request.method === 'GET') await world.drain();
-      const answer = await serve({ method: request.method!, url, headers, text: async () => '' });
+      const answer = await serve({ method: request.method!, url, headers, body: null });
       response.writeHead(answer.status, answer.headers);
       response.end(answer.body === undefined ? '' : JSON.stringify(answer.body));
     })();

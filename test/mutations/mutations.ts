@@ -1,3 +1,4 @@
+import { API } from './api.ts';
 import { AUDIT } from './audit.ts';
 import { BATCHES } from './batches.ts';
 import { BODY_SOCKETS } from './body-sockets.ts';
@@ -22,6 +23,7 @@ import { VERIFY } from './verify.ts';
 import type { Mutation } from './mutation.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
+  ...API,
   ...AUDIT,
   ...BATCHES,
   ...BODY_SOCKETS,

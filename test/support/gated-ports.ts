@@ -51,7 +51,8 @@ function gated<Port extends object>(port: Port, name: string, gate: Gate): Port 
   });
 }
 
-const isListing = (call: string): boolean => /\.(list|listAll|folders|allocated|changed|virtualMachines)$/.test(call);
+const isListing = (call: string): boolean =>
+  /\.(list|listColumns|listAll|folders|allocated|changed|virtualMachines)$/.test(call);
 
 async function* gatedListing<Item>(
   list: () => AsyncIterable<Item>,

@@ -1,9 +1,10 @@
 import type { z } from 'zod';
-import type { CatalogTable, KeyedRow } from '../../shared/catalog/catalog-table.ts';
+import type { CatalogTable, KeyedRow, KeyRange } from '../../shared/catalog/catalog-table.ts';
 import {
   checkEtag,
   checkFits,
   checkKeys,
+  checkRange,
   decodeRow,
   encodeRow,
   type StoredRow,
@@ -51,8 +52,12 @@ export function memoryTable<Row extends object>(
     throw new BackupError(code, `row (${partition}, ${key}) of table ${table}: ${code}`);
   };
 
-  async function* rows(partition: string, keyPrefix: string): AsyncGenerator<KeyedRow<Row>> {
-    const keys = ascending(partitions.get(partition)?.keys() ?? []).filter((key) => key.startsWith(keyPrefix));
+  async function* rows(partition: string, range: KeyRange = {}): AsyncGenerator<KeyedRow<Row>> {
+    const { prefix = '', from = '', to, top = Infinity } = range;
+    const keys = ascending(partitions.get(partition)?.keys() ?? []).filter(
+      (key) => key.startsWith(prefix) && key >= from && (to === undefined || key < to),
+    );
+    let left = top;
     for (const key of keys) {
       const version = partitions.get(partition)?.get(key);
       if (version === undefined) continue;
@@ -62,6 +67,7 @@ export function memoryTable<Row extends object>(
         row: copyOf(version.row),
         etag: version.etag,
       };
+      if (--left === 0) return;
     }
   }
 
@@ -94,12 +100,22 @@ export function memoryTable<Row extends object>(
       if (etag !== undefined && version.etag !== etag) fail('EtagMismatch', partition, key);
       partitions.get(partition)?.delete(key);
     },
-    async *list(partition, keyPrefix = '') {
-      checkKeys({ table, partition, key: keyPrefix === '' ? '-' : keyPrefix });
-      yield* rows(partition, keyPrefix);
+    async *list(partition, range) {
+      yield* rows(partition, checkRange({ table, partition }, range));
+    },
+    async *listColumns<Column extends keyof Row>(
+      partition: string,
+      columns: readonly Column[],
+      range?: string | KeyRange,
+    ) {
+      for await (const { key, row } of rows(partition, checkRange({ table, partition }, range))) {
+        const plain = columns.filter((name) => row[name] !== undefined && typeof row[name] !== 'object');
+        const picked = Object.fromEntries(plain.map((name) => [name, row[name]])) as Pick<Row, Column>;
+        yield { partition, key, row: picked };
+      }
     },
     async *listAll() {
-      for (const partition of ascending(partitions.keys())) yield* rows(partition, '');
+      for (const partition of ascending(partitions.keys())) yield* rows(partition);
     },
   };
 }

@@ -1,19 +1,5 @@
 import { createHash } from 'node:crypto';
-import {
-  type Catalog,
-  itemRow,
-  jobRow,
-  markRow,
-  openJobRow,
-  pointRow,
-  policyRow,
-  unitRow,
-  vaultRow,
-} from '../../shared/catalog/catalog.ts';
-import { cleanUpReportRow, cleanUpRow } from '../../shared/catalog/clean-up-row.ts';
-import { checkRow, findingRow } from '../../shared/catalog/finding-row.ts';
-import { operationRow } from '../../shared/catalog/operation-row.ts';
-import { reportRow } from '../../shared/catalog/report-row.ts';
+import { catalogOf } from '../../shared/catalog/tables.ts';
 import { type Layout, PRODUCTION_LAYOUT } from '../../shared/domain/layout.ts';
 import { DEFAULT_RATES, type SourceRates } from '../../shared/domain/source-rates.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
@@ -68,22 +54,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const disks = memoryDisks({ clock, diff });
   const compute = memoryCompute();
   const vaults = memoryVault();
-  const catalog: Catalog = {
-    vaults: memoryTable({ schema: vaultRow }),
-    policies: memoryTable({ schema: policyRow }),
-    items: memoryTable({ schema: itemRow }),
-    points: memoryTable({ schema: pointRow }),
-    jobs: memoryTable({ schema: jobRow }),
-    openJobs: memoryTable({ schema: openJobRow }),
-    units: memoryTable({ schema: unitRow }),
-    marks: memoryTable({ schema: markRow }),
-    findings: memoryTable({ schema: findingRow }),
-    checks: memoryTable({ schema: checkRow }),
-    reports: memoryTable({ schema: reportRow }),
-    cleanUps: memoryTable({ schema: cleanUpRow }),
-    cleanUpReports: memoryTable({ schema: cleanUpReportRow }),
-    operations: memoryTable({ schema: operationRow }),
-  };
+  const catalog = catalogOf((tableName, schema) => memoryTable({ tableName, schema }));
   let named = 0;
   const hex = (digits: number): string => createHash('sha256').update(`${named++}`).digest('hex').slice(0, digits);
   const ports = wrap({

@@ -1,0 +1,37 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** What is being worked on: every line of the log is labelled with it, and jobs that are started keep the correlation id. */
+export interface WorkIds {
+  /** Of this one request, message or tick. */
+  readonly requestId: string;
+  /** What the caller calls all that belongs together; of a job's steps that of the request which started the job. */
+  readonly correlationId: string;
+  /** The job that a message belongs to. */
+  readonly jobId?: string;
+}
+
+const storage = new AsyncLocalStorage<{ -readonly [Key in keyof WorkIds]: WorkIds[Key] }>();
+
+/** Runs `work`; whatever it does or waits for has these ids. */
+export function withIds<Result>(ids: WorkIds, work: () => Result): Result {
+  return storage.run({ ...ids }, work);
+}
+
+/** The ids of the work in hand; undefined outside of any. */
+export function currentIds(): WorkIds | undefined {
+  return storage.getStore();
+}
+
+/** A step has read its job: from now on it works in the name of the request that started that. */
+export function adoptActivity(job: { readonly jobId: string; readonly activityId?: string | undefined }): void {
+  const ids = storage.getStore();
+  if (ids?.jobId === job.jobId && job.activityId !== undefined) ids.correlationId = job.activityId;
+}
+
+/** A line of the log with the ids of the work in hand in front of it. */
+export function labelled(line: string): string {
+  const ids = storage.getStore();
+  if (ids === undefined) return line;
+  const job = ids.jobId === undefined ? '' : ` job=${ids.jobId}`;
+  return `request=${ids.requestId} correlation=${ids.correlationId}${job} ${line}`;
+}
