@@ -91,6 +91,14 @@ export const AUDIT: readonly Mutation[] = [
     why: 'points that bring old bytes back count as sound after a day',
   },
   {
+    name: 'audit: points that lack a change of a region which no point has yet are forgotten',
+    file: 'shared/services/verify-choice.ts',
+    find: "if (row.kind === 'stale') continue;",
+    replace: "if (row.kind === ('' as string)) continue;",
+    tests: [STALE],
+    why: 'a verification while the backup still transfers takes the finding away, and it is never made again',
+  },
+  {
     name: 'trust: a miss is not counted',
     file: 'shared/services/write-region.ts',
     find: '      if (!isTold) miss(block);',

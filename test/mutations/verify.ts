@@ -214,6 +214,14 @@ export const VERIFY: readonly Mutation[] = [
     why: 'somebody believes that the vault has been read when only the last findings were shown',
   },
   {
+    name: 'verify: what a lost manifest named has healed',
+    file: 'shared/services/verify-choice.ts',
+    find: 'if (areAll) await healFinding(',
+    replace: 'await healFinding(',
+    tests: ['services/verify-begins.test.ts'],
+    why: 'damage is forgotten that is still there when the manifest comes back',
+  },
+  {
     name: 'verify: what is not looked at this night was never read',
     file: 'shared/services/verify-choice.ts',
     find: 'const isThere = at !== undefined || region < regionsIn(sizes.get(disk) ?? 0, geometry);',
