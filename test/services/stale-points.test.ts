@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { BackupError } from '../../shared/domain/errors.ts';
-import { CLEARED } from '../../shared/domain/extent.ts';
+import { type BlockRun, CLEARED } from '../../shared/domain/extent.ts';
 import { writtenFrom } from '../../shared/domain/findings.ts';
-import type { JobId, PointId } from '../../shared/domain/ids.ts';
+import { type JobId, type PointId, attemptId, nextPointId } from '../../shared/domain/ids.ts';
+import type { Manifest, PlanDisk } from '../../shared/format/documents.ts';
 import { openFindings } from '../../shared/services/findings.ts';
 import { pointsPartition } from '../../shared/services/keys.ts';
 import { runStep } from '../../shared/services/run-step.ts';
+import { recordStalePoints } from '../../shared/services/stale-points.ts';
 import { startVerify } from '../../shared/services/verify.ts';
 import { type Lie, lyingDiff } from '../support/lying-diff.ts';
 import { liveManifests, newestRecord } from '../support/vault-map.ts';
@@ -145,6 +147,39 @@ it('a finding stays that is of a region which no point has yet, while the backup
   await until(world, 'finish-verify');
   expect(await world.job(backup as JobId)).toMatchObject({ status: 'InProgress' });
   expect(await stale()).toEqual([['stale', 1]]);
+});
+
+it('what a backup has caught that failed stays noted when the next one finds less of it', async () => {
+  const { world, disk, backUp } = await stage({ layout: { thinBytes: -1 } });
+  await world.disks.write(disk, 4 * B, block(1, 2));
+  const first = await backUp(30);
+  await world.disks.write(disk, 5 * B, block(2));
+  const second = await backUp(30);
+  const { ports } = world;
+  const containerName = world.vaults.containerNames()[0]!;
+  const [{ item, disks }] = liveManifests(container(world)) as [Manifest];
+  const partition = pointsPartition(containerName, item);
+  const { disk: id, url, snapshot } = disks[0]!;
+  const stack = [first, second].map((point) => ({ point, attempt: attemptId('0'.repeat(16)) }));
+  const base = [
+    { start: 0, count: 1, frame: 0, slot: 0 },
+    { start: 1, count: 1, frame: 1, slot: 0 },
+  ];
+  const catches = async (minutes: number, runs: readonly BlockRun[]): Promise<void> => {
+    const missed = {
+      disk: { disk: id, url, since: snapshot.id, base: second } as PlanDisk,
+      region: 1,
+      runs,
+      stack,
+      base,
+    };
+    const point = nextPointId(world.clock.now() + minutes * 60_000, undefined);
+    await recordStalePoints(ports, await ports.vaults.open(containerName), partition, { item, point }, missed);
+  };
+  await catches(1, [{ start: 0, count: 2 }]);
+  await catches(2, [{ start: 1, count: 1 }]);
+  const found = (await openFindings(ports, partition)).map(({ row }) => row);
+  expect(found).toMatchObject([{ kind: 'stale', runs: [{ start: 0, count: 2 }], points: [first, second] }]);
 });
 
 it('blocks are written from the lowest layer that has any of them; whoever cleared one, or where none has it, is not known', () => {
