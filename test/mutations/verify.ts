@@ -238,6 +238,14 @@ export const VERIFY: readonly Mutation[] = [
     why: 'each time that it is taken on another one looks, and sends its units, for ever',
   },
   {
+    name: 'verify: who has a plan that was replaced coordinates it',
+    file: 'shared/services/verify-finish.ts',
+    find: "row.status === 'InProgress' && row.attempt === plan.attempt ? { ...row, coordinator }",
+    replace: "row.status === 'InProgress' ? { ...row, coordinator }",
+    tests: [NIGHTLY],
+    why: 'nobody coordinates it until the watch takes it on, hours later',
+  },
+  {
     name: 'verify: the nightly one is taken on every quarter of an hour',
     file: 'shared/services/watch.ts',
     find: "operation === 'Verify' && !userTriggered ? QUIET_NIGHTLY_MS : QUIET_MS;",
