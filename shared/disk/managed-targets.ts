@@ -139,6 +139,7 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
     if (!isUploading(seen)) return;
     try {
       await client.tagDisk(diskResource(url), { ...seen.tags, [INCOMPLETE]: discarded(jobId) }, () => undefined);
+      if ((await client.disk(diskResource(url)))?.uniqueId !== seen.uniqueId) return;
       const sizeBytes = sizeOf(seen);
       await write({ url, leaseId: '' }, sizeBytes, fixedFooter(sizeBytes, 0));
       await uploads.end(url, url);
@@ -239,10 +240,14 @@ export function managedTargets(options: ManagedTargetsOptions): ManagedTargets {
     },
 
     async discard({ url }, jobId) {
+      let first: Disk | undefined;
       for (let look = 0; look < LOOKS; look++) {
         const seen = await client.disk(diskResource(url));
         const mark = seen?.tags?.[INCOMPLETE];
         if (seen === undefined || (mark !== jobId && mark !== discarded(jobId))) return;
+        first ??= seen;
+        // A twin has taken it away, another job has made one of the same name, and this run has put its mark there.
+        if (seen.uniqueId !== first.uniqueId) return unmark(url, seen);
         await uploads.end(url, url);
         try {
           return await client.deleteDisk(diskResource(url), ({ status }, cause) =>

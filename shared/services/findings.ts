@@ -69,30 +69,37 @@ function keyOf({ kind, object, disk, region }: Pick<Found, 'kind' | 'object' | '
   return `${findingPrefix(disk?.disk, region)}${digest}`;
 }
 
-/** Records what was found, or that it is still there. `partition` is that of the item's points. Repeats safely. */
+/**
+ * Records what was found, or that it is still there. `partition` is that of the item's points. Repeats safely. Stale points nobody finds once
+ * more, so to what is known of them is added.
+ */
 export async function recordFinding(ports: Ports, partition: string, found: Found, seenBy?: JobId): Promise<void> {
-  const { runs, blocksLeftOut, end } = capRuns(found.runs);
   const seenAt = ports.clock.now();
-  await changeFinding(ports, partition, keyOf(found), (known) => ({
-    kind: found.kind,
-    object: found.object,
-    code: found.code,
-    message: found.message.slice(0, MOST_MESSAGE_CHARS),
-    disk: found.disk?.disk,
-    lun: found.disk?.lun ?? known?.lun,
-    name: found.disk?.name ?? known?.name,
-    region: found.region,
-    runs,
-    blocksLeftOut,
-    end,
-    points: found.points.slice(0, MOST_POINTS),
-    pointsLeftOut: Math.max(0, found.points.length - MOST_POINTS),
-    newest: found.newest,
-    newestIsSound: found.newest !== undefined && !found.points.includes(found.newest),
-    foundAt: known === undefined || known.healedAt !== undefined ? seenAt : known.foundAt,
-    seenAt,
-    seenBy,
-  }));
+  await changeFinding(ports, partition, keyOf(found), (known) => {
+    const kept = found.kind === 'stale' && known?.healedAt === undefined ? known : undefined;
+    const { runs, blocksLeftOut, end } = capRuns([...(kept ? uncapRuns(kept) : []), ...found.runs]);
+    const points = [...new Set([...(kept?.points ?? []), ...found.points])].sort();
+    return {
+      kind: found.kind,
+      object: found.object,
+      code: found.code,
+      message: found.message.slice(0, MOST_MESSAGE_CHARS),
+      disk: found.disk?.disk,
+      lun: found.disk?.lun ?? known?.lun,
+      name: found.disk?.name ?? known?.name,
+      region: found.region,
+      runs,
+      blocksLeftOut,
+      end,
+      points: points.slice(0, MOST_POINTS),
+      pointsLeftOut: Math.max(0, points.length - MOST_POINTS),
+      newest: found.newest,
+      newestIsSound: found.newest !== undefined && !found.points.includes(found.newest),
+      foundAt: known === undefined || known.healedAt !== undefined ? seenAt : known.foundAt,
+      seenAt,
+      seenBy,
+    };
+  });
 }
 
 /** Codes of damage in a vault, as readers throw them. */

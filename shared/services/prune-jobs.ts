@@ -7,7 +7,6 @@ import { ENDED } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
 import { readPoints } from './projection.ts';
-import { isOutOfReach } from './remove-snapshots.ts';
 import { removeReport } from './reports.ts';
 import { openVault } from './vault-of.ts';
 
@@ -81,8 +80,9 @@ async function isNeeded(ports: Ports, { jobId, point, set }: JobRow, needed: Nee
     try {
       if ((await ports.snapshots.sizeOf({ url, id })) !== undefined) return true;
     } catch (error) {
-      if (!isOutOfReach(error)) throw error;
-      return true; // it may be there
+      // It may be there; and an account that is not even known any more must not keep all other rows.
+      if (!isBackupError(error)) throw error;
+      return true;
     }
   }
   return false;

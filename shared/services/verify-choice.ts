@@ -65,7 +65,7 @@ export class RegionTable implements Candidates {
 
 /**
  * Chooses what is read in depth: of each disk the regions, ascending. Findings of regions that no live point has any more have healed with
- * them; and when a region was read is forgotten once none of the disks can have it, if these are all.
+ * them; and when a region was read is forgotten once none of the disks can have it. Both only if these are all.
  */
 export async function chooseDeep(
   work: VerifyWork,
@@ -88,9 +88,11 @@ export async function chooseDeep(
   }
   for await (const { key, row } of eachOpenFinding(ports, partition)) {
     if (row.disk === undefined || row.region === undefined) continue;
+    if (row.kind === 'stale') continue; // it is of points, and of a region that perhaps none of them has
     const at = table.find(row.disk, row.region);
-    if (at === undefined) await healFinding(ports, partition, key, { since: job.startedAt, by: job.jobId });
-    else if (row.kind !== 'stale' && isSuspect(row, ports.clock.now(), job.userTriggered)) table.suspect[at] = 1;
+    if (at === undefined) {
+      if (areAll) await healFinding(ports, partition, key, { since: job.startedAt, by: job.jobId });
+    } else if (isSuspect(row, ports.clock.now(), job.userTriggered)) table.suspect[at] = 1;
   }
   const total = table.bytes.reduce((sum, bytes) => sum + (Number.isNaN(bytes) ? 0 : bytes), 0);
   const chosen = chooseRegions(table, budgetOf(job, total, ports.settings.verifyNightlyBytes)).sort((a, b) => a - b);

@@ -37,7 +37,10 @@ export async function beginVerify(work: VerifyWork, address: JobAddress, plan: V
   await startDrill(work, address);
   await sendUnits(work.ports, address, plan, work.job.verify?.drill?.sent === true);
   const coordinator = work.ports.ids.hex(8);
-  await changeJob(work.ports, address, (row) => (row.status === 'InProgress' ? { ...row, coordinator } : undefined));
+  const taken = await changeJob(work.ports, address, (row) =>
+    row.status === 'InProgress' && row.attempt === plan.attempt ? { ...row, coordinator } : undefined,
+  );
+  if (taken === undefined) return; // it has ended, or has another plan, and with it another coordinator
   const first = { step: 'finish-verify', v: 1, ...address, attempt: plan.attempt, round: 0, coordinator } as const;
   await work.ports.queue.send(first);
 }

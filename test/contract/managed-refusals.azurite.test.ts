@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { CallPace } from '../../shared/azure/compute-calls.ts';
 import { managedTargets } from '../../shared/disk/managed-targets.ts';
 import { type ManagedPlatform, startManagedPlatform } from '../support/managed-platform.ts';
 
@@ -90,4 +91,40 @@ it('an upload that another worker has open, where Compute opens it once: that is
   await targets.write(wanted, 0, new Uint8Array(512).fill(1));
   expect(refused).toBe(3);
   await targets.discard(wanted, JOB);
+});
+
+it.each([
+  ['has restored', true],
+  ['restores', false],
+])('a discard that slept takes away no disk that another job %s under the same name', async (_, isFinished) => {
+  const wanted = target();
+  const { location, endpoint, credential, gate } = platform;
+  const other = managedTargets({ endpoint, credential, retries: 0 });
+  await other.create(wanted, SIZE, JOB, { location });
+  let isAnew = false;
+  gate.answerWith(({ method }) =>
+    method === 'DELETE' && !isAnew
+      ? Response.json({ error: { code: 'OperationNotAllowed', message: 'it is open' } }, { status: 409 })
+      : undefined,
+  );
+  const calls: CallPace = {
+    async run(kind, _, work) {
+      if (kind.endsWith(' PATCH disks/*') && !isAnew) {
+        await other.discard(wanted, JOB);
+        await other.create(wanted, SIZE, 'job-2', { location });
+        if (isFinished) await other.complete(wanted);
+        isAnew = true;
+      }
+      return work();
+    },
+    answered: () => undefined,
+  };
+  await managedTargets({ endpoint: gate.endpoint, credential, retries: 0, calls }).discard(wanted, JOB);
+  expect(isAnew).toBe(true);
+  if (!isFinished) {
+    await other.write(wanted, 0, new Uint8Array(512));
+    await other.complete(wanted);
+  }
+  expect(await other.readBack(wanted.url, { start: 0, end: 512 })).toEqual(new Uint8Array(512));
+  expect(await platform.owner.metadata(wanted.url)).toEqual({});
 });

@@ -91,6 +91,22 @@ export const AUDIT: readonly Mutation[] = [
     why: 'points that bring old bytes back count as sound after a day',
   },
   {
+    name: 'audit: points that lack a change of a region which no point has yet are forgotten',
+    file: 'shared/services/verify-choice.ts',
+    find: "if (row.kind === 'stale') continue;",
+    replace: "if (row.kind === ('' as string)) continue;",
+    tests: [STALE],
+    why: 'a verification while the backup still transfers takes the finding away, and it is never made again',
+  },
+  {
+    name: 'audit: a backup that finds less of what was left out takes away what an earlier one has found',
+    file: 'shared/services/findings.ts',
+    find: "found.kind === 'stale' && known?.healedAt === undefined ? known : undefined",
+    replace: 'undefined as FindingRow | undefined',
+    tests: [STALE],
+    why: 'points that bring old bytes back count as sound, since the backup that has said so has failed',
+  },
+  {
     name: 'trust: a miss is not counted',
     file: 'shared/services/write-region.ts',
     find: '      if (!isTold) miss(block);',

@@ -83,6 +83,14 @@ export const KEEPING: readonly Mutation[] = [
     why: 'a set whose row was lost is taken for a leftover, and the point goes with it',
   },
   {
+    name: 'history: a disk that nobody knows any more keeps all rows',
+    file: 'shared/services/prune-jobs.ts',
+    find: 'if (!isBackupError(error)) throw error;',
+    replace: 'throw error;',
+    tests: [HISTORY],
+    why: 'one account that is gone ends each night’s pruning, and its message fails',
+  },
+  {
     name: 'history: a backup is forgotten while its snapshots are there',
     file: 'shared/services/prune-jobs.ts',
     find: 'if ((await ports.snapshots.sizeOf({ url, id })) !== undefined) return true;',

@@ -214,6 +214,14 @@ export const VERIFY: readonly Mutation[] = [
     why: 'somebody believes that the vault has been read when only the last findings were shown',
   },
   {
+    name: 'verify: what a lost manifest named has healed',
+    file: 'shared/services/verify-choice.ts',
+    find: 'if (areAll) await healFinding(',
+    replace: 'await healFinding(',
+    tests: ['services/verify-begins.test.ts'],
+    why: 'damage is forgotten that is still there when the manifest comes back',
+  },
+  {
     name: 'verify: what is not looked at this night was never read',
     file: 'shared/services/verify-choice.ts',
     find: 'const isThere = at !== undefined || region < regionsIn(sizes.get(disk) ?? 0, geometry);',
@@ -228,6 +236,14 @@ export const VERIFY: readonly Mutation[] = [
     replace: 'if (open === undefined) return;',
     tests: [NIGHTLY],
     why: 'each time that it is taken on another one looks, and sends its units, for ever',
+  },
+  {
+    name: 'verify: who has a plan that was replaced coordinates it',
+    file: 'shared/services/verify-finish.ts',
+    find: "row.status === 'InProgress' && row.attempt === plan.attempt ? { ...row, coordinator }",
+    replace: "row.status === 'InProgress' ? { ...row, coordinator }",
+    tests: [NIGHTLY],
+    why: 'nobody coordinates it until the watch takes it on, hours later',
   },
   {
     name: 'verify: the nightly one is taken on every quarter of an hour',

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { BackupError } from '../../shared/domain/errors.ts';
 import type { JobId } from '../../shared/domain/ids.ts';
 import { changeJob, readJob } from '../../shared/services/jobs.ts';
 import { pointsPartition } from '../../shared/services/keys.ts';
@@ -117,6 +118,21 @@ describe('the row of a backup stays', () => {
         await dropSnapshots(set.world);
       }),
     ).toBe(false);
+  });
+  it('and keeps no other from going where its disk is in an account that nobody knows any more', async () => {
+    const set = await longAgo();
+    const { world, verified, backups } = set;
+    await loseRow(set);
+    const blobs = container(world);
+    for (const name of blobs.keys()) if (name.includes('/chain/')) blobs.delete(name);
+    world.clock.advance(HISTORY_DAYS * DAY_MS);
+    const sizeOf = (): never => {
+      throw new BackupError('UserErrorUnsupportedDisk', 'its storage account is not known');
+    };
+    await pruneJobs({ ...world.ports, snapshots: { ...world.ports.snapshots, sizeOf } }, VAULT);
+    const left = await ids(world);
+    expect(left.has(backups[1])).toBe(true);
+    expect(left.has(verified)).toBe(false);
   });
   it('while the chain cannot be read', async () => {
     expect(

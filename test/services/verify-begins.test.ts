@@ -90,3 +90,21 @@ it('the newest point is compared with its snapshot from the new beginning on, wh
   expect(again).toMatchObject({ status: 'Completed', errors: [], bag: { 'Compared Recovery Point': points.third } });
   await restoresExactly(world, images);
 });
+
+it('what is known of regions that only a lost manifest names has not healed with it', async () => {
+  const set = await stage({ layout: { thinBytes: -1 } });
+  const { world, disk, backUp } = set;
+  await world.disks.write(disk, 0, block(1));
+  await backUp(30);
+  await world.disks.write(disk, 4 * B, block(2));
+  const second = await backUp(30);
+  const blobs = container(world);
+  const partition = pointsPartition(world.vaults.containerNames()[0]!, newestRecord(blobs).item);
+  spoil(set, packOf(set, second));
+  await verify(world);
+  await vaultOnly(world);
+  blobs.delete([...blobs.keys()].find((each) => each.includes(`/points/${second}.`))!);
+  await verify(world);
+  const found = (await findings({ world, partition })).map(({ kind }) => kind);
+  expect(found.toSorted()).toEqual(['blocks', 'document']);
+});

@@ -6,7 +6,8 @@ import { runStep } from '../../shared/services/run-step.ts';
 import { startVerify, verifyItem } from '../../shared/services/verify.ts';
 import { watchJobs } from '../../shared/services/watch.ts';
 import { VAULT, type World } from '../support/world.ts';
-import { KEY, block, itemOf, stage, start, until } from './stage.ts';
+import { KEY, block, holding, itemOf, stage, start, until } from './stage.ts';
+import { takeSteps } from './verify-stage.ts';
 
 /* The nightly verification is in nobody's way: it is taken on seldom, by one at a time, and a backup goes first. */
 
@@ -56,6 +57,21 @@ it('of several coordinators of a verification only the last goes on', async () =
   expect(steps(world, 'finish-verify')).toHaveLength(3);
   await runStep(world.ports, coordinators[2]!);
   expect(steps(world, 'finish-verify')).toHaveLength(4);
+  await world.drain();
+  expect(await readJob(world.ports, { vault: VAULT, jobId })).toMatchObject({ status: 'Completed' });
+});
+
+it('who wakes up with a plan that another has replaced does not take the verification from its coordinator', async () => {
+  const world = await vaultWithAPoint();
+  const jobId = await startVerify(world.ports, VAULT, KEY, {}, true);
+  const plan = { step: 'plan-verify', v: 1, vault: VAULT, jobId } as const;
+  takeSteps(world, 'plan-verify');
+  const sleeper = holding(world.ports, /\/plans\//);
+  const asleep = runStep(sleeper.ports, plan);
+  await sleeper.reached;
+  await runStep(world.ports, plan);
+  sleeper.letGo();
+  await asleep;
   await world.drain();
   expect(await readJob(world.ports, { vault: VAULT, jobId })).toMatchObject({ status: 'Completed' });
 });
