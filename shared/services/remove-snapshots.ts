@@ -12,9 +12,14 @@ export const OUT_OF_REACH_MS = 3 * 86_400_000;
 
 /**
  * What is answered where snapshots are out of reach. Of managed disks Compute says it: their resource group is locked, or Strata has lost
- * the right to it.
+ * the right to it. A disk is unsupported when the settings no longer name its storage account.
  */
-const OUT_OF_REACH: readonly ErrorCode[] = ['StorageUnavailable', 'ComputeUnavailable', 'AuthorizationFailed'];
+const OUT_OF_REACH: readonly ErrorCode[] = [
+  'StorageUnavailable',
+  'ComputeUnavailable',
+  'AuthorizationFailed',
+  'UserErrorUnsupportedDisk',
+];
 
 /** Whether nothing is known of the snapshots of a disk: they may be there or not, and may be in reach again some day. */
 export function isOutOfReach(error: unknown): error is BackupError {
