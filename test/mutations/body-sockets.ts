@@ -29,4 +29,20 @@ export const BODY_SOCKETS: readonly Mutation[] = [
     tests: [SOCKETS],
     why: 'a read waits for an answer that was given before it asked',
   },
+  {
+    name: 'bodies: connections that nobody asks again stay open',
+    file,
+    find: '    this.#socket.setTimeout(IDLE_MS);\n',
+    replace: '',
+    tests: [SOCKETS],
+    why: 'each managed disk has a host of its own: their sockets are gathered for as long as the process lives',
+  },
+  {
+    name: 'bodies: connections that have been closed stay in mind',
+    file,
+    find: '      this.#gone();\n',
+    replace: '',
+    tests: [SOCKETS],
+    why: 'each managed disk has a host of its own: their sockets are gathered for as long as the process lives',
+  },
 ];
