@@ -74,7 +74,7 @@ async function isReadDirectly(
   if (credential instanceof StorageSharedKeyCredential) headers['Authorization'] = signature(credential, url, headers);
   else if ('getToken' in credential) {
     // The SDK fails to get one as well, and says why.
-    const token = await tokenOf(credential).catch(() => undefined);
+    const token = await tokenOf(credential, abortSignal).catch(() => undefined);
     if (token === undefined || url.protocol !== 'https:') return false;
     headers['Authorization'] = `Bearer ${token}`;
   }
@@ -103,11 +103,11 @@ function signature(
 
 const tokens = new WeakMap<TokenCredential, { token: string; expiresOnTimestamp: number }>();
 
-async function tokenOf(credential: TokenCredential): Promise<string | undefined> {
+async function tokenOf(credential: TokenCredential, abortSignal: AbortSignal): Promise<string | undefined> {
   const known = tokens.get(credential);
   // By the real clock, as the service reads it.
   if (known !== undefined && known.expiresOnTimestamp - Date.now() > TOKEN_MARGIN_MS) return known.token;
-  const fresh = await credential.getToken(STORAGE_SCOPE);
+  const fresh = await credential.getToken(STORAGE_SCOPE, { abortSignal });
   if (fresh === null) return undefined;
   tokens.set(credential, fresh);
   return fresh.token;

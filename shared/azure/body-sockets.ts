@@ -39,6 +39,9 @@ const SCRATCH = Buffer.allocUnsafeSlow(256 * 1024);
 
 const idle = new Map<string, Connection[]>();
 
+/** How many hosts have connections that are kept. A managed disk has a host of its own, so none may stay for ever. */
+export const idleHosts = (): number => idle.size;
+
 /** Asks once, never throws, and keeps connections open for the next request. */
 export async function requestBody(request: BodyRequest): Promise<BodyAnswer> {
   if (request.abortSignal.aborted) return NOTHING;
@@ -50,8 +53,8 @@ export async function requestBody(request: BodyRequest): Promise<BodyAnswer> {
 }
 
 function kept(origin: string): Connection | undefined {
-  const own = idle.get(origin) ?? [];
-  for (let last = own.pop(); last !== undefined; last = own.pop()) {
+  for (let last = idle.get(origin)?.at(-1); last !== undefined; last = idle.get(origin)?.at(-1)) {
+    forget(origin, last);
     if (last.isReusable && performance.now() - last.usedAt < IDLE_MS) return last;
     last.close();
   }
@@ -60,9 +63,15 @@ function kept(origin: string): Connection | undefined {
 
 function keep(origin: string, connection: Connection): void {
   const own = idle.get(origin) ?? [];
-  idle.set(origin, own);
-  if (own.length < IDLE_KEPT) own.push(connection);
-  else connection.close();
+  if (own.length >= IDLE_KEPT) return connection.close();
+  idle.set(origin, [...own, connection]);
+  connection.rest(() => forget(origin, connection));
+}
+
+function forget(origin: string, connection: Connection): void {
+  const left = idle.get(origin)?.filter((own) => own !== connection) ?? [];
+  if (left.length > 0) idle.set(origin, left);
+  else idle.delete(origin);
 }
 
 interface Exchange {
@@ -81,6 +90,7 @@ class Connection {
   usedAt = 0;
   readonly #socket: Socket;
   #exchange: Exchange | undefined;
+  #gone: () => void = () => undefined;
 
   constructor({ protocol, hostname, port }: URL) {
     const host = hostname.replace(/^\[(.*)\]$/, '$1');
@@ -96,7 +106,11 @@ class Connection {
     this.#socket = protocol === 'https:' ? connectTls(https) : connect(http);
     this.#socket.setNoDelay(true);
     this.#socket.once('error', () => this.#end(NOTHING));
-    this.#socket.once('close', () => this.#end(NOTHING));
+    this.#socket.once('close', () => {
+      this.#end(NOTHING);
+      this.#gone();
+    });
+    this.#socket.on('timeout', () => this.close());
   }
 
   get isReusable(): boolean {
@@ -107,6 +121,7 @@ class Connection {
     const abort = (): void => this.close();
     abortSignal.addEventListener('abort', abort, { once: true });
     this.#socket.ref();
+    this.#socket.setTimeout(0);
     try {
       return await new Promise<BodyAnswer>((done) => {
         this.#exchange = { into, done, head: Buffer.alloc(0), filled: undefined, isLast: false };
@@ -119,6 +134,12 @@ class Connection {
       // An idle connection keeps no process alive.
       this.#socket.unref();
     }
+  }
+
+  /** Waits for the next request, for a while; `gone` is told when it is over with the connection. */
+  rest(gone: () => void): void {
+    this.#gone = gone;
+    this.#socket.setTimeout(IDLE_MS);
   }
 
   close(): void {

@@ -32,6 +32,8 @@ export function itemOfFolder(folder: string): ItemId | undefined {
 }
 
 export const itemPrefix = (id: ItemId): string => `${item(id)}/`;
+/** Of an item's manifests and their parts. */
+export const manifestPrefix = (id: ItemId): string => `${item(id)}/points/`;
 export const chainPrefix = (id: ItemId): string => `${item(id)}/chain/`;
 
 export function recordName(id: ItemId, seq: number): string {
@@ -45,7 +47,7 @@ export function recordSeq(name: string): number {
 }
 
 export function manifestName(id: ItemId, point: PointId, attempt: AttemptId): string {
-  return `${item(id)}/points/${point}.${attempt}.json`;
+  return `${manifestPrefix(id)}${point}.${attempt}.json`;
 }
 
 /** A part of a manifest: the regions from `region` on of one disk. */
@@ -56,7 +58,7 @@ export function manifestPartName(
   diskId: DiskId,
   region: number,
 ): string {
-  return `${item(id)}/points/${point}.${attempt}.${diskId}.${padded(region)}.json`;
+  return `${manifestPrefix(id)}${point}.${attempt}.${diskId}.${padded(region)}.json`;
 }
 
 /** A plan, or with `part` one of the parts after its first. */

@@ -10,6 +10,7 @@ import { type RegionStack, chainOf, nameOf } from '../domain/point-stack.ts';
 import { groupThin } from '../domain/thin-regions.ts';
 import { BLOCK_BYTES, type ByteRange, REGION_BYTES, regionsIn } from '../domain/units.ts';
 import type { ChainRecord, CountedLayer, Manifest, PlanDisk, TransferPlan } from '../format/documents.ts';
+import { manifestPrefix } from '../format/names.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import type { Chain } from './chain.ts';
 import { type RegionDamage, damageOf, openFindings } from './findings.ts';
@@ -70,7 +71,7 @@ export async function makeTransferPlan(
 ): Promise<TransferPlan | undefined> {
   const { chain, record, job, set, point } = planning;
   const findings = ahead(openFindings(ports, planning.partition));
-  const live = await seenFrom(ports, planning);
+  const live = await seenFrom(ports, planning, findings);
   if (live.lost.length > 0) await throwIfMoved(chain, record, live.lost[0]!.error);
   const incomparable = new Map<DiskId, string>(job.incomparable?.map(({ disk, reason }) => [disk, reason]));
   const lost = new Set<DiskId>();
@@ -117,14 +118,25 @@ const MANY_POINTS = 3;
 /**
  * The manifests that a plan is made on. After quiet nights most name no layer, and a view is the same without them: those are left out
  * which their points' rows say so of. A row says it of the manifest that it was taken from, which never changes; of a point that has
- * another manifest by now, or no row, the manifest is read. The newest tells what its disks are based on; where it lacks one all are read.
+ * another manifest by now, or no row, the manifest is read. So is one that is not there, or known to be damaged: a restore reads them all, and
+ * must not meet it first. The newest tells what its disks are based on; where it lacks one all are read.
  */
-async function seenFrom(ports: Ports, { chain, record, partition, set }: Planning): Promise<Live> {
+async function seenFrom(
+  ports: Ports,
+  { container, chain, record, partition, set }: Planning,
+  findings: ReturnType<typeof openFindings>,
+): Promise<Live> {
   if (record.points.length < MANY_POINTS) return chain.readable(record);
   const rows = await readPoints(ports, partition);
+  const damaged = new Set((await findings).map(({ row }) => row.object));
   const empty = new Set(
-    rows.flatMap(({ manifest, dataBlocks, clearedBlocks }) => (dataBlocks + clearedBlocks === 0 ? [manifest] : [])),
+    rows.flatMap(({ manifest, dataBlocks, clearedBlocks }) =>
+      manifest !== undefined && dataBlocks + clearedBlocks === 0 && !damaged.has(manifest) ? [manifest] : [],
+    ),
   );
+  const gone = new Set(empty);
+  if (empty.size > 0) for await (const { name } of container.list(manifestPrefix(chain.item))) gone.delete(name);
+  for (const name of gone) empty.delete(name);
   const newest = record.points.at(-1);
   const live = await chain.readable(record, undefined, (own) => own === newest || !empty.has(own.manifest));
   const last = live.manifests.at(-1);

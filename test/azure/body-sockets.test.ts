@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, type Server, type Socket, createServer } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
-import { requestBody } from '../../shared/azure/body-sockets.ts';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { idleHosts, requestBody } from '../../shared/azure/body-sockets.ts';
 
 /* Each case has a server of its own, of bytes rather than of HTTP: it says what no well-behaved one would. */
 
@@ -83,6 +83,29 @@ describe('a body that is read straight into memory', () => {
     for (let i = 0; i < 5; i++) expect((await asked(url)).answer.isFilled).toBe(true);
     expect(used.size).toBe(1);
   });
+
+  it(
+    'leaves nothing behind of a host that has closed its connections, or is not asked again',
+    { timeout: 60_000 },
+    async () => {
+      const answered = async (): Promise<Socket> => {
+        const { promise, resolve } = Promise.withResolvers<Socket>();
+        const url = await serving((socket) => {
+          resolve(socket);
+          socket.write(head() + BODY.toString());
+        });
+        expect((await asked(url)).answer.isFilled).toBe(true);
+        return promise;
+      };
+      const none = (): Promise<boolean> => vi.waitUntil(() => idleHosts() === 0, { timeout: 10_000 });
+      await none();
+      const [one, other] = [await answered(), await answered()];
+      expect(idleHosts()).toBe(2);
+      one.end();
+      await Promise.all([one, other].map((socket) => once(socket, 'close')));
+      await none();
+    },
+  );
 });
 
 describe('an answer that is not the body', () => {

@@ -29,4 +29,28 @@ export const BODY_SOCKETS: readonly Mutation[] = [
     tests: [SOCKETS],
     why: 'a read waits for an answer that was given before it asked',
   },
+  {
+    name: 'bodies: connections that nobody asks again stay open',
+    file,
+    find: '    this.#socket.setTimeout(IDLE_MS);\n',
+    replace: '',
+    tests: [SOCKETS],
+    why: 'each managed disk has a host of its own: their sockets are gathered for as long as the process lives',
+  },
+  {
+    name: 'bodies: connections that have been closed stay in mind',
+    file,
+    find: '      this.#gone();\n',
+    replace: '',
+    tests: [SOCKETS],
+    why: 'each managed disk has a host of its own: their sockets are gathered for as long as the process lives',
+  },
+  {
+    name: 'bodies: a token is waited for without end',
+    file: 'shared/azure/blob-bytes.ts',
+    find: 'getToken(STORAGE_SCOPE, { abortSignal })',
+    replace: 'getToken(STORAGE_SCOPE)',
+    tests: ['azure/blob-bytes.test.ts'],
+    why: 'a handler hangs for as long as the identity endpoint does, past the deadline of each of its requests',
+  },
 ];

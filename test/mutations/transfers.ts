@@ -30,6 +30,22 @@ export const TRANSFERS: readonly Mutation[] = [
     why: 'blocks of a point that has taken over layers of an expired one are not known: they are stored again, or cleared ones come back',
   },
   {
+    name: 'a plan leaves out manifests of quiet nights that are gone',
+    file: 'shared/services/transfer-plan.ts',
+    find: '  for (const name of gone) empty.delete(name);\n',
+    replace: '',
+    tests: ['services/lost-manifest.test.ts'],
+    why: 'every later point is based on one that no restore can look through',
+  },
+  {
+    name: 'a plan leaves out manifests of quiet nights that are known to be damaged',
+    file: 'shared/services/transfer-plan.ts',
+    find: ' && !damaged.has(manifest)',
+    replace: '',
+    tests: ['services/lost-manifest.test.ts'],
+    why: 'every later point is based on one that no restore can look through',
+  },
+  {
     name: 'a listing is remembered past where its reader has stopped',
     file: 'shared/services/remembered-listings.ts',
     find: '          told = range.end;',

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { startBackup } from '../../shared/services/backup.ts';
 import { DAY_MS } from '../support/world.ts';
-import { B, KEY, block, container, live, stage } from './stage.ts';
+import { B, KEY, block, container, live, stage, vaultOnly } from './stage.ts';
 import { findings, verify } from './verify-stage.ts';
 import { VAULT } from '../support/world.ts';
 import { pointsPartition } from '../../shared/services/keys.ts';
@@ -60,4 +60,29 @@ it('points expire although the manifest of an expired one is lost, once the disk
   }
   expect.soft(live(world)).not.toContain(third); // nothing of it has to do with the lost one
   expect(live(world)).toEqual([fourth]);
+});
+
+/* A plan leaves out the manifests of quiet nights: a restore does not. */
+it.each([
+  ['gone', undefined],
+  ['known to be damaged', Buffer.alloc(300, 9)],
+])('the manifest of a quiet night is %s: the next backup begins anew, and can be restored', async (_, damaged) => {
+  const { world, disk, images, backUp } = await stage();
+  await world.disks.write(disk, 0, block(1, 5));
+  await backUp(30);
+  const quiet = await backUp(30);
+  for (let night = 0; night < 2; night++) await backUp(30);
+  const blobs = container(world);
+  const name = [...blobs.keys()].find((own) => own.includes(`/points/${quiet}.`))!;
+  if (damaged === undefined) blobs.delete(name);
+  else {
+    blobs.set(name, { ...blobs.get(name)!, body: damaged });
+    await verify(world);
+  }
+  await world.disks.write(disk, 2 * B, block(2));
+  const next = await backUp(30);
+  await vaultOnly(world);
+  const { job, disks } = await world.restore('vm', next);
+  expect(job.errors).toEqual([]);
+  expect(Buffer.compare(disks[0]!, images.get(next)!)).toBe(0);
 });
