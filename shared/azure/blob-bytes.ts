@@ -10,6 +10,8 @@ const API_VERSION = '2021-12-02';
 const STORAGE_SCOPE = 'https://storage.azure.com/.default';
 /** A token is fetched anew this long before it ends. */
 const TOKEN_MARGIN_MS = 5 * 60_000;
+/** The first try has this long, so that there is time left for the SDK's. */
+const FIRST_TRY_MS = 30_000;
 /** Where the SDK looks for a proxy, which the sockets of `requestBody` do not know. */
 const isProxied = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY'].some(
   (name) => process.env[name] !== undefined || process.env[name.toLowerCase()] !== undefined,
@@ -31,7 +33,8 @@ export async function readBlobInto(
   abortSignal: AbortSignal,
   tries?: TryWatch,
 ): Promise<number> {
-  if (!isProxied && (await isReadDirectly(client, offset, into, abortSignal, tries))) return into.byteLength;
+  const first = AbortSignal.any([abortSignal, AbortSignal.timeout(FIRST_TRY_MS)]);
+  if (!isProxied && (await isReadDirectly(client, offset, into, first, tries))) return into.byteLength;
   const answer = await client.download(offset, into.byteLength, { abortSignal });
   const body = answer.readableStreamBody as Readable;
   const length = answer.contentLength ?? 0;

@@ -3,7 +3,7 @@ import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type BlockRun, CLEARED, type Extent, cut } from '../domain/extent.ts';
 import type { RegionView } from '../domain/region-view.ts';
 import { BLOCK_BYTES, type ByteRange, HASH_BYTES, blocksIn } from '../domain/units.ts';
-import { decodeFrame } from '../format/frame.ts';
+import { CODEC, decodeFrame } from '../format/frame.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import type { Ports } from './ports.ts';
 import { giveBuffer, takeBuffer } from './buffers.ts';
@@ -49,8 +49,8 @@ export function hashBlock(block: Uint8Array): Buffer {
 
 /**
  * Yields the stored blocks of a view with their bytes and hashes, in ascending order, as few and as long runs as 4 MiB at a time allow.
- * Each block is checked against its hash, unless `check` is false: then the hashes are the layers', and whoever takes the bytes has to see that
- * they fit. Blocks that the view calls cleared or does not speak of are left out. Every frame is read and
+ * Each block is checked against its hash, unless `check` is false: then a frame's own checksum has to do where it has one, the hashes are
+ * the layers', and whoever takes the bytes has to see that they fit. Every frame is read and
  * unpacked once. Those that reach over the end of a segment are kept until they are used up: of each layer at most one, since a
  * layer's frames ascend as its blocks do.
  * @throws BackupError PackCorrupt, VaultObjectMissing: naming the pack and the blocks that it should give
@@ -191,7 +191,12 @@ function putTogether(
     const at = extent.start - start;
     bytes.set(raw.subarray(extent.slot * BLOCK_BYTES, (extent.slot + extent.count) * BLOCK_BYTES), at * BLOCK_BYTES);
     const own = bytes.subarray(at * BLOCK_BYTES, (at + extent.count) * BLOCK_BYTES);
-    writeHashes(view, extent, check ? own : undefined, hashes.subarray(at * HASH_BYTES));
+    writeHashes(
+      view,
+      extent,
+      check || view.frames[extent.frame]!.codec === CODEC.raw ? own : undefined,
+      hashes.subarray(at * HASH_BYTES),
+    );
   }
   return { start, bytes, hashes };
 }

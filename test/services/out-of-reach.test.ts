@@ -185,8 +185,9 @@ it('an answer that is lost once is passing trouble: the same run has it done', a
 });
 
 describe('snapshots that cannot be reached', () => {
-  // Of managed disks Compute tells it: their group is locked, or somebody has taken Strata's right to it away.
-  for (const code of ['ComputeUnavailable', 'AuthorizationFailed'] as const) {
+  // Of managed disks Compute tells it: their group is locked, or somebody has taken Strata's right to it away. An account that the settings no
+  // longer name makes its disks unsupported.
+  for (const code of ['ComputeUnavailable', 'AuthorizationFailed', 'UserErrorUnsupportedDisk'] as const) {
     it(`are given up after some days where ${code} is the answer, and swept when it is not`, async () => {
       const set = await moved({}, code);
       const { world, second, data, comeBack } = set;
@@ -208,7 +209,12 @@ describe('snapshots that cannot be reached', () => {
     expect(merges.length).toBeLessThan(12);
   });
 
-  for (const code of ['StorageUnavailable', 'ComputeUnavailable', 'AuthorizationFailed'] as const) {
+  for (const code of [
+    'StorageUnavailable',
+    'ComputeUnavailable',
+    'AuthorizationFailed',
+    'UserErrorUnsupportedDisk',
+  ] as const) {
     it(`keep nobody from restoring the point from the vault (${code})`, async () => {
       const { world, first } = await moved({}, code);
       const { job, disks } = await world.restore('vm', first);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { BackupError } from '../../shared/domain/errors.ts';
 import { BLOCK_BYTES } from '../../shared/domain/units.ts';
+import { encodeFrame } from '../../shared/format/frame.ts';
 import type { RestoreTargets } from '../../shared/disk/restore-targets.ts';
 import type { Ports } from '../../shared/services/ports.ts';
 import { itemKey } from '../../shared/services/keys.ts';
@@ -46,6 +47,22 @@ it('a flipped bit in a raw frame is found by its hash', async () => {
   const body = pack.body.slice();
   body[5000]! ^= 1;
   blobs.set(name, { ...pack, body });
+  expect(await restore(world, 'vault')).toEqual({ status: 'Failed', codes: ['PackCorrupt'], left: [] });
+});
+
+it('a sound frame of other blocks is found by their hashes, and laid to the vault', async () => {
+  const world = await createWorld();
+  const [disk] = await world.createVm('vm', [6 * B]);
+  await world.protect('vm');
+  await world.disks.write(disk!, B, Buffer.alloc(B, 7));
+  expect((await world.backup('vm')).status).toBe('Completed');
+  const [own, other] = [7, 8].map((value) => Buffer.from(encodeFrame(Buffer.alloc(B, value)).bytes));
+  expect(own!.length).toBe(other!.length);
+  const blobs = world.vaults.blobs(world.vaults.containerNames()[0]!);
+  const [name, stored] = [...blobs].find(([, { body }]) => Buffer.from(body).includes(own!))!;
+  const body = Buffer.from(stored.body);
+  other!.copy(body, body.indexOf(own!));
+  blobs.set(name, { ...stored, body });
   expect(await restore(world, 'vault')).toEqual({ status: 'Failed', codes: ['PackCorrupt'], left: [] });
 });
 
