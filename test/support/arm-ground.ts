@@ -1,0 +1,139 @@
+import { z } from 'zod';
+import type { Role } from '../../shared/arm/callers.ts';
+import { toHttp } from '../../shared/arm/http.ts';
+import { openApi } from '../../shared/arm/openapi.ts';
+import { findRoute, type Route, segmentsOf } from '../../shared/arm/route.ts';
+import { ROUTES } from '../../shared/arm/routes.ts';
+import { armApi } from '../../shared/arm/serve.ts';
+import type { Ports } from '../../shared/services/ports.ts';
+import { bodyOf } from './body-of.ts';
+import { SUBSCRIPTION } from './life.ts';
+import { createWorld } from './world.ts';
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** As it is sent. */
+  readonly text: string;
+  // oxlint-disable-next-line typescript/no-explicit-any -- tests look into answers of every shape
+  readonly body: any;
+}
+
+export interface Asking {
+  readonly body?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly roles?: readonly Role[];
+}
+
+/** A call of the API in this process: the path comes with its query. */
+export type Ask = (method: string, path: string, asking?: Asking) => Promise<Reply>;
+
+/** The real API over these ports, with somebody else's tokens. Whatever it answers is held against its own description. */
+export function checkedArm(ports: Ports, routes: readonly Route[] = ROUTES): Ask {
+  const config = {
+    subscriptionId: SUBSCRIPTION,
+    tokens: { issuer: '', audiences: [], jwksUrl: '' },
+    publicUrl: undefined,
+  };
+  const check = answerChecker(routes);
+  return async (method, path, asking = {}) => {
+    const { body = '', headers = {} } = asking;
+    const roles: readonly Role[] = asking.roles ?? ['Backup Contributor'];
+    const serve = armApi({ config, ports }, async () => ({ name: 'me', roles }), routes);
+    const url = `https://strata.example${path}`;
+    const sent = toHttp(await serve({ method, url, headers: new Headers(headers), body: bodyOf(body) }));
+    const text = sent.body ?? '';
+    const reply = {
+      status: sent.status,
+      headers: sent.headers,
+      text,
+      body: text === '' ? undefined : JSON.parse(text),
+    };
+    const problem = check(method, new URL(url).pathname, reply);
+    if (problem !== undefined)
+      throw new Error(`${method} ${path} answers ${sent.status} ${text.slice(0, 400)}: ${problem}`);
+    return reply;
+  };
+}
+
+/** Says what an answer has that the OpenAPI document does not tell; undefined when all is as described. */
+function answerChecker(
+  routes: readonly Route[],
+): (method: string, pathname: string, reply: Reply) => string | undefined {
+  // oxlint-disable-next-line typescript/no-explicit-any -- walks the document as JSON
+  const document: any = JSON.parse(JSON.stringify(openApi('https://strata.example', routes)));
+  const error = z.fromJSONSchema(document.components.schemas.ArmError);
+  const made = new Map<unknown, z.ZodType>();
+  const schemaOf = (said: object): z.ZodType => {
+    const schema = made.get(said) ?? z.fromJSONSchema(said as Parameters<typeof z.fromJSONSchema>[0]);
+    made.set(said, schema);
+    return schema;
+  };
+  const fits = (schema: z.ZodType, body: unknown): string | undefined => {
+    const parsed = schema.safeParse(body);
+    return parsed.success ? undefined : z.prettifyError(parsed.error);
+  };
+  return (method, pathname, { status, headers, body }) => {
+    if (!headers['x-ms-request-id'] || !headers['x-ms-correlation-request-id']) return 'the ids are missing';
+    if (status >= 400) return fits(error, body);
+    const found = findRoute(routes, method, segmentsOf(pathname) ?? []);
+    if (found === undefined || !('route' in found)) return 'there is no such route';
+    const said = document.paths[found.route.template][method.toLowerCase()].responses[status];
+    if (said === undefined) return 'the status is not described';
+    const schema = said.content?.['application/json']?.schema;
+    if (schema === undefined) return body === undefined ? undefined : 'no body is described';
+    return fits(schemaOf(schema), body);
+  };
+}
+
+/** A vault with a protected VM, its points and jobs of each kind, over ports in memory. */
+export interface ArmGround {
+  readonly ports: Ports;
+  readonly ask: Ask;
+  /** For each name in a path what exists; of other names nothing does. */
+  readonly names: Readonly<Record<string, string>>;
+  /** The path of a template with names that exist, or `none`. */
+  pathOf(template: string): string;
+  /** Where a message is that the API has put on a queue: the next look of a worker. */
+  drain(): Promise<void>;
+}
+
+export const API_VERSION = 'api-version=2023-06-01';
+const CONTAINER = 'IaasVMContainer;iaasvmcontainerv2;app;vm';
+
+export async function createArmGround(routes: readonly Route[] = ROUTES): Promise<ArmGround> {
+  const world = await createWorld();
+  const { ports } = world;
+  await world.createVm('vm', [65_536 * 4, 65_536]);
+  await world.protect('vm');
+  await world.backup('vm');
+  const job = await world.backup('vm');
+  const ask = checkedArm(ports, routes);
+  const [point] = (await world.points('vm')).toReversed();
+  if (point === undefined) throw new Error('the backups have left no point');
+  const names: Record<string, string> = {
+    subscription: SUBSCRIPTION,
+    group: 'bk',
+    vault: 'v1',
+    location: 'westeurope',
+    policy: 'nightly',
+    container: CONTAINER,
+    item: 'VM;iaasvmcontainerv2;app;vm',
+    point: point.point,
+    job: job.jobId,
+  };
+  const pathOf = (template: string): string =>
+    template.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(names[name] ?? 'none'));
+  const V = pathOf(
+    '/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.RecoveryServices/vaults/{vault}',
+  );
+  const started = await ask('POST', `${V}/strata/cleanUp?${API_VERSION}`);
+  names['run'] = started.body.name;
+  const backup = `${V}/backupFabrics/Azure/protectionContainers/${CONTAINER}/protectedItems/${names['item']}/backup`;
+  const sent = await ask('POST', `${backup}?${API_VERSION}`, {
+    body: '{"properties":{"objectType":"IaasVMBackupRequest"}}',
+  });
+  names['operation'] = /operationsStatus\/([^?]+)/.exec(sent.headers['Azure-AsyncOperation'] ?? '')?.[1] ?? 'none';
+  await world.drain();
+  return { ports, ask, names, pathOf, drain: () => world.drain() };
+}
