@@ -94,7 +94,13 @@ export interface ArmGround {
   readonly names: Readonly<Record<string, string>>;
   /** The path of a template with names that exist, or `none`. */
   pathOf(template: string): string;
-  /** Where a message is that the API has put on a queue: the next look of a worker. */
+  /** The template of the route that a request goes to. */
+  templateOf(request: { readonly method: string; readonly path: string }): string | undefined;
+  /** The lines of the log. */
+  readonly logged: readonly string[];
+  /** What handlers of messages have failed with. */
+  readonly failures: readonly unknown[];
+  /** Handles what the API has put on queues, and all that follows from it. */
   drain(): Promise<void>;
 }
 
@@ -102,7 +108,12 @@ export const API_VERSION = 'api-version=2023-06-01';
 const CONTAINER = 'IaasVMContainer;iaasvmcontainerv2;app;vm';
 
 export async function createArmGround(routes: readonly Route[] = ROUTES): Promise<ArmGround> {
-  const world = await createWorld();
+  const logged: string[] = [];
+  const failures: unknown[] = [];
+  const world = await createWorld({
+    wrap: (inner) => ({ ...inner, log: (line) => void logged.push(line) }),
+    onFailure: (error) => void failures.push(error),
+  });
   const { ports } = world;
   await world.createVm('vm', [65_536 * 4, 65_536]);
   await world.protect('vm');
@@ -135,5 +146,9 @@ export async function createArmGround(routes: readonly Route[] = ROUTES): Promis
   });
   names['operation'] = /operationsStatus\/([^?]+)/.exec(sent.headers['Azure-AsyncOperation'] ?? '')?.[1] ?? 'none';
   await world.drain();
-  return { ports, ask, names, pathOf, drain: () => world.drain() };
+  const templateOf = ({ method, path }: { method: string; path: string }): string | undefined => {
+    const found = findRoute(routes, method, segmentsOf(new URL(`https://strata.example${path}`).pathname) ?? []);
+    return found !== undefined && 'route' in found ? found.route.template : undefined;
+  };
+  return { ports, ask, names, pathOf, templateOf, logged, failures, drain: () => world.drain() };
 }
