@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { ROUTES } from '../../shared/arm/routes.ts';
 import { isBackupError } from '../../shared/domain/errors.ts';

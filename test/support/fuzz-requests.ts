@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { z } from 'zod';
 import { ROLES, type Role } from '../../shared/arm/callers.ts';
 import type { Route } from '../../shared/arm/route.ts';
@@ -245,6 +245,13 @@ function goodBodies(names: Readonly<Record<string, string>>): Json[] {
       },
     },
   ];
+}
+
+/** A body that the route takes, if any is known; else an empty one. */
+export function sampleBody({ body }: Route, names: Readonly<Record<string, string>>): string | undefined {
+  if (body === undefined) return undefined;
+  const more: Json[] = [{ properties: { objectType: 'IaasVMBackupRequest' } }, { location: 'westeurope' }, {}];
+  return JSON.stringify([...goodBodies(names), ...more].find((each) => body.safeParse(each).success) ?? {});
 }
 
 function bodyOf({ body }: Route, names: Readonly<Record<string, string>>): fc.Arbitrary<string | undefined> {

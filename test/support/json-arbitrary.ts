@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 
 /* Values by a JSON schema, and values that are nearly so. */
 
