@@ -21,7 +21,7 @@ const slash = fc.constantFrom('/', '/', '/', '//', '///');
 function spellings(path: string): fc.Arbitrary<string> {
   const segments = path.split('/').slice(1);
   const written = segments.map((segment) => {
-    const characters = [...decodeURIComponent(segment)];
+    const characters = Array.from(decodeURIComponent(segment));
     return fc
       .array(spelling, { minLength: characters.length, maxLength: characters.length })
       .map((ways) => characters.map((character, i) => ways[i]!(character)).join(''));
