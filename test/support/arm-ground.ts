@@ -1,11 +1,10 @@
-import { z } from 'zod';
 import type { Role } from '../../shared/arm/callers.ts';
 import { toHttp } from '../../shared/arm/http.ts';
-import { openApi } from '../../shared/arm/openapi.ts';
 import { findRoute, type Route, segmentsOf } from '../../shared/arm/route.ts';
 import { ROUTES } from '../../shared/arm/routes.ts';
 import { armApi } from '../../shared/arm/serve.ts';
 import type { Ports } from '../../shared/services/ports.ts';
+import { answerChecker } from './answer-checker.ts';
 import { bodyOf } from './body-of.ts';
 import { SUBSCRIPTION } from './life.ts';
 import { createWorld } from './world.ts';
@@ -49,40 +48,10 @@ export function checkedArm(ports: Ports, routes: readonly Route[] = ROUTES): Ask
       text,
       body: text === '' ? undefined : JSON.parse(text),
     };
-    const problem = check(method, new URL(url).pathname, reply);
+    const problem = check(method, new URL(url).pathname, { ...reply, headers: new Headers(sent.headers) });
     if (problem !== undefined)
       throw new Error(`${method} ${path} answers ${sent.status} ${text.slice(0, 400)}: ${problem}`);
     return reply;
-  };
-}
-
-/** Says what an answer has that the OpenAPI document does not tell; undefined when all is as described. */
-function answerChecker(
-  routes: readonly Route[],
-): (method: string, pathname: string, reply: Reply) => string | undefined {
-  // oxlint-disable-next-line typescript/no-explicit-any -- walks the document as JSON
-  const document: any = JSON.parse(JSON.stringify(openApi('https://strata.example', routes)));
-  const error = z.fromJSONSchema(document.components.schemas.ArmError);
-  const made = new Map<unknown, z.ZodType>();
-  const schemaOf = (said: object): z.ZodType => {
-    const schema = made.get(said) ?? z.fromJSONSchema(said as Parameters<typeof z.fromJSONSchema>[0]);
-    made.set(said, schema);
-    return schema;
-  };
-  const fits = (schema: z.ZodType, body: unknown): string | undefined => {
-    const parsed = schema.safeParse(body);
-    return parsed.success ? undefined : z.prettifyError(parsed.error);
-  };
-  return (method, pathname, { status, headers, body }) => {
-    if (!headers['x-ms-request-id'] || !headers['x-ms-correlation-request-id']) return 'the ids are missing';
-    if (status >= 400) return fits(error, body);
-    const found = findRoute(routes, method, segmentsOf(pathname) ?? []);
-    if (found === undefined || !('route' in found)) return 'there is no such route';
-    const said = document.paths[found.route.template][method.toLowerCase()].responses[status];
-    if (said === undefined) return 'the status is not described';
-    const schema = said.content?.['application/json']?.schema;
-    if (schema === undefined) return body === undefined ? undefined : 'no body is described';
-    return fits(schemaOf(schema), body);
   };
 }
 
