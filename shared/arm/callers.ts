@@ -19,7 +19,10 @@ export interface TokenRules {
   readonly jwksUrl: string;
 }
 
-/** Resolves who sends a request with this `Authorization` header. @throws BackupError AuthenticationFailed */
+/**
+ * Resolves who sends a request with this `Authorization` header.
+ * @throws BackupError AuthenticationFailed without a bearer token, InvalidAuthenticationToken, ExpiredAuthenticationToken
+ */
 export type Authenticate = (authorization: string | null) => Promise<Caller>;
 
 /** Clocks of issuers and ours may differ by this. */
@@ -50,7 +53,8 @@ export function authenticator(
       return callerOf(payload);
     } catch (error) {
       if (!(error instanceof errors.JOSEError) || isOutage(error)) throw error;
-      throw refused(`the access token is not accepted: ${error.message}`, error);
+      const code = error instanceof errors.JWTExpired ? 'ExpiredAuthenticationToken' : 'InvalidAuthenticationToken';
+      throw new BackupError(code, `the access token is not accepted: ${error.message}`, { cause: error });
     }
   };
 }
@@ -62,8 +66,8 @@ function isOutage(error: errors.JOSEError): boolean {
   );
 }
 
-function refused(message: string, cause?: unknown): BackupError {
-  return new BackupError('AuthenticationFailed', message, { cause });
+function refused(message: string): BackupError {
+  return new BackupError('AuthenticationFailed', message);
 }
 
 function callerOf(payload: JWTPayload): Caller {

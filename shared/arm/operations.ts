@@ -52,8 +52,9 @@ export async function theOperation(call: OperationCall, vault: FoundVault, resou
   });
 }
 
-/** The service's OperationStatus. */
-export function statusAnswer(operation: string, row: OperationRow): ArmAnswer {
+/** The service's OperationStatus. Its id is told as it was given out, however the caller has spelled it. */
+export function statusAnswer(asked: string, row: OperationRow): ArmAnswer {
+  const operation = asked.toLowerCase();
   const { status = 'Succeeded', startedAt, endedAt = startedAt, error } = row;
   const answer = ok({
     id: operation,

@@ -11,6 +11,7 @@ import { checkLength, checkMediaType, readJson } from './request-body.ts';
 import { type Call, findRoute, type Route, segmentsOf } from './route.ts';
 import { ROUTES } from './routes.ts';
 import { parseAs } from './schemas/common.ts';
+import { nothingAt, unknownPath } from './unknown-path.ts';
 
 /** What of a deployment's settings the API needs. */
 export interface ArmSettings {
@@ -44,13 +45,13 @@ export function armApi(
       });
     }
     const [root = '', subscription] = segments;
-    if (!ARM_ROOTS.includes(root.toLowerCase())) throw unknownPath(url.pathname);
+    if (!ARM_ROOTS.includes(root.toLowerCase())) throw nothingAt(segments);
     const caller = await authenticate(request.headers.get('authorization'));
     const query = new Query(url.searchParams);
     const apiVersion = apiVersionOf(query, ports.clock.now());
     if (root.toLowerCase() === 'subscriptions') checkSubscription(subscription ?? '', config.subscriptionId);
     const found = findRoute(routes, request.method, segments);
-    if (found === undefined) throw unknownPath(url.pathname);
+    if (found === undefined) throw unknownPath(routes, segments, apiVersion);
     if (!('route' in found)) throw new MethodNotAllowedError(request.method, found.allowed);
     const { route } = found;
     requireRole(caller, route.role, `${request.method} ${route.template.split('/').at(-1) ?? ''}`);
@@ -116,10 +117,6 @@ export function checkSubscription(given: string, own: string): void {
   throw new BackupError('SubscriptionNotFound', `The subscription '${given}' could not be found.`, {
     target: 'subscriptionId',
   });
-}
-
-function unknownPath(path: string): BackupError {
-  return new BackupError('ResourceNotFound', `there is nothing at ${path.slice(0, 400)}; docs/api.md lists the paths`);
 }
 
 /** Makes absolute links: a path, the api-version, and what else the query should say. */

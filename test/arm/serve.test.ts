@@ -132,8 +132,14 @@ describe('the front door', () => {
     ['an api-version that is no date', [at('v1', 'api-version=latest')], 400, 'InvalidApiVersionParameter'],
     ['an api-version of month 13', [at('v1', 'api-version=2023-13-01')], 400, 'InvalidApiVersionParameter'],
     ['another subscription', [at('v1').replace('0000a', '0000b')], 404, 'SubscriptionNotFound'],
-    ['no such path', [at('v1/nothing')], 404, 'ResourceNotFound'],
-    ['no such provider', [at('v1').replace('RecoveryServices', 'Nothing')], 404, 'ResourceNotFound'],
+    ['no such type', [at('v1/nothing')], 404, 'InvalidResourceType'],
+    ['no such type of a vault, by name', [at('v1/nothing/a')], 404, 'InvalidResourceType'],
+    ['no such type at all', [at('v1').replace('/vaults/', '/nothings/')], 404, 'InvalidResourceType'],
+    ['no such action', [at('v1/part/stop'), { method: 'POST' }], 404, 'ResourceNotFound'],
+    ['no such namespace', [at('v1').replace('RecoveryServices', 'Nothing')], 404, 'InvalidResourceNamespace'],
+    ['a list that is not there', [at('').replace('/?', '?')], 404, 'ResourceNotFound'],
+    ['a namespace alone', [at('v1').replace('/vaults/v1', '')], 404, 'ResourceNotFound'],
+    ['no provider', [`/subscriptions/${SUBSCRIPTION}/nothing?api-version=2023-06-01`], 404, 'ResourceNotFound'],
     ['a path that is not of ARM', ['/favicon.ico'], 404, 'ResourceNotFound'],
     ['a method that the path lacks', [at('v1'), { method: 'POST' }], 405, 'MethodNotAllowed'],
     ['too small a role', [at('v1'), { method: 'PUT', roles: ['Backup Operator'] }], 403, 'AuthorizationFailed'],
@@ -182,6 +188,16 @@ describe('the front door', () => {
     const answer = await ask(...args);
     expect([answer.status, answer.body.error['code']]).toEqual([status, code]);
     expect(String(answer.body.error['message']).length).toBeGreaterThan(10);
+  });
+
+  it('says which namespace or type there is not, and what there is', async () => {
+    const other = await ask(at('v1').replace('RecoveryServices', 'Nothing'));
+    expect(other.body.error['message']).toBe(
+      "The resource namespace 'Microsoft.Nothing' is invalid: expected Microsoft.RecoveryServices.",
+    );
+    expect((await ask(at('v1/NoThing/a').replace('/vaults/', '/VAULTS/'))).body.error['message']).toContain(
+      "The resource type 'VAULTS/NoThing' could not be found in the namespace 'Microsoft.RecoveryServices' for api version '2023-06-01'",
+    );
   });
 
   it('says what a name may be, which role is needed, which methods there are', async () => {

@@ -91,7 +91,7 @@ describe('who may not', () => {
     const bare = await fetch(`${platform.endpoints.https}${on.vaultPath()}?${API}`);
     expect(bare.status).toBe(401);
     expect(await bare.json()).toMatchObject({ error: { code: 'AuthenticationFailed' } });
-    expect((await refused('Bearer nonsense', 'AuthenticationFailed', 401)).headers.get('www-authenticate')).toBe(
+    expect((await refused('Bearer nonsense', 'InvalidAuthenticationToken', 401)).headers.get('www-authenticate')).toBe(
       'Bearer',
     );
   });
@@ -100,7 +100,7 @@ describe('who may not', () => {
     const claims = decodeJwt(await platform.token(['Backup Contributor']));
     const { privateKey } = await generateKeyPair('RS256');
     const forged = await new SignJWT(claims).setProtectedHeader({ alg: 'RS256' }).sign(privateKey);
-    await refused(`Bearer ${forged}`, 'AuthenticationFailed', 401);
+    await refused(`Bearer ${forged}`, 'InvalidAuthenticationToken', 401);
   });
 
   it('a reader reads and nothing else, an operator makes no vault, and both are told what is missing', async () => {

@@ -1,6 +1,9 @@
 import type { Mutation } from './mutation.ts';
 
 const SERVED = 'arm/serve.test.ts';
+const FUZZ = 'arm/fuzz.test.ts';
+const SPELLINGS = 'arm/spelling.property.test.ts';
+const DESCRIBED = 'arm/openapi.test.ts';
 const ETAGS = 'arm/etag.test.ts';
 const IDS = 'services/request-context.test.ts';
 
@@ -61,5 +64,53 @@ export const API: readonly Mutation[] = [
     replace: 'void ids;',
     tests: [IDS],
     why: 'nobody finds the lines of the steps that a request has started',
+  },
+  {
+    name: 'api: a filter that cannot be read is a fault',
+    file: 'shared/arm/filter.ts',
+    find: 'refuse(error.message);',
+    replace: 'throw new TypeError(error.message);',
+    tests: [FUZZ],
+    why: 'whoever mistypes a filter gets a 500, and the log their mistakes',
+  },
+  {
+    name: 'api: a fault tells its stack',
+    file: 'shared/arm/errors.ts',
+    find: 'const message = `an unexpected error; the log has it under ${reference}`;',
+    replace: 'const message = String((error as Error).stack);',
+    tests: [SERVED],
+    why: 'callers see the inside of the app',
+  },
+  {
+    name: 'api: the description forgets the routes that are refused',
+    file: 'shared/arm/openapi.ts',
+    find: 'for (const each of routes) {',
+    replace: 'for (const each of routes.filter(({ refusal }) => refusal === undefined)) {',
+    tests: [DESCRIBED],
+    why: 'the document and the API differ',
+  },
+  {
+    name: 'api: an operation is described without its status',
+    file: 'shared/arm/routes/strata.ts',
+    find: 'answers: { 202: z.object({ value:',
+    replace: 'answers: { 200: z.object({ value:',
+    tests: [DESCRIBED],
+    why: 'clients that are made from the document fail on the answer',
+  },
+  {
+    name: 'api: an operation is told as it was asked for',
+    file: 'shared/arm/operations.ts',
+    find: 'const operation = asked.toLowerCase();',
+    replace: 'const operation = asked;',
+    tests: [SPELLINGS],
+    why: 'clients that compare ids miss their operation',
+  },
+  {
+    name: 'api: the literal words of paths are compared with their case',
+    file: 'shared/arm/route.ts',
+    find: 'else if (part.toLowerCase() !== segment.toLowerCase())',
+    replace: 'else if (part !== segment)',
+    tests: [SPELLINGS],
+    why: 'clients that spell resourcegroups without a capital find nothing',
   },
 ];

@@ -13,12 +13,18 @@ import {
 } from '@azure/arm-recoveryservicesbackup';
 import type { TokenCredential } from '@azure/identity';
 import { BlobServiceClient, type PageBlobClient, StorageSharedKeyCredential } from '@azure/storage-blob';
+import { type Answered, answerChecker } from './answer-checker.ts';
 import { startPlatform, type Endpoints, type Platform, type PlatformOptions } from '../../local/platform/start.ts';
 
 export const LOCATION = 'westeurope';
 export const GROUP = 'backup-rg';
 export const VM_GROUP = 'app-rg';
 export type Role = 'Backup Reader' | 'Backup Operator' | 'Backup Contributor';
+
+type Policies = NonNullable<
+  NonNullable<ConstructorParameters<typeof ComputeManagementClient>[2]>['additionalPolicies']
+>;
+type PipelinePolicy = Policies[number]['policy'];
 
 /** A whole platform with the official clients as a user would make them. */
 export interface ArmPlatform {
@@ -60,7 +66,30 @@ export async function startArmPlatform(
   const credential = (roles: readonly Role[] = ['Backup Contributor']): TokenCredential => ({
     getToken: async () => ({ token: await token(roles), expiresOnTimestamp: Date.now() + 3_000_000 }),
   });
-  const client = { endpoint: endpoints.https };
+  const check = answerChecker();
+  /** Holds an answer of the API against its OpenAPI document; while a host restarts the front answers for it. */
+  const described = (
+    method: string,
+    url: string,
+    answer: { status: number; headers: Answered['headers'] },
+    text: string,
+  ): void => {
+    const { pathname } = new URL(url);
+    if (!/microsoft\.recoveryservices/i.test(pathname) || answer.status === 503) return;
+    const { status, headers } = answer;
+    const problem = check(method, pathname, { status, headers, body: text === '' ? undefined : JSON.parse(text) });
+    if (problem !== undefined)
+      throw new Error(`${method} ${pathname} answers ${status} ${text.slice(0, 400)}: ${problem}`);
+  };
+  const policy: PipelinePolicy = {
+    name: 'answers-are-as-described',
+    async sendRequest(request, next) {
+      const response = await next(request);
+      described(request.method, request.url, response, response.bodyAsText ?? '');
+      return response;
+    },
+  };
+  const client = { endpoint: endpoints.https, additionalPolicies: [{ policy, position: 'perRetry' as const }] };
   return {
     endpoints,
     dataDir,
@@ -84,6 +113,7 @@ export async function startArmPlatform(
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       });
       const text = await answer.text();
+      described(method, `${endpoints.https}${path}`, answer, text);
       return { status: answer.status, headers: answer.headers, body: text === '' ? undefined : JSON.parse(text) };
     },
     async stop() {
