@@ -185,15 +185,26 @@ export const VAULT_REFUSALS: readonly RefusalCase[] = [
     /cannot be moved/,
   ],
   [
-    'an immutable vault',
+    'restores from another region',
     (on) => [
       'PATCH',
       `${on.vaultPath()}?${API}`,
-      { properties: { securitySettings: { immutabilitySettings: { state: 'Locked' } } } },
+      { properties: { redundancySettings: { crossRegionRestore: 'Enabled' } } },
     ],
     400,
     'InvalidRequest',
-    /Locked, which this version does not support/,
+    /crossRegionRestore is Enabled, which this version does not support/,
+  ],
+  [
+    'another redundancy once items are protected',
+    (on) => [
+      'PUT',
+      `${on.vaultPath()}/backupstorageconfig/vaultstorageconfig?${API}`,
+      { properties: { storageModelType: 'GeoRedundant' } },
+    ],
+    409,
+    'StorageRedundancyLocked',
+    /can be changed to GeoRedundant only before the first item/,
   ],
   [
     'a weekly policy',

@@ -2,6 +2,7 @@ import type { Mutation } from './mutation.ts';
 
 const SERVED = 'arm/serve.test.ts';
 const ETAGS = 'arm/etag.test.ts';
+const SETTINGS = 'arm/vault-settings.test.ts';
 const IDS = 'services/request-context.test.ts';
 
 /** What would let a call through that the front door keeps out, or change what nobody has asked to change. */
@@ -53,6 +54,22 @@ export const API: readonly Mutation[] = [
     replace: 'merged(VAULT_DEFAULTS, body.properties ?? {})',
     tests: [ETAGS],
     why: 'a client that says nothing of soft delete switches it off',
+  },
+  {
+    name: 'api: soft delete that is always on goes back',
+    file: 'shared/domain/vault-settings.ts',
+    find: 'if (softBefore?.[setting] === FOR_GOOD &&',
+    replace: 'if (softBefore === undefined &&',
+    tests: [SETTINGS],
+    why: 'who may change a vault takes its last protection',
+  },
+  {
+    name: 'api: redundancy changes though items are protected',
+    file: 'shared/services/vault-contents.ts',
+    find: '{ top: 1 })) return true;',
+    replace: '{ top: 1 })) return false;',
+    tests: [SETTINGS],
+    why: 'a vault says that its data is where it is not',
   },
   {
     name: 'api: a step works under its own id',
