@@ -1,5 +1,6 @@
 import type { Route } from './route.ts';
 import { DISCOVERY_ROUTES } from './routes/discovery.ts';
+import { FEATURES_ROUTES } from './routes/features.ts';
 import { ITEMS_ROUTES } from './routes/items.ts';
 import { JOBS_ROUTES } from './routes/jobs.ts';
 import { POINTS_ROUTES } from './routes/points.ts';
@@ -21,6 +22,7 @@ export const ROUTES: readonly Route[] = [
   ...ITEMS_ROUTES,
   ...POINTS_ROUTES,
   ...JOBS_ROUTES,
+  ...FEATURES_ROUTES,
   ...STRATA_ROUTES,
   ...REFUSED_ROUTES,
 ];

@@ -72,6 +72,14 @@ export const API: readonly Mutation[] = [
     why: 'a vault says that its data is where it is not',
   },
   {
+    name: 'api: the upgrade of the stack is taken back',
+    file: 'shared/services/features.ts',
+    find: '(await registrationOf(ports, subscription, feature)) === undefined) return;',
+    replace: '(await registrationOf(ports, subscription, feature)) !== null) return;',
+    tests: ['arm/features.test.ts'],
+    why: 'a client is told that the subscription is back where it never goes',
+  },
+  {
     name: 'api: a step works under its own id',
     file: 'shared/services/request-context.ts',
     find: 'ids.correlationId = job.activityId;',
