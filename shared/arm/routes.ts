@@ -3,6 +3,7 @@ import { DISCOVERY_ROUTES } from './routes/discovery.ts';
 import { FEATURES_ROUTES } from './routes/features.ts';
 import { ITEMS_ROUTES } from './routes/items.ts';
 import { JOBS_ROUTES } from './routes/jobs.ts';
+import { OPERATIONS_ROUTES } from './routes/operations.ts';
 import { POINTS_ROUTES } from './routes/points.ts';
 import { POLICIES_ROUTES } from './routes/policies.ts';
 import { REFUSED_ROUTES } from './routes/refused.ts';
@@ -22,6 +23,7 @@ export const ROUTES: readonly Route[] = [
   ...ITEMS_ROUTES,
   ...POINTS_ROUTES,
   ...JOBS_ROUTES,
+  ...OPERATIONS_ROUTES,
   ...FEATURES_ROUTES,
   ...STRATA_ROUTES,
   ...REFUSED_ROUTES,
