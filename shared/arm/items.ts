@@ -218,21 +218,26 @@ function refuseUnsupported(properties: ProtectedItemBody['properties']): void {
   }
 }
 
-/** The VM must be the one that the names say, in the vault's subscription. */
-function checkSource(resourceId: string, names: ItemNames, vault: FoundVault): void {
+/** The VM of a resource id, which must be in the vault's subscription. @throws BackupError */
+export function sourceOf(resourceId: string, vault: VaultAddress): ItemNames {
   let source;
   try {
     source = parseVirtualMachineId(resourceId);
   } catch (error) {
     throw invalid('properties.sourceResourceId', `is not valid: ${(error as Error).message}`);
   }
-  if (source.subscriptionId.toLowerCase() !== vault.address.subscriptionId.toLowerCase()) {
+  if (source.subscriptionId.toLowerCase() !== vault.subscriptionId.toLowerCase()) {
     throw invalid(
       'properties.sourceResourceId',
-      `is in subscription ${source.subscriptionId}: expected one in the vault's, ${vault.address.subscriptionId}`,
+      `is in subscription ${source.subscriptionId}: expected one in the vault's, ${vault.subscriptionId}`,
     );
   }
-  const key = keyOf({ resourceGroup: source.resourceGroup, vmName: source.name });
+  return { resourceGroup: source.resourceGroup, vmName: source.name };
+}
+
+/** The VM must be the one that the names say, in the vault's subscription. */
+function checkSource(resourceId: string, names: ItemNames, vault: FoundVault): void {
+  const key = keyOf(sourceOf(resourceId, vault.address));
   if (key !== keyOf(names))
     throw invalid('properties.sourceResourceId', `is the VM ${key}, but the path names ${keyOf(names)}`);
 }

@@ -70,10 +70,10 @@ export const VAULT_REFUSALS: readonly RefusalCase[] = [
   ],
   [
     'an unknown path',
-    (on) => ['GET', `${on.vaultPath()}/backupEngines?${API}`],
+    (on) => ['GET', `${on.vaultPath()}/backupNothings?${API}`],
     404,
     'ResourceNotFound',
-    /backupEngines/,
+    /backupNothings/,
   ],
   [
     'a method that a path lacks',
