@@ -15,7 +15,7 @@ import { iso } from './times.ts';
  */
 
 /** Clients may come back at once: the operation has ended. */
-const RETRY_AFTER_SECONDS = '1';
+export const RETRY_AFTER_SECONDS = '1';
 
 /**
  * Notes an operation and answers 202 without a body. `resource` is the path below the vault at which its status is asked for.
@@ -65,6 +65,9 @@ export function statusAnswer(operation: string, row: OperationRow): ArmAnswer {
     ...(row.jobId === undefined
       ? {}
       : { properties: { objectType: 'OperationStatusJobExtendedInfo', jobId: row.jobId } }),
+    ...(row.kind === 'validate' && {
+      properties: { objectType: 'OperationStatusValidateOperationExtendedInfo', ...row.result },
+    }),
   });
   return status === 'InProgress' ? { ...answer, headers: { 'Retry-After': RETRY_AFTER_SECONDS } } : answer;
 }

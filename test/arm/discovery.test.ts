@@ -145,6 +145,20 @@ describe('usages', () => {
   });
 });
 
+describe('the operations of a provider', () => {
+  const operations = async (namespace: string): Promise<string[]> =>
+    (await ask('GET', `/providers/${namespace}/operations`)).body.value.map(({ name }: { name: string }) => name);
+
+  it('are those that are served, each once', async () => {
+    const vaults = await operations('Microsoft.RecoveryServices');
+    expect(vaults).toContain('Microsoft.RecoveryServices/vaults/backupJobs/cancel/action');
+    expect(vaults).toContain('Microsoft.RecoveryServices/vaults/write');
+    expect(vaults).not.toContain('Microsoft.RecoveryServices/vaults/certificates/write');
+    expect(vaults).toEqual([...new Set(vaults)].toSorted());
+    expect(await operations('Microsoft.Features')).toContain('Microsoft.Features/providers/features/register/action');
+  });
+});
+
 describe('before there is a vault', () => {
   const check = async (name: string) =>
     (

@@ -1,5 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ArmPlatform, GROUP, LOCATION, startArmPlatform } from '../support/arm-platform.ts';
+import {
+  all,
+  type ArmPlatform,
+  at,
+  containerOf,
+  GROUP,
+  itemOf,
+  LOCATION,
+  makeDisk,
+  makeVm,
+  startArmPlatform,
+} from '../support/arm-platform.ts';
 
 /* What clients ask of vaults besides backups, through the official clients and over TLS. */
 
@@ -103,5 +114,151 @@ describe('features', () => {
       404,
       'FeatureNotFound',
     ]);
+  });
+});
+
+describe('discovery', () => {
+  const VM = 'plane1';
+  let vmId: string;
+  let operation: string;
+  const vaultId = () =>
+    `/subscriptions/${platform.endpoints.subscriptionId}/resourceGroups/${GROUP}/providers/Microsoft.RecoveryServices/vaults/${VAULT}`;
+  const place = [VAULT, GROUP, 'Azure', containerOf(VM)] as const;
+  const container = { properties: { containerType: 'Microsoft.Compute/virtualMachines' as const } };
+
+  beforeAll(async () => {
+    const disk = await makeDisk(platform, 'stratadisks1', 'plane1-os.vhd', 2 ** 20, []);
+    vmId = await makeVm(platform, VM, { os: disk.url });
+  });
+
+  it('before protection: names, regions, features, and whether a VM could be protected', async () => {
+    const { recoveryServices, operations, deletedVaults } = platform.vaults(['Backup Reader']);
+    const type = 'Microsoft.RecoveryServices/Vaults';
+    const check = (name: string) => recoveryServices.checkNameAvailability(GROUP, LOCATION, { type, name });
+    expect(await check('free-vault')).toMatchObject({ nameAvailable: true });
+    expect(await check(VAULT)).toMatchObject({ nameAvailable: false, reason: 'AlreadyExists' });
+    expect(
+      await refusal(recoveryServices.checkNameAvailability(GROUP, LOCATION, { type: 'Other', name: 'a' })),
+    ).toEqual([400, 'InvalidRequest']);
+    expect((await recoveryServices.capabilities(LOCATION, { type })).properties?.dnsZones).toEqual([]);
+    expect(await all(deletedVaults.listBySubscriptionId(LOCATION))).toEqual([]);
+    expect(await refusal(deletedVaults.get(LOCATION, 'gone'))).toEqual([404, 'ResourceNotFound']);
+    expect((await all(operations.list())).length).toBeGreaterThan(40);
+
+    const client = platform.backup(['Backup Operator']);
+    expect((await all(client.operations.list())).length).toBeGreaterThan(40);
+    const vm = { featureType: 'AzureVMResourceBackup' as const, vmSize: 'Standard_D2s_v3' };
+    expect(await client.featureSupport.validate(LOCATION, vm)).toMatchObject({ supportStatus: 'Supported' });
+    const validate = (resourceId: string) =>
+      client.protectionIntentOperations.validate(LOCATION, { resourceType: 'VM', resourceId, vaultId: vaultId() });
+    expect(await validate(vmId)).toMatchObject({ status: 'Succeeded', protectedItemName: itemOf(VM) });
+    expect(await validate(vmId.replace(VM, 'ghost'))).toMatchObject({ status: 'Failed', errorCode: 'VMNotFoundV2' });
+    const reader = platform.backup(['Backup Reader']).protectionIntentOperations;
+    expect(
+      await refusal(reader.validate(LOCATION, { resourceType: 'VM', resourceId: vmId, vaultId: vaultId() })),
+    ).toEqual([403, 'AuthorizationFailed']);
+    expect(await refusal(client.protectionContainers.beginRegisterAndWait(...place, container))).toEqual([
+      400,
+      'OperationNotSupported',
+    ]);
+  });
+
+  it('containers, their operations, and lists of what there is not', async () => {
+    const client = platform.backup();
+    const policyId = `${vaultId()}/backupPolicies/DefaultPolicy`;
+    let link: string | undefined;
+    await client.protectedItems.createOrUpdate(
+      ...at(VAULT, VM),
+      { properties: { protectedItemType: 'Microsoft.Compute/virtualMachines', sourceResourceId: vmId, policyId } },
+      { onResponse: ({ headers }) => (link ??= headers.get('azure-asyncoperation')) },
+    );
+    operation = /\/([^/?]+)\?/.exec(link!.slice(link!.lastIndexOf('/')))![1]!;
+    const registered = await client.protectionContainers.beginRegisterAndWait(...place, container);
+    expect(registered).toMatchObject({ name: containerOf(VM), properties: { registrationStatus: 'Registered' } });
+    expect(await refusal(client.protectionContainers.unregister(...place))).toEqual([409, 'ContainerHasProtectedItem']);
+    await client.protectionContainers.unregister(VAULT, GROUP, 'Azure', containerOf('ghost'));
+    await client.protectionContainers.inquire(...place);
+    expect(await all(client.backupWorkloadItems.list(...place))).toEqual([]);
+    expect(await all(client.protectableContainers.list(VAULT, GROUP, 'Azure'))).toEqual([]);
+    expect(await all(client.backupProtectionIntent.list(VAULT, GROUP))).toEqual([]);
+    expect(await all(client.backupEngines.list(VAULT, GROUP))).toEqual([]);
+    expect(await all(client.deletedProtectionContainers.list(GROUP, VAULT))).toEqual([]);
+    await client.protectionIntentOperations.delete(VAULT, GROUP, 'Azure', 'any');
+    expect(await refusal(client.protectionIntentOperations.get(VAULT, GROUP, 'Azure', 'any'))).toEqual([
+      404,
+      'ResourceNotFound',
+    ]);
+  });
+
+  it('operations, at the item, the vault, the policy and the container', async () => {
+    const client = platform.backup(['Backup Reader']);
+    const { protectedItemOperationStatuses, protectedItemOperationResults } = client;
+    expect((await protectedItemOperationStatuses.get(...at(VAULT, VM), operation)).status).toBe('Succeeded');
+    expect((await protectedItemOperationResults.get(...at(VAULT, VM), operation)).name).toBe(itemOf(VM));
+    await client.backupOperationResults.get(VAULT, GROUP, operation);
+    const vaults = platform.vaults(['Backup Reader']);
+    expect((await vaults.getOperationStatus(GROUP, VAULT, operation)).status).toBe('Succeeded');
+    expect((await vaults.getOperationResult(GROUP, VAULT, operation))?.name).toBe(VAULT);
+    const unknown = [404, 'OperationNotFound'];
+    expect(await refusal(protectedItemOperationStatuses.get(...at(VAULT, 'ghost'), operation))).toEqual(unknown);
+    expect(await refusal(client.backupOperationStatuses.get(VAULT, GROUP, 'nobodys'))).toEqual(unknown);
+    expect(await refusal(vaults.getOperationStatus(GROUP, VAULT, 'nobodys'))).toEqual(unknown);
+    const policy = [VAULT, GROUP, 'DefaultPolicy', operation] as const;
+    expect(await refusal(client.protectionPolicyOperationStatuses.get(...policy))).toEqual(unknown);
+    expect(await refusal(client.protectionPolicyOperationResults.get(...policy))).toEqual(unknown);
+    expect(await refusal(client.protectionContainerOperationResults.get(...place, operation))).toEqual(unknown);
+  });
+
+  it('usages', async () => {
+    const vaults = platform.vaults(['Backup Reader']);
+    const usages = await all(vaults.usages.listByVaults(GROUP, VAULT));
+    expect(usages.map(({ name, currentValue }) => [name?.value, currentValue])).toContainEqual([
+      'ProtectedItemCount',
+      1,
+    ]);
+    expect(await all(vaults.replicationUsages.list(GROUP, VAULT))).toEqual([]);
+    expect(await all(vaults.privateLinkResources.list(GROUP, VAULT))).toEqual([]);
+    expect(await refusal(all(vaults.usages.listByVaults(GROUP, 'no-vault')))).toEqual([404, 'ResourceNotFound']);
+    const { backupUsageSummaries } = platform.backup(['Backup Reader']);
+    const filter = "type eq 'BackupProtectedItemCountSummary'";
+    expect((await all(backupUsageSummaries.list(VAULT, GROUP, { filter })))[0]?.currentValue).toBe(1);
+    expect(await refusal(all(backupUsageSummaries.list(VAULT, GROUP)))).toEqual([400, 'InvalidRequest']);
+  });
+
+  it('restores are validated, at once or as an operation', async () => {
+    const client = platform.backup(['Backup Operator']);
+    const properties = {
+      objectType: 'ValidateIaasVMRestoreOperationRequest' as const,
+      restoreRequest: {
+        objectType: 'IaasVMRestoreRequest' as const,
+        recoveryPointId: '1',
+        recoveryType: 'AlternateLocation',
+        sourceResourceId: vmId,
+        storageAccountId: 'nowhere',
+      },
+    };
+    const request = { id: vmId, properties };
+    const { validateOperationResponse } = await client.operation.validate(VAULT, GROUP, request);
+    expect(validateOperationResponse?.validationResults?.map(({ code }) => code)).toEqual([
+      'ResourceNotFound',
+      'UserErrorInvalidRestoreRequest',
+      'UserErrorInvalidRestoreRequest',
+    ]);
+    let link: string | undefined;
+    const onResponse = (raw: { headers: { get(name: string): string | undefined } }) =>
+      (link ??= raw.headers.get('azure-asyncoperation'));
+    await client.validateOperation.beginTriggerAndWait(VAULT, GROUP, request, { onResponse });
+    const id = /Statuses\/([^?]+)/.exec(link!)![1]!;
+    const result = await client.validateOperationResults.get(VAULT, GROUP, id);
+    expect(result.validateOperationResponse).toEqual(validateOperationResponse);
+    expect((await client.validateOperationStatuses.get(VAULT, GROUP, id)).properties).toMatchObject({
+      objectType: 'OperationStatusValidateOperationExtendedInfo',
+    });
+    expect(await refusal(client.validateOperationResults.get(VAULT, GROUP, 'nobodys'))).toEqual([
+      404,
+      'OperationNotFound',
+    ]);
+    const reader = platform.backup(['Backup Reader']).operation;
+    expect(await refusal(reader.validate(VAULT, GROUP, request))).toEqual([403, 'AuthorizationFailed']);
   });
 });
