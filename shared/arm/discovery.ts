@@ -1,11 +1,12 @@
 import type { ItemRow } from '../catalog/catalog.ts';
 import type { VirtualMachine } from '../compute/compute.ts';
 import { parseVirtualMachineId } from '../compute/vm-id.ts';
+import { BackupError } from '../domain/errors.ts';
 import { itemKey, type VaultAddress, vaultKey } from '../services/keys.ts';
 import { listVaults } from '../services/vaults.ts';
 import { resourceNotFound } from './errors.ts';
 import { type ArmAnswer, noContent, ok } from './http.ts';
-import { containerId, protectableItemId, VAULT_TYPE, vaultId } from './ids.ts';
+import { containerId, containerPath, protectableItemId, VAULT_TYPE, vaultId } from './ids.ts';
 import { namesOf } from './items.ts';
 import { VM_MANAGEMENT } from './kinds.ts';
 import {
@@ -39,29 +40,84 @@ function containerView(vault: VaultAddress, row: ItemRow): Record<string, unknow
       resourceGroup: row.resourceGroup,
       virtualMachineId: row.vmResourceId,
       virtualMachineVersion: 'Compute',
-      registrationStatus: 'Registered',
+      registrationStatus: row.deferredDelete === undefined ? 'Registered' : 'SoftDeleted',
       healthStatus: 'Healthy',
     },
   };
 }
 
-export async function listContainers(call: VaultCall<ContainersQuery>): Promise<ArmAnswer> {
+export const listContainers = (call: VaultCall<ContainersQuery>): Promise<ArmAnswer> =>
+  containersPage(call, 'backupProtectionContainers');
+
+/** Those of softly deleted items alone. */
+export const listDeletedContainers = (call: VaultCall<ContainersQuery>): Promise<ArmAnswer> =>
+  containersPage(call, 'backupDeletedProtectionContainers', 'SoftDeleted');
+
+async function containersPage(call: VaultCall<ContainersQuery>, path: string, only?: string): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const { backupManagementType = VM_MANAGEMENT, status = 'Registered', ...filter } = call.query.$filter;
-  const friendlyName = filter.friendlyName?.toLowerCase();
+  const { backupManagementType = VM_MANAGEMENT, ...filter } = call.query.$filter;
+  const [friendlyName, asked, ...rest] = [filter.friendlyName, filter.status, only].map((text) => text?.toLowerCase());
+  const statuses = [asked, ...rest].filter((status) => status !== undefined);
   const isVm = backupManagementType === VM_MANAGEMENT;
-  const isRegistered = status.toLowerCase() === 'registered';
   const containers: Sorted<Record<string, unknown>>[] = [];
-  if (isVm && isRegistered) {
+  if (isVm) {
     for await (const { key, row } of call.ports.catalog.items.list(vault.key)) {
       if (friendlyName !== undefined && friendlyName !== row.vmName.toLowerCase()) continue;
+      const own = row.deferredDelete === undefined ? 'registered' : 'softdeleted';
+      if (statuses.some((status) => status !== own)) continue;
       containers.push({ sortKey: key, entry: containerView(vault.address, row) });
     }
   }
-  return ok(page(containers, call.query, (token) => listLink(call, vault, 'backupProtectionContainers', token)));
+  return ok(page(containers, call.query, (token) => listLink(call, vault, path, token)));
 }
 
-export async function getContainer(call: Call<'subscription' | 'group' | 'vault' | 'container'>): Promise<ArmAnswer> {
+type ContainerCall<Body = unknown> = Call<'subscription' | 'group' | 'vault' | 'container', unknown, Body>;
+
+/** Containers come and go with their items: one of a protected VM is registered, for others the VM has to be protected. */
+export async function registerContainer(call: ContainerCall): Promise<ArmAnswer> {
+  const vault = await theVault(call);
+  const found = await call.ports.catalog.items.get(vault.key, keyOf(parseContainerName(call.params.container)));
+  if (found !== undefined) return ok(containerView(vault.address, found.row));
+  throw new BackupError(
+    'OperationNotSupported',
+    'the container of a VM is registered by protecting it: PUT .../protectedItems/{item} below it',
+    { target: 'container' },
+  );
+}
+
+/** What is not there is as good as unregistered. @throws BackupError ContainerHasProtectedItem */
+export async function unregisterContainer(call: ContainerCall): Promise<ArmAnswer> {
+  const vault = await theVault(call);
+  const found = await call.ports.catalog.items.get(vault.key, keyOf(parseContainerName(call.params.container)));
+  if (found === undefined) return noContent;
+  const { vmName, deferredDelete } = found.row;
+  throw new BackupError(
+    'ContainerHasProtectedItem',
+    `the container has the protected item ${vmName}${deferredDelete === undefined ? '' : ', which is deleted softly'}: it goes with it`,
+    { target: 'container' },
+  );
+}
+
+/** A VM has no databases or shares to be found. */
+export async function inquire(call: ContainerCall): Promise<ArmAnswer> {
+  const vault = await theVault(call);
+  const names = parseContainerName(call.params.container);
+  await getContainer(call);
+  return accepted(call, vault, containerPath(names));
+}
+
+/** Of what this version does not have there is none. */
+export async function nothingInVault(call: VaultCall): Promise<ArmAnswer> {
+  await theVault(call);
+  return ok({ value: [], nextLink: null });
+}
+
+export async function nothingInContainer(call: ContainerCall): Promise<ArmAnswer> {
+  await getContainer(call);
+  return ok({ value: [], nextLink: null });
+}
+
+export async function getContainer(call: ContainerCall): Promise<ArmAnswer> {
   const vault = await theVault(call);
   const found = await call.ports.catalog.items.get(vault.key, keyOf(parseContainerName(call.params.container)));
   if (found === undefined) {
@@ -144,14 +200,16 @@ export async function backupStatus(
     const address: VaultAddress = { ...row, vault: row.name };
     const item = (await call.ports.catalog.items.get(vaultKey(address), key))?.row;
     if (item === undefined || vm.subscriptionId.toLowerCase() !== row.subscriptionId.toLowerCase()) continue;
+    const isDeleted = item.deferredDelete !== undefined;
     return ok({
-      protectionStatus: 'Protected',
+      protectionStatus: isDeleted ? 'NotProtected' : 'Protected',
       vaultId: vaultId(address),
       fabricName: 'Azure',
       containerName: containerName(namesOf(item)),
       protectedItemName: protectedItemName(namesOf(item)),
       policyName: item.policyName,
-      registrationStatus: 'Registered',
+      protectedItemsCount: isDeleted ? 0 : 1,
+      registrationStatus: isDeleted ? 'SoftDeleted' : 'Registered',
       errorCode: 'Success',
       errorMessage: '',
     });

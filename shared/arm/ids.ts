@@ -20,7 +20,9 @@ export const protectableItemId = (vault: VaultAddress, names: ItemNames): string
 export const pointResourceId = (vault: VaultAddress, names: ItemNames, point: string): string =>
   `${protectedItemId(vault, names)}/recoveryPoints/${point}`;
 
-const containerPath = (names: ItemNames): string => `backupFabrics/Azure/protectionContainers/${containerName(names)}`;
+/** The container's path below its vault. */
+export const containerPath = (names: ItemNames): string =>
+  `backupFabrics/Azure/protectionContainers/${containerName(names)}`;
 
 /** The item's path below its vault. */
 export const protectedItemPath = (names: ItemNames): string =>

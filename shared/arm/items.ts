@@ -1,4 +1,5 @@
 import type { ItemRow, PointRow } from '../catalog/catalog.ts';
+import type { OperationRow } from '../catalog/operation-row.ts';
 import type { Versioned } from '../catalog/catalog-table.ts';
 import { parseVirtualMachineId } from '../compute/vm-id.ts';
 import type { DiskSelection } from '../domain/disk-selection.ts';
@@ -12,7 +13,7 @@ import { type ArmAnswer, noContent, ok } from './http.ts';
 import { policyId, policyNameOf, protectedItemId, protectedItemPath, VAULT_TYPE, vaultId } from './ids.ts';
 import { VM_MANAGEMENT } from './kinds.ts';
 import { type ItemNames, keyOf, parseItemNames, protectedItemName, shortContainerName } from './names.ts';
-import { accepted, changedItem, statusAnswer, theOperation } from './operations.ts';
+import { accepted, changedItem, resultAnswer, statusAnswer, theOperation } from './operations.ts';
 import { page, type Sorted } from './paging.ts';
 import { isVisible } from './point-view.ts';
 import type { Call } from './route.ts';
@@ -217,21 +218,26 @@ function refuseUnsupported(properties: ProtectedItemBody['properties']): void {
   }
 }
 
-/** The VM must be the one that the names say, in the vault's subscription. */
-function checkSource(resourceId: string, names: ItemNames, vault: FoundVault): void {
+/** The VM of a resource id, which must be in the vault's subscription. @throws BackupError */
+export function sourceOf(resourceId: string, vault: VaultAddress): ItemNames {
   let source;
   try {
     source = parseVirtualMachineId(resourceId);
   } catch (error) {
     throw invalid('properties.sourceResourceId', `is not valid: ${(error as Error).message}`);
   }
-  if (source.subscriptionId.toLowerCase() !== vault.address.subscriptionId.toLowerCase()) {
+  if (source.subscriptionId.toLowerCase() !== vault.subscriptionId.toLowerCase()) {
     throw invalid(
       'properties.sourceResourceId',
-      `is in subscription ${source.subscriptionId}: expected one in the vault's, ${vault.address.subscriptionId}`,
+      `is in subscription ${source.subscriptionId}: expected one in the vault's, ${vault.subscriptionId}`,
     );
   }
-  const key = keyOf({ resourceGroup: source.resourceGroup, vmName: source.name });
+  return { resourceGroup: source.resourceGroup, vmName: source.name };
+}
+
+/** The VM must be the one that the names say, in the vault's subscription. */
+function checkSource(resourceId: string, names: ItemNames, vault: FoundVault): void {
+  const key = keyOf(sourceOf(resourceId, vault.address));
   if (key !== keyOf(names))
     throw invalid('properties.sourceResourceId', `is the VM ${key}, but the path names ${keyOf(names)}`);
 }
@@ -249,14 +255,24 @@ export async function deleteItem(call: ItemCall): Promise<ArmAnswer> {
 
 type ItemOperationCall = Call<'subscription' | 'group' | 'vault' | 'container' | 'item' | 'operation'>;
 
-export async function getItemOperation(call: ItemOperationCall): Promise<ArmAnswer> {
-  const { vault, row } = await theItem(call);
-  return statusAnswer(call.params.operation, await theOperation(call, vault, protectedItemPath(namesOf(row))));
+/** The operation that the path names, on the item that it names, be that there or not: an operation outlives its item. */
+async function itemOperation(call: ItemOperationCall): Promise<{ vault: FoundVault; key: string; row: OperationRow }> {
+  const vault = await theVault(call);
+  const names = parseItemNames(call.params.container, call.params.item);
+  return { vault, key: keyOf(names), row: await theOperation(call, vault, protectedItemPath(names)) };
 }
 
-/** The item where the operation changed it, else nothing: a backup or a restore has only its job. */
+export async function getItemOperation(call: ItemOperationCall): Promise<ArmAnswer> {
+  return statusAnswer(call.params.operation, (await itemOperation(call)).row);
+}
+
+/** The item where the operation changed it, else nothing: a backup or a restore has only its job, and an item may be gone. */
 export async function getItemOperationResult(call: ItemOperationCall): Promise<ArmAnswer> {
-  const item = await theItem(call);
-  const operation = await theOperation(call, item.vault, protectedItemPath(namesOf(item.row)));
-  return (await changedItem(call, item.vault, operation)) ? answerWithPoints(call, item) : noContent;
+  const { vault, key, row } = await itemOperation(call);
+  return resultAnswer(call, row, async () => {
+    const found = (await changedItem(call, vault, row))
+      ? await call.ports.catalog.items.get(vault.key, key)
+      : undefined;
+    return found === undefined ? noContent : answerWithPoints(call, { vault, key, ...found });
+  });
 }

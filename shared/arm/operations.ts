@@ -1,5 +1,5 @@
 import type { OperationRow } from '../catalog/operation-row.ts';
-import { BackupError } from '../domain/errors.ts';
+import { BackupError, ERROR_TABLE, type ErrorCode } from '../domain/errors.ts';
 import type { JobId } from '../domain/ids.ts';
 import { readJob } from '../services/jobs.ts';
 import { type ArmAnswer, noContent, ok } from './http.ts';
@@ -15,7 +15,7 @@ import { iso } from './times.ts';
  */
 
 /** Clients may come back at once: the operation has ended. */
-const RETRY_AFTER_SECONDS = '1';
+export const RETRY_AFTER_SECONDS = '1';
 
 /**
  * Notes an operation and answers 202 without a body. `resource` is the path below the vault at which its status is asked for.
@@ -66,6 +66,9 @@ export function statusAnswer(asked: string, row: OperationRow): ArmAnswer {
     ...(row.jobId === undefined
       ? {}
       : { properties: { objectType: 'OperationStatusJobExtendedInfo', jobId: row.jobId } }),
+    ...(row.kind === 'validate' && {
+      properties: { objectType: 'OperationStatusValidateOperationExtendedInfo', ...row.result },
+    }),
   });
   return status === 'InProgress' ? { ...answer, headers: { 'Retry-After': RETRY_AFTER_SECONDS } } : answer;
 }
@@ -76,8 +79,25 @@ export async function getVaultOperation(call: OperationCall): Promise<ArmAnswer>
 }
 
 export async function getVaultOperationResult(call: OperationCall): Promise<ArmAnswer> {
-  await theOperation(call, await theVault(call));
-  return noContent;
+  return resultAnswer(call, await theOperation(call, await theVault(call)), async () => noContent);
+}
+
+/** What came of an operation: 202 while it goes on, what it failed with, else what `done` answers. */
+export async function resultAnswer(
+  call: OperationCall,
+  { status = 'Succeeded', error, resource }: OperationRow,
+  done: () => Promise<ArmAnswer>,
+): Promise<ArmAnswer> {
+  if (status === 'Succeeded') return done();
+  if (status === 'InProgress') {
+    const { subscription, group, vault, operation } = call.params;
+    const path = `${vaultId({ subscriptionId: subscription, resourceGroup: group, vault })}/${resource}/operationResults/${operation}`;
+    return { status: 202, headers: { Location: call.link(path), 'Retry-After': RETRY_AFTER_SECONDS } };
+  }
+  const code = status === 'Canceled' ? 'UserErrorJobSuccessfullyCancelled' : error?.code;
+  const message = error?.message ?? `operation ${call.params.operation} ended as ${status}`;
+  // A row holds codes of our own table; one of a version that had others is a fault of ours.
+  throw new BackupError(code !== undefined && code in ERROR_TABLE ? (code as ErrorCode) : 'InternalError', message);
 }
 
 /** Whether an operation changed an item itself, so that the item is its result. */

@@ -1,19 +1,18 @@
 import type { PointRow } from '../catalog/catalog.ts';
-import { BackupError } from '../domain/errors.ts';
 import { startBackup } from '../services/backup.ts';
 import { pointsPartition } from '../services/keys.ts';
 import { openFindings } from '../services/findings.ts';
 import { policyOf } from '../services/policies.ts';
 import { readPoints } from '../services/projection.ts';
-import { type RestoreRequest, startRestore } from '../services/restore.ts';
+import { startRestore } from '../services/restore.ts';
 import { resourceNotFound } from './errors.ts';
 import { type ArmAnswer, ok } from './http.ts';
-import { isResourceGroupId, isStorageAccountId, protectedItemPath, VAULT_TYPE } from './ids.ts';
+import { protectedItemPath, VAULT_TYPE } from './ids.ts';
 import { type FoundItem, type ItemCall, namesOf, theItem } from './items.ts';
-import { regionName } from './names.ts';
 import { accepted } from './operations.ts';
 import { newestFirst, page } from './paging.ts';
 import { fullPoint, isVisible, pointView, type PointContext } from './point-view.ts';
+import { restoreProblems, restoreRequest } from './restore-request.ts';
 import type { Call } from './route.ts';
 import type { BackupBody, PointsQuery, RestoreBody } from './schemas/point.ts';
 import { listLink } from './vaults.ts';
@@ -90,70 +89,8 @@ export async function restore(call: PointCall<RestoreBody>): Promise<ArmAnswer> 
   const item = await theItem(call);
   const { row } = await thePoint(call, item);
   const { properties } = call.body;
-  const { accountId, managed } = checkRestore(properties, item, row);
-  const jobId = await startRestore(call.ports, item.vault.key, item.key, row.point, {
-    accountId,
-    managed,
-    containerName: properties.targetContainerName,
-    luns: properties.restoreDiskLunList,
-  });
+  const [problem] = restoreProblems(properties, item, row.point);
+  if (problem !== undefined) throw problem;
+  const jobId = await startRestore(call.ports, item.vault.key, item.key, row.point, restoreRequest(properties));
   return accepted(call, item.vault, protectedItemPath(namesOf(item.row)), jobId);
-}
-
-/** What a restore can be asked for in this version: new page blobs in a storage account, or new managed disks in a resource group. */
-function checkRestore(
-  asked: RestoreBody['properties'],
-  { row, vault }: FoundItem,
-  { point }: PointRow,
-): Pick<RestoreRequest, 'accountId' | 'managed'> {
-  const refuse = (field: string, problem: string): never => {
-    const target = `properties.${field}`;
-    throw new BackupError('UserErrorInvalidRestoreRequest', `${target} ${problem}`, { target });
-  };
-  const notYet = (field: string, found: string, expected: string): never =>
-    refuse(field, `is ${found}, which this version does not support: expected ${expected}`);
-  if (asked.objectType !== 'IaasVMRestoreRequest')
-    notYet('objectType', asked.objectType, 'IaasVMRestoreRequest (nothing is archived)');
-  if (asked.recoveryType !== 'RestoreDisks') notYet('recoveryType', asked.recoveryType, 'RestoreDisks');
-  if (asked.originalStorageAccountOption === true) notYet('originalStorageAccountOption', 'true', 'false');
-  if (asked.encryptionDetails?.encryptionEnabled === true)
-    notYet('encryptionDetails.encryptionEnabled', 'true', 'false');
-  if ((asked.zones ?? []).length > 0) notYet('zones', 'given', 'none');
-  for (const field of [
-    'diskEncryptionSetId',
-    'identityInfo',
-    'identityBasedRestoreDetails',
-    'securedVMDetails',
-    'targetDiskNetworkAccessSettings',
-  ] as const) {
-    const value = asked[field];
-    if (value !== undefined && value !== '')
-      notYet(field, 'given', 'none (disks are encrypted with platform keys and reached over the public endpoint)');
-  }
-  if (asked.recoveryPointId !== undefined && asked.recoveryPointId !== point) {
-    refuse('recoveryPointId', `is ${JSON.stringify(asked.recoveryPointId)}, but the path names ${point}`);
-  }
-  if (asked.sourceResourceId !== undefined && asked.sourceResourceId.toLowerCase() !== row.vmResourceId.toLowerCase()) {
-    refuse(
-      'sourceResourceId',
-      `is ${JSON.stringify(asked.sourceResourceId)}: expected the item's VM, ${row.vmResourceId}`,
-    );
-  }
-  if (asked.region !== undefined && asked.region !== '' && regionName(asked.region) !== vault.row.location) {
-    refuse('region', `is ${JSON.stringify(asked.region)}: expected the vault's, ${vault.row.location}`);
-  }
-  const { storageAccountId = '' } = asked;
-  if (!isStorageAccountId(storageAccountId)) {
-    const expected = '/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.Storage/storageAccounts/<name>';
-    refuse('storageAccountId', `is ${JSON.stringify(storageAccountId)}: expected ${expected}`);
-  }
-  const { targetResourceGroupId: groupId = '', restoreWithManagedDisks: all = false } = asked;
-  if (groupId !== '' && !isResourceGroupId(groupId)) {
-    const expected = '/subscriptions/<id>/resourceGroups/<group>';
-    refuse('targetResourceGroupId', `is ${JSON.stringify(groupId)}: expected ${expected}`);
-  }
-  if (all && groupId === '') {
-    refuse('targetResourceGroupId', 'is missing: restoreWithManagedDisks needs a resource group for the managed disks');
-  }
-  return { accountId: storageAccountId, managed: groupId === '' ? undefined : { groupId, all } };
 }

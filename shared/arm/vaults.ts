@@ -1,8 +1,10 @@
 import type { VaultRow } from '../catalog/catalog.ts';
 import type { Versioned } from '../catalog/catalog-table.ts';
 import { BackupError } from '../domain/errors.ts';
+import { changesRedundancy, checkSettings } from '../domain/vault-settings.ts';
 import { type VaultAddress, vaultKey } from '../services/keys.ts';
 import { deleteVault, listVaultVersions, putVault, type VaultRequest, vaultVersion } from '../services/vaults.ts';
+import { holdsData } from '../services/vault-contents.ts';
 import { resourceNotFound } from './errors.ts';
 import { etagOf, withEtag } from './etag.ts';
 import { type ArmAnswer, noContent, ok } from './http.ts';
@@ -60,7 +62,11 @@ export const VAULT_DEFAULTS = {
   redundancySettings: { standardTierStorageRedundancy: 'LocallyRedundant', crossRegionRestore: 'Disabled' },
   securitySettings: {
     immutabilitySettings: { state: 'Disabled' },
-    softDeleteSettings: { softDeleteState: 'Disabled', softDeleteRetentionPeriodInDays: 14 },
+    softDeleteSettings: {
+      softDeleteState: 'Enabled',
+      softDeleteRetentionPeriodInDays: 14,
+      enhancedSecurityState: 'Enabled',
+    },
   },
 };
 
@@ -88,31 +94,53 @@ export function vaultView({ row, etag }: Versioned<VaultRow>): Record<string, un
 export async function putVaultCall(call: VaultCall<unknown, VaultBody>): Promise<ArmAnswer> {
   const { body } = call;
   refuseUnsupported(body);
-  const change = (standing: VaultRow | undefined): VaultRequest => ({
+  const change = async (standing: VaultRow | undefined): Promise<VaultRequest> => ({
     location: regionName(body.location),
     skuName: body.sku?.name ?? standing?.skuName ?? 'Standard',
     tags: body.tags ?? standing?.tags ?? {},
-    properties: merged(standing?.properties ?? VAULT_DEFAULTS, body.properties ?? {}),
+    properties: await changed(call, standing, merged(standing?.properties ?? VAULT_DEFAULTS, body.properties ?? {})),
   });
   const vault = await putVault(call.ports, asked(call), change, call.precondition);
   return withEtag({ status: vault.created ? 201 : 200, body: vaultView(vault) }, vault.etag);
 }
 
 export async function patchVault(call: VaultCall<unknown, VaultPatchBody>): Promise<ArmAnswer> {
+  refuseUnsupported(call.body);
+  const vault = await changeVault(call, call.body);
+  return withEtag(ok(vaultView(vault)), vault.etag);
+}
+
+/**
+ * Changes a vault that is there: its sku, tags, and the properties that `body` speaks of. All views of a vault's settings change them here.
+ * @throws BackupError ResourceNotFound, PreconditionFailed, those of checkSettings
+ */
+export async function changeVault(
+  call: VaultCall,
+  { sku, tags, properties }: Partial<Pick<VaultPatchBody, 'sku' | 'tags'>> & { properties?: object | undefined },
+): Promise<Versioned<VaultRow>> {
   const { address } = await theVault(call);
-  const { body } = call;
-  refuseUnsupported(body);
-  const change = (standing: VaultRow | undefined): VaultRequest => {
+  const change = async (standing: VaultRow | undefined): Promise<VaultRequest> => {
     if (standing === undefined) throw absent(call);
     return {
       location: standing.location,
-      skuName: body.sku?.name ?? standing.skuName,
-      tags: body.tags ?? standing.tags,
-      properties: merged(standing.properties, body.properties ?? {}),
+      skuName: sku?.name ?? standing.skuName,
+      tags: tags ?? standing.tags,
+      properties: await changed(call, standing, merged(standing.properties, { ...properties })),
     };
   };
-  const changed = await putVault(call.ports, address, change, call.precondition);
-  return withEtag(ok(vaultView(changed)), changed.etag);
+  return putVault(call.ports, address, change, call.precondition);
+}
+
+/** The properties that a vault is to have, after what they may not become has been refused. */
+async function changed(
+  call: VaultCall,
+  standing: VaultRow | undefined,
+  properties: VaultRow['properties'],
+): Promise<VaultRow['properties']> {
+  if (standing === undefined) return properties;
+  const moves = changesRedundancy(standing.properties, properties);
+  checkSettings(standing.properties, properties, moves && (await holdsData(call.ports, standing)));
+  return properties;
 }
 
 export async function getVault(call: VaultCall): Promise<ArmAnswer> {
@@ -152,13 +180,9 @@ function refuseUnsupported({ identity, properties }: Pick<VaultBody, 'identity' 
       },
     );
   };
-  const state = properties?.securitySettings?.immutabilitySettings?.state;
-  if (state !== undefined && state !== 'Disabled')
-    refuse('properties.securitySettings.immutabilitySettings.state', state, 'Disabled');
   if (properties?.redundancySettings?.crossRegionRestore === 'Enabled') {
     refuse('properties.redundancySettings.crossRegionRestore', 'Enabled', 'Disabled');
   }
-  if (properties?.publicNetworkAccess === 'Disabled') refuse('properties.publicNetworkAccess', 'Disabled', 'Enabled');
   if (properties?.encryption?.keyVaultProperties !== undefined) {
     refuse(
       'properties.encryption.keyVaultProperties',

@@ -5,6 +5,7 @@ import { attempt, disk, item, job, point } from '../format/ids.ts';
 import { pointVm } from '../format/vm.ts';
 import type { CatalogTable } from './catalog-table.ts';
 import type { CleanUpReportRow, CleanUpRow } from './clean-up-row.ts';
+import type { FeatureRow } from './feature-row.ts';
 import type { CheckRow, FindingRow } from './finding-row.ts';
 import type { OperationRow } from './operation-row.ts';
 import type { ReportRow } from './report-row.ts';
@@ -313,4 +314,5 @@ export interface Catalog {
   readonly cleanUpReports: CatalogTable<CleanUpReportRow>;
   readonly operations: CatalogTable<OperationRow>;
   readonly reports: CatalogTable<ReportRow>;
+  readonly features: CatalogTable<FeatureRow>;
 }

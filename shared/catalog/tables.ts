@@ -12,6 +12,7 @@ import {
 } from './catalog.ts';
 import type { CatalogTable } from './catalog-table.ts';
 import { cleanUpReportRow, cleanUpRow } from './clean-up-row.ts';
+import { featureRow } from './feature-row.ts';
 import { checkRow, findingRow } from './finding-row.ts';
 import { operationRow } from './operation-row.ts';
 import { reportRow } from './report-row.ts';
@@ -33,6 +34,7 @@ export function catalogOf(table: MakeTable): Catalog {
     findings: table('strataFindings', findingRow),
     checks: table('strataChecks', checkRow),
     reports: table('strataReports', reportRow),
+    features: table('strataFeatures', featureRow),
     cleanUps: table('strataCleanUps', cleanUpRow),
     cleanUpReports: table('strataCleanUpReports', cleanUpReportRow),
     operations: table('strataOperations', operationRow),

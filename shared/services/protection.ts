@@ -1,4 +1,5 @@
-import type { ItemRow, JobRow } from '../catalog/catalog.ts';
+import type { ItemRow, JobRow, VaultRow } from '../catalog/catalog.ts';
+import type { VirtualMachine } from '../compute/compute.ts';
 import { type DiskSelection, isSameSelection } from '../domain/disk-selection.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type ItemId, type JobId, attemptId, itemId } from '../domain/ids.ts';
@@ -44,20 +45,7 @@ export async function protect(
   const existing = await claimItem(ports, vault, key, precondition);
   const scheduledUntil = lastDue(policy.rules, ports.clock.now());
   if (existing === undefined) {
-    const found = await ports.compute.virtualMachine(vm.resourceId);
-    if (found === undefined) {
-      throw new BackupError('VMNotFoundV2', `the VM ${vm.resourceId} does not exist`, {
-        target: 'properties.sourceResourceId',
-      });
-    }
-    if (found.location.toLowerCase() !== vaultRow.location.toLowerCase()) {
-      throw new BackupError(
-        'BMSUserErrorInvalidConfigureProtectionRequest',
-        `the VM ${found.name} is in ${found.location} and the vault in ${vaultRow.location}: they must be in the same region`,
-        { target: 'properties.sourceResourceId' },
-      );
-    }
-    await refuseElsewhere(ports, vault, found.id);
+    const found = await protectableVm(ports, vault, vaultRow, vm.resourceId);
     const item = newItem(ports, found, policy.name, scheduledUntil, selection === 'all' ? undefined : selection);
     await startChain(ports, container, item);
     try {
@@ -82,6 +70,33 @@ export async function protect(
     });
   }
   return recordChange(ports, vault, key, 'ConfigureBackup', { 'Policy Name': policy.name });
+}
+
+/**
+ * The VM, if a vault could protect it that does not yet.
+ * @throws BackupError VMNotFoundV2, BMSUserErrorInvalidConfigureProtectionRequest for one of another region or of another vault
+ */
+export async function protectableVm(
+  ports: Ports,
+  vault: string,
+  vaultRow: VaultRow,
+  resourceId: string,
+): Promise<VirtualMachine> {
+  const found = await ports.compute.virtualMachine(resourceId);
+  if (found === undefined) {
+    throw new BackupError('VMNotFoundV2', `the VM ${resourceId} does not exist`, {
+      target: 'properties.sourceResourceId',
+    });
+  }
+  if (found.location.toLowerCase() !== vaultRow.location.toLowerCase()) {
+    throw new BackupError(
+      'BMSUserErrorInvalidConfigureProtectionRequest',
+      `the VM ${found.name} is in ${found.location} and the vault in ${vaultRow.location}: they must be in the same region`,
+      { target: 'properties.sourceResourceId' },
+    );
+  }
+  await refuseElsewhere(ports, vault, found.id);
+  return found;
 }
 
 /** Stops protection and keeps the data: no more backups, nothing expires. */

@@ -1,7 +1,7 @@
 import type { Versioned } from '../catalog/catalog-table.ts';
 import type { ItemRow, JobRow, PointRow } from '../catalog/catalog.ts';
 import { isManagedDisk } from '../disk/managed-ids.ts';
-import { BackupError, isBackupError } from '../domain/errors.ts';
+import { BackupError, ERROR_TABLE, isBackupError } from '../domain/errors.ts';
 import type { JobId, PointId } from '../domain/ids.ts';
 import { FOOTER_BYTES } from '../domain/vhd-footer.ts';
 import { type JobAddress, insertJob, newJob, withdrawJob } from './jobs.ts';
@@ -48,18 +48,7 @@ export async function startRestore(
   await tierOf(ports, partition, row);
   refuseUnknownLuns(row, request.luns);
   refuseTooLarge(row, request);
-
-  const accountName = request.accountId.split('/').at(-1) ?? '';
-  const endpoint = ports.accounts.blobEndpoint(accountName);
-  if (endpoint === undefined) {
-    throw new BackupError(
-      'UserErrorInvalidRestoreRequest',
-      `there is no storage account ${accountName} to restore to`,
-      {
-        target: 'properties.storageAccountId',
-      },
-    );
-  }
+  const { accountName, endpoint } = targetAccount(ports, request);
   const started = newJob(ports, item, key, {
     operation: 'Restore',
     userTriggered: true,
@@ -100,6 +89,50 @@ export async function startRestore(
   return id;
 }
 
+function targetAccount(ports: Ports, { accountId }: RestoreRequest): { accountName: string; endpoint: string } {
+  const accountName = accountId.split('/').at(-1) ?? '';
+  const endpoint = ports.accounts.blobEndpoint(accountName);
+  if (endpoint !== undefined) return { accountName, endpoint };
+  throw new BackupError('UserErrorInvalidRestoreRequest', `there is no storage account ${accountName} to restore to`, {
+    target: 'properties.storageAccountId',
+  });
+}
+
+/** All that would be refused of a restore that is asked for now, without starting it. @throws what is no fault of the request */
+export async function restoreFaults(
+  ports: Ports,
+  partition: string,
+  item: ItemRow,
+  row: PointRow,
+  request: RestoreRequest,
+): Promise<BackupError[]> {
+  const checks: (() => unknown)[] = [
+    () => refuseLeaving(item, row.point),
+    () => tierOf(ports, partition, row),
+    () => refuseUnknownLuns(row, request.luns),
+    () => refuseTooLarge(row, request),
+    () => targetAccount(ports, request),
+  ];
+  const faults: BackupError[] = [];
+  for (const check of checks) {
+    try {
+      await check();
+    } catch (error) {
+      if (!(error instanceof BackupError) || ERROR_TABLE[error.code].http >= 500) throw error;
+      faults.push(error);
+    }
+  }
+  return faults;
+}
+
+function refuseLeaving({ leaving }: ItemRow, point: PointId): void {
+  if (leaving !== point) return;
+  throw new BackupError(
+    'UserErrorRecoveryPointLeaving',
+    `recovery point ${point} has expired and is being merged into the next one`,
+  );
+}
+
 /** Pins a point for a job; a point that a merge is taking away can no longer be pinned. Repeats safely. `seen` as for `changeItem`. */
 export async function pin(
   ports: Ports,
@@ -109,12 +142,7 @@ export async function pin(
   seen?: Versioned<ItemRow>,
 ): Promise<void> {
   const pinned = (item: ItemRow): ItemRow | undefined => {
-    if (item.leaving === point) {
-      throw new BackupError(
-        'UserErrorRecoveryPointLeaving',
-        `recovery point ${point} has expired and is being merged into the next one`,
-      );
-    }
+    refuseLeaving(item, point);
     return item.pins.some((own) => own.jobId === id)
       ? undefined
       : { ...item, pins: [...item.pins, { jobId: id, point }] };

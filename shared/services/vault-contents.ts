@@ -1,10 +1,11 @@
 import { isBackupError } from '../domain/errors.ts';
 import { type ItemId } from '../domain/ids.ts';
 import { ITEMS_PREFIX, itemOfFolder } from '../format/names.ts';
+import type { VaultRow } from '../catalog/catalog.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { DAMAGE_CODES } from './findings.ts';
-import { pointsPartition } from './keys.ts';
+import { type VaultAddress, pointsPartition, vaultKey } from './keys.ts';
 import type { Ports } from './ports.ts';
 
 /*
@@ -50,4 +51,13 @@ async function heldByRows(ports: Ports, containerName: string, item: ItemId): Pr
   for await (const { row } of ports.catalog.points.list(pointsPartition(containerName, item)))
     return `${row.set.vm.name} (item ${item}) has recovery points in the snapshot tier`;
   return undefined;
+}
+
+/** Whether an item was ever protected in a vault: its rows may be gone, its folder in the container stays. One or two requests. */
+export async function holdsData(ports: Ports, row: VaultRow): Promise<boolean> {
+  const address: VaultAddress = { ...row, vault: row.name };
+  for await (const _item of ports.catalog.items.list(vaultKey(address), { top: 1 })) return true;
+  const container = await ports.vaults.open(row.containerName);
+  for await (const folder of container.folders(ITEMS_PREFIX)) if (itemOfFolder(folder) !== undefined) return true;
+  return false;
 }

@@ -43,14 +43,14 @@ export function vaultVersion(ports: Ports, address: VaultAddress): Promise<Versi
 export async function putVault(
   ports: Ports,
   address: VaultAddress,
-  asked: VaultRequest | ((standing: VaultRow | undefined) => VaultRequest),
+  asked: VaultRequest | ((standing: VaultRow | undefined) => Promise<VaultRequest>),
   precondition: Precondition = always,
 ): Promise<Versioned<VaultRow> & { created: boolean }> {
   const at = vaultRowKey(vaultKey(address));
   for (;;) {
     const found = await ports.catalog.vaults.get(at.partition, at.key);
     precondition(found?.etag);
-    const request = typeof asked === 'function' ? asked(found?.row) : asked;
+    const request = typeof asked === 'function' ? await asked(found?.row) : asked;
     if (found !== undefined && found.row.location !== request.location) {
       throw new BackupError(
         'InvalidRequest',
@@ -189,8 +189,11 @@ async function refuseNotEmpty(ports: Ports, key: string, { name, containerName }
     );
   };
   const items: string[] = [];
-  for await (const { row: item } of ports.catalog.items.list(key)) items.push(item.vmName);
+  const deleted: string[] = [];
+  for await (const { row: item } of ports.catalog.items.list(key))
+    (item.deferredDelete === undefined ? items : deleted).push(item.vmName);
   if (items.length > 0) refuse(`it protects ${items.join(', ')}`);
+  if (deleted.length > 0) refuse(`it still keeps the data of ${deleted.join(', ')}, which are deleted softly`);
   const rebuild = await runningRebuild(ports, key);
   if (rebuild !== undefined) refuse(`its catalog is being rebuilt by job ${rebuild}`);
   const held = await heldIn(ports, containerName);

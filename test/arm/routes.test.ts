@@ -98,7 +98,7 @@ describe('who may do what', () => {
   };
 
   it('readers read: no route with GET asks for more, and none that changes anything asks for less', () => {
-    const status = ['backupStatus', 'backupCrrJobs'];
+    const status = ['backupStatus', 'backupCrrJobs', 'backupValidateFeatures', 'checkNameAvailability', 'capabilities'];
     for (const { method, template, role } of ROUTES) {
       const reads = method === 'GET' || status.some((name) => template.endsWith(name));
       expect([template, role === 'Backup Reader']).toEqual([template, reads]);

@@ -70,10 +70,10 @@ export const VAULT_REFUSALS: readonly RefusalCase[] = [
   ],
   [
     'an unknown path',
-    (on) => ['GET', `${on.vaultPath()}/backupEngines?${API}`],
+    (on) => ['GET', `${on.vaultPath()}/backupNothings?${API}`],
     404,
     'ResourceNotFound',
-    /backupEngines/,
+    /backupNothings/,
   ],
   [
     'a method that a path lacks',
@@ -185,15 +185,26 @@ export const VAULT_REFUSALS: readonly RefusalCase[] = [
     /cannot be moved/,
   ],
   [
-    'an immutable vault',
+    'restores from another region',
     (on) => [
       'PATCH',
       `${on.vaultPath()}?${API}`,
-      { properties: { securitySettings: { immutabilitySettings: { state: 'Locked' } } } },
+      { properties: { redundancySettings: { crossRegionRestore: 'Enabled' } } },
     ],
     400,
     'InvalidRequest',
-    /Locked, which this version does not support/,
+    /crossRegionRestore is Enabled, which this version does not support/,
+  ],
+  [
+    'another redundancy once items are protected',
+    (on) => [
+      'PUT',
+      `${on.vaultPath()}/backupstorageconfig/vaultstorageconfig?${API}`,
+      { properties: { storageModelType: 'GeoRedundant' } },
+    ],
+    409,
+    'StorageRedundancyLocked',
+    /can be changed to GeoRedundant only before the first item/,
   ],
   [
     'a weekly policy',

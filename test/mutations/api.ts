@@ -5,6 +5,7 @@ const FUZZ = 'arm/fuzz.test.ts';
 const SPELLINGS = 'arm/spelling.property.test.ts';
 const DESCRIBED = 'arm/openapi.test.ts';
 const ETAGS = 'arm/etag.test.ts';
+const SETTINGS = 'arm/vault-settings.test.ts';
 const IDS = 'services/request-context.test.ts';
 
 /** What would let a call through that the front door keeps out, or change what nobody has asked to change. */
@@ -56,6 +57,30 @@ export const API: readonly Mutation[] = [
     replace: 'merged(VAULT_DEFAULTS, body.properties ?? {})',
     tests: [ETAGS],
     why: 'a client that says nothing of soft delete switches it off',
+  },
+  {
+    name: 'api: soft delete that is always on goes back',
+    file: 'shared/domain/vault-settings.ts',
+    find: 'if (softBefore?.[setting] === FOR_GOOD &&',
+    replace: 'if (softBefore === undefined &&',
+    tests: [SETTINGS],
+    why: 'who may change a vault takes its last protection',
+  },
+  {
+    name: 'api: redundancy changes though items are protected',
+    file: 'shared/services/vault-contents.ts',
+    find: '{ top: 1 })) return true;',
+    replace: '{ top: 1 })) return false;',
+    tests: [SETTINGS],
+    why: 'a vault says that its data is where it is not',
+  },
+  {
+    name: 'api: the upgrade of the stack is taken back',
+    file: 'shared/services/features.ts',
+    find: '(await registrationOf(ports, subscription, feature)) === undefined) return;',
+    replace: '(await registrationOf(ports, subscription, feature)) !== null) return;',
+    tests: ['arm/features.test.ts'],
+    why: 'a client is told that the subscription is back where it never goes',
   },
   {
     name: 'api: a step works under its own id',

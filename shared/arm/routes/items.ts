@@ -67,7 +67,7 @@ export const ITEMS_ROUTES: readonly Route[] = [
     template: `${I}/operationResults/{operation}`,
     role: READER,
     summary: 'What came of an operation on an item',
-    answers: { 200: resource, 204: 'none' },
+    answers: { 200: resource, 202: 'none', 204: 'none' },
     handler: getItemOperationResult,
   }),
   route({
@@ -83,7 +83,7 @@ export const ITEMS_ROUTES: readonly Route[] = [
     template: `${V}/backupOperationResults/{operation}`,
     role: READER,
     summary: 'What came of an operation, asked at the vault',
-    answers: { 204: 'none' },
+    answers: { 202: 'none', 204: 'none' },
     handler: getVaultOperationResult,
   }),
 ];

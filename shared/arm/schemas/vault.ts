@@ -15,6 +15,12 @@ const tags = z
     `expected at most ${MOST_TAG_CHARS} characters as JSON`,
   );
 
+const redundancy = oneOf('LocallyRedundant', 'GeoRedundant', 'ZoneRedundant');
+const softDelete = {
+  state: optional(oneOf('Enabled', 'Disabled', 'AlwaysON')),
+  days: optional(z.int().min(14).max(180)),
+};
+
 const vaultProperties = z.object({
   publicNetworkAccess: optional(onOff),
   monitoringSettings: optional(
@@ -40,7 +46,7 @@ const vaultProperties = z.object({
   ),
   redundancySettings: optional(
     z.object({
-      standardTierStorageRedundancy: optional(oneOf('LocallyRedundant', 'GeoRedundant', 'ZoneRedundant')),
+      standardTierStorageRedundancy: optional(redundancy),
       crossRegionRestore: optional(onOff),
     }),
   ),
@@ -49,9 +55,9 @@ const vaultProperties = z.object({
       immutabilitySettings: optional(z.object({ state: optional(oneOf('Disabled', 'Unlocked', 'Locked')) })),
       softDeleteSettings: optional(
         z.object({
-          softDeleteState: optional(oneOf('Enabled', 'Disabled', 'AlwaysON')),
-          softDeleteRetentionPeriodInDays: optional(z.int().min(14).max(180)),
-          enhancedSecurityState: optional(oneOf('Enabled', 'Disabled', 'AlwaysON')),
+          softDeleteState: softDelete.state,
+          softDeleteRetentionPeriodInDays: softDelete.days,
+          enhancedSecurityState: softDelete.state,
         }),
       ),
     }),
@@ -59,9 +65,13 @@ const vaultProperties = z.object({
   encryption: optional(z.object({ keyVaultProperties: optional(z.object({ keyUri: optional(z.string()) })) })),
 });
 
+/** Older clients send lower case and no blank. */
+const IDENTITIES = ['None', 'SystemAssigned', 'UserAssigned', 'SystemAssigned, UserAssigned'] as const;
 const identity = z.object({
-  type: optional(oneOf('None', 'SystemAssigned', 'UserAssigned', 'SystemAssigned, UserAssigned')),
+  type: optional(z.preprocess((type) => (typeof type === 'string' ? identityType(type) : type), oneOf(...IDENTITIES))),
 });
+const identityType = (given: string): string =>
+  IDENTITIES.find((type) => type.replace(' ', '').toLowerCase() === given.replace(' ', '').toLowerCase()) ?? given;
 const sku = z.object({ name: oneOf('Standard', 'RS0') });
 
 export const vaultBody = z.object({
@@ -100,6 +110,37 @@ export const protectableItemsQuery = z.object({
 export type ProtectableItemsQuery = z.infer<typeof protectableItemsQuery>;
 
 export const refreshQuery = z.object({ $filter: filterOf({ backupManagementType: anyText }) });
+
+/** Fields that the service fills in are taken back as they are: clients send what they got. */
+export const vaultConfigBody = z.object({
+  properties: z.object({
+    softDeleteFeatureState: softDelete.state,
+    softDeleteRetentionPeriodInDays: softDelete.days,
+    enhancedSecurityState: softDelete.state,
+  }),
+});
+export type VaultConfigBody = z.infer<typeof vaultConfigBody>;
+
+const off = (what: string) =>
+  optional(oneOf('Invalid', 'Disabled', 'Enabled').refine((state) => state !== 'Enabled', `is "Enabled": ${what}`));
+
+export const storageConfigBody = z.object({
+  properties: z.object({
+    storageModelType: optional(redundancy),
+    /** Read-only: what the model has led to. */
+    crossRegionRestoreFlag: optional(
+      z
+        .boolean()
+        .refine(
+          (flag) => !flag,
+          'is true, which this version does not support: expected false, since a vault is in one region',
+        ),
+    ),
+    dedupState: off('this version does not deduplicate: expected Disabled'),
+    xcoolState: off('this version has no such tier: expected Disabled'),
+  }),
+});
+export type StorageConfigBody = z.infer<typeof storageConfigBody>;
 
 /** The platform's keys are the only ones: what asks for others is refused, the rest is how it is. */
 export const encryptionBody = z.object({
