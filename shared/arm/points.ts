@@ -12,7 +12,8 @@ import { isResourceGroupId, isStorageAccountId, protectedItemPath, VAULT_TYPE } 
 import { type FoundItem, type ItemCall, namesOf, theItem } from './items.ts';
 import { regionName } from './names.ts';
 import { accepted } from './operations.ts';
-import { newestFirst, page } from './paging.ts';
+import { newestFirst } from '../catalog/newest-first.ts';
+import { page } from './paging.ts';
 import { fullPoint, isVisible, pointView, type PointContext } from './point-view.ts';
 import type { Call } from './route.ts';
 import type { BackupBody, PointsQuery, RestoreBody } from './schemas/point.ts';
