@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { dotNetTime, isoDuration, jobView, listedJobView } from '../../shared/arm/job-view.ts';
 import { parseAs } from '../../shared/arm/schemas/common.ts';
 import { jobsQuery } from '../../shared/arm/schemas/job.ts';
-import { fullPoint, isVisible, pointView, tierOf } from '../../shared/arm/point-view.ts';
+import { pointView, tierOf } from '../../shared/arm/point-view.ts';
+import { isVisible } from '../../shared/services/point-list.ts';
 import { type JobRow, jobRow, type PointRow, pointRow } from '../../shared/catalog/catalog.ts';
 
 const AT = Date.parse('2026-11-22T01:30:00Z');
@@ -92,14 +93,6 @@ describe('a recovery point', () => {
 
   it.each(['Lost', 'Deleted'])('that is in neither tier (%s) is not shown', (instant) => {
     expect(isVisible(point({ instant, vault: 'None' }))).toBe(false);
-  });
-
-  it('is full when it is the first in the vault, or the first while none is', () => {
-    const snapshotOnly = point({ point: '1', vault: 'None' });
-    const vaulted = point({ point: '2' });
-    expect(fullPoint([snapshotOnly, vaulted, point({ point: '3' })])).toBe(vaulted);
-    expect(fullPoint([snapshotOnly])).toBe(snapshotOnly);
-    expect(fullPoint([])).toBeUndefined();
   });
 
   it('tells when it ends and by which rule', () => {
