@@ -1,6 +1,7 @@
 import type { Mutation } from './mutation.ts';
 
 const INDEX = 'services/job-index.test.ts';
+const CANCEL = 'services/cancel-in-flight.test.ts';
 const PAGES = 'arm/paging.test.ts';
 
 /** What would make lists tell something else than what is there. */
@@ -50,5 +51,21 @@ export const LISTS: readonly Mutation[] = [
     replace: 'if (token !== null)',
     tests: [PAGES],
     why: 'pages of another question follow each other, and what lies between is never seen',
+  },
+  {
+    name: 'cancel: a unit that transfers does not ask for its job',
+    file: 'shared/services/write-region.ts',
+    find: '    await ports.stillWanted?.();\n',
+    replace: '',
+    tests: [CANCEL],
+    why: 'a cancelled backup goes on reading its disk',
+  },
+  {
+    name: 'cancel: a unit that restores does not ask for its job',
+    file: 'shared/services/restore-unit.ts',
+    find: '    await probe?.();\n',
+    replace: '',
+    tests: [CANCEL],
+    why: 'a cancelled restore goes on writing where the storage lets it',
   },
 ];

@@ -144,7 +144,7 @@ describe('of an item', () => {
     const fullOf = async (...rows: PointRow[]): Promise<string | undefined> => {
       const { ports, filled } = tableOf(rows);
       await filled;
-      return fullPointOf(ports as Parameters<typeof fullPointOf>[0], P);
+      return fullPointOf(ports, P);
     };
     const gone = Array.from({ length: 9 }, (_, i) => point(i, { instant: 'Lost', vault: 'None' }));
     const snapshotOnly = point(T0, { vault: 'None' });
@@ -154,7 +154,7 @@ describe('of an item', () => {
     expect(await fullOf(...gone)).toBeUndefined();
     const many = tableOf(Array.from({ length: 100 }, (_, i) => point(T0 + i)));
     await many.filled;
-    await fullPointOf(many.ports as Parameters<typeof fullPointOf>[0], P);
+    await fullPointOf(many.ports, P);
     expect(many.readRows()).toBeLessThanOrEqual(4);
   });
 
@@ -166,7 +166,7 @@ describe('of an item', () => {
       point(T0 + 3),
     ]);
     await filled;
-    expect(await summaryOfPoints(ports as Parameters<typeof summaryOfPoints>[0], P)).toEqual({
+    expect(await summaryOfPoints(ports, P)).toEqual({
       count: 3,
       oldest: T0 + 1001,
       oldestInVault: T0 + 1002,
