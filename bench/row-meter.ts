@@ -3,6 +3,8 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 
 /** What was asked of tables while something ran. */
 export interface RowCounts {
+  /** All of them, listings included. */
+  readonly requests: number;
   /** Writes that somebody else's write had come before: 409 and 412. */
   readonly conflicts: number;
   /** The rows that were read and written most often, as their tables name them. */
@@ -23,9 +25,11 @@ export async function countingRows<Result>(
   const read = new Map<string, number>();
   const written = new Map<string, number>();
   let conflicts = 0;
+  let requests = 0;
   const count = (message: unknown): void => {
     const { request, response } = message as { request: ClientRequest; response: IncomingMessage };
     if (Number(String(request.getHeader('host')).split(':')[1]) !== tablePort) return;
+    requests++;
     if (response.statusCode === 409 || response.statusCode === 412) conflicts++;
     const row = rowOf(request.path);
     if (row === undefined) return;
@@ -35,7 +39,7 @@ export async function countingRows<Result>(
   subscribe('http.client.response.finish', count);
   try {
     const result = await work();
-    return { rows: { conflicts, mostRead: most(read), mostWritten: most(written) }, result };
+    return { rows: { requests, conflicts, mostRead: most(read), mostWritten: most(written) }, result };
   } finally {
     unsubscribe('http.client.response.finish', count);
   }

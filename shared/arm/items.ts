@@ -1,11 +1,12 @@
-import type { ItemRow, PointRow } from '../catalog/catalog.ts';
+import type { ItemRow } from '../catalog/catalog.ts';
 import type { OperationRow } from '../catalog/operation-row.ts';
 import type { Versioned } from '../catalog/catalog-table.ts';
 import { parseVirtualMachineId } from '../compute/vm-id.ts';
 import type { DiskSelection } from '../domain/disk-selection.ts';
 import { BackupError } from '../domain/errors.ts';
 import { pointsPartition, type VaultAddress } from '../services/keys.ts';
-import { readPoints } from '../services/projection.ts';
+import { inOrder } from '../services/pipeline.ts';
+import { type PointSummary, summaryOfPoints } from '../services/point-list.ts';
 import { protect, stopProtection } from '../services/protection.ts';
 import { MethodNotAllowedError, resourceNotFound } from './errors.ts';
 import { etagOf, withEtag } from './etag.ts';
@@ -14,8 +15,7 @@ import { policyId, policyNameOf, protectedItemId, protectedItemPath, VAULT_TYPE,
 import { VM_MANAGEMENT } from './kinds.ts';
 import { type ItemNames, keyOf, parseItemNames, protectedItemName, shortContainerName } from './names.ts';
 import { accepted, changedItem, resultAnswer, statusAnswer, theOperation } from './operations.ts';
-import { page, type Sorted } from './paging.ts';
-import { isVisible } from './point-view.ts';
+import { pageOf, type Sorted } from './paging.ts';
 import type { Call } from './route.ts';
 import { INVALID_PROTECTION, type ItemsQuery, type ProtectedItemBody } from './schemas/item.ts';
 import { type FoundVault, theVault, type VaultCall, listLink } from './vaults.ts';
@@ -53,6 +53,9 @@ export async function theItem(call: ItemCall): Promise<FoundItem> {
   return { vault, key: keyOf(names), row: found.row, etag: found.etag };
 }
 
+/** Rows of items that are read at the same time. */
+const ITEMS_IN_FLIGHT = 32;
+
 /** "No time yet" of an item that was never backed up, in the service's words. */
 const NEVER = '2001-01-01T00:00:00Z';
 
@@ -60,7 +63,7 @@ const NEVER = '2001-01-01T00:00:00Z';
 export function itemView(
   vault: VaultAddress,
   { row, etag }: Versioned<ItemRow>,
-  points?: readonly PointRow[],
+  points?: PointSummary,
 ): Record<string, unknown> {
   const names = namesOf(row);
   const hasFailed = row.lastBackupStatus === 'Failed' || row.lastBackupStatus === 'CompletedWithWarnings';
@@ -113,16 +116,13 @@ const exclusionOf = ({ luns, isInclusion }: DiskSelection): Record<string, unkno
   isInclusionList: isInclusion,
 });
 
-function whatToRestore(rows: readonly PointRow[]): Record<string, unknown> {
-  const points = rows.filter(isVisible);
-  const inVault = points.find(({ vault }) => vault === 'Valid');
-  const [oldest, newest] = [points[0], points.at(-1)];
+function whatToRestore({ count, oldest, newest, oldestInVault }: PointSummary): Record<string, unknown> {
   return {
-    ...(newest === undefined ? {} : { lastRecoveryPoint: iso(newest.time) }),
+    ...(newest === undefined ? {} : { lastRecoveryPoint: iso(newest) }),
     extendedInfo: {
-      ...(oldest === undefined ? {} : { oldestRecoveryPoint: iso(oldest.time) }),
-      ...(inVault === undefined ? {} : { oldestRecoveryPointInVault: iso(inVault.time) }),
-      recoveryPointCount: points.length,
+      ...(oldest === undefined ? {} : { oldestRecoveryPoint: iso(oldest) }),
+      ...(oldestInVault === undefined ? {} : { oldestRecoveryPointInVault: iso(oldestInVault) }),
+      recoveryPointCount: count,
       policyInconsistent: false,
     },
   };
@@ -134,27 +134,58 @@ export async function getItem(call: ItemCall): Promise<ArmAnswer> {
 
 async function answerWithPoints(call: Pick<ItemCall, 'ports'>, item: FoundItem): Promise<ArmAnswer> {
   const { vault, row, etag } = item;
-  const points = await readPoints(call.ports, pointsPartition(vault.row.containerName, row.itemId));
+  const points = await summaryOfPoints(call.ports, pointsPartition(vault.row.containerName, row.itemId));
   return withEtag(ok(itemView(vault.address, item, points)), etag);
 }
 
 export async function listItems(call: VaultCall<ItemsQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const { backupManagementType = VM_MANAGEMENT, itemType = 'VM', ...filter } = call.query.$filter;
-  const isVm = backupManagementType === VM_MANAGEMENT && itemType === 'VM';
-  const matches = (wanted: string | undefined, value: string): boolean =>
-    wanted === undefined || wanted.toLowerCase() === value.toLowerCase();
-  const items: Sorted<Record<string, unknown>>[] = [];
-  if (isVm) {
-    for await (const { key, row, etag } of call.ports.catalog.items.list(vault.key)) {
-      const wanted =
-        matches(filter.policyName, row.policyName) &&
-        matches(filter.friendlyName, row.vmName) &&
-        matches(filter.containerName, shortContainerName(namesOf(row)));
-      if (wanted) items.push({ sortKey: key, entry: itemView(vault.address, { row, etag }) });
+  const list = async function* (after: string | undefined, most: number): AsyncGenerator<Sorted<unknown>> {
+    for await (const { key, ...item } of itemsOf(call, vault.key, call.query.$filter, after, most))
+      yield { sortKey: key, entry: itemView(vault.address, item) };
+  };
+  return ok(await pageOf(list, call.query, (token) => listLink(call, vault, 'backupProtectedItems', token)));
+}
+
+type ListedItem = Versioned<ItemRow> & { readonly key: string };
+
+/** The items that a filter asks for, in order of key, above `after`. */
+async function* itemsOf(
+  { ports }: Pick<VaultCall, 'ports'>,
+  vault: string,
+  filter: ItemsQuery['$filter'],
+  after: string | undefined,
+  most: number,
+): AsyncGenerator<ListedItem> {
+  const { backupManagementType = VM_MANAGEMENT, itemType = 'VM', ...wanted } = filter;
+  if (backupManagementType !== VM_MANAGEMENT || itemType !== 'VM') return;
+  const { items } = ports.catalog;
+  const matches = (value: string | undefined, found: string): boolean =>
+    value === undefined || value.toLowerCase() === found.toLowerCase();
+  const isWanted = ({ policyName, vmName, resourceGroup }: Pick<ItemRow, 'policyName' | 'vmName' | 'resourceGroup'>) =>
+    matches(wanted.policyName, policyName) &&
+    matches(wanted.friendlyName, vmName) &&
+    matches(wanted.containerName, shortContainerName({ resourceGroup, vmName }));
+  if (Object.values(wanted).every((value) => value === undefined)) {
+    // One more than asked for: the first may be the one that the page before has ended with.
+    for (let at = after, read = most + 1; read > most;) {
+      read = 0;
+      const seen = at;
+      for await (const item of items.list(vault, { from: at, top: most + 1 })) {
+        read++;
+        at = item.key;
+        if (seen === undefined || item.key > seen) yield item;
+      }
     }
+    return;
   }
-  return ok(page(items, call.query, (token) => listLink(call, vault, 'backupProtectedItems', token)));
+  const keys: string[] = [];
+  const columns = ['policyName', 'vmName', 'resourceGroup'] as const;
+  for await (const { key, row } of items.listColumns(vault, columns, { from: after })) {
+    if ((after === undefined || key > after) && isWanted(row)) keys.push(key);
+  }
+  for await (const { item: key, result } of inOrder(keys, ITEMS_IN_FLIGHT, (each) => items.get(vault, each)))
+    if (result !== undefined && isWanted(result.row)) yield { key, ...result };
 }
 
 function invalid(target: string, message: string): BackupError {

@@ -1,5 +1,5 @@
 import { Duration } from 'luxon';
-import type { JobChurn, JobRow, JobTask } from '../catalog/catalog.ts';
+import type { JobChurn, JobIndexRow, JobRow, JobTask } from '../catalog/catalog.ts';
 import type { VaultAddress } from '../services/keys.ts';
 import { jobResourceId, VAULT_TYPE } from './ids.ts';
 import { VM_MANAGEMENT } from './kinds.ts';
@@ -18,17 +18,22 @@ const ERROR_NUMBERS: Readonly<Record<string, number>> = {
 };
 
 /** A job's status as clients know it: Ending is Strata's own and still runs. */
-export function statusOf(row: JobRow): (typeof JOB_STATUSES)[number] {
+export function statusOf(row: Pick<JobRow, 'status'>): (typeof JOB_STATUSES)[number] {
   return row.status === 'Ending' ? 'InProgress' : row.status;
 }
 
-/** The ARM view of a job at `nowMs`. Lists leave out what only a single job tells. */
-export function jobView(
+/** The ARM view of a job at `nowMs`. */
+export function jobView(vault: VaultAddress, row: JobRow, nowMs: number): Record<string, unknown> {
+  const { properties, ...listed } = listedJobView(vault, row, nowMs);
+  return { ...listed, properties: { ...properties, extendedInfo: extendedInfo(row, nowMs) } };
+}
+
+/** As lists show it: they leave out what only a single job tells. */
+export function listedJobView(
   vault: VaultAddress,
-  row: JobRow,
+  row: JobIndexRow,
   nowMs: number,
-  form: 'listed' | 'single',
-): Record<string, unknown> {
+): Record<string, unknown> & { properties: Record<string, unknown> } {
   return {
     id: jobResourceId(vault, row.jobId),
     name: row.jobId,
@@ -53,12 +58,11 @@ export function jobView(
         errorString: message,
         recommendations,
       })),
-      ...(form === 'listed' ? {} : { extendedInfo: extendedInfo(row, nowMs) }),
     },
   };
 }
 
-const isCancellable = ({ status, operation }: JobRow): boolean =>
+const isCancellable = ({ status, operation }: Pick<JobRow, 'status' | 'operation'>): boolean =>
   status === 'InProgress' && (operation === 'Backup' || operation === 'Restore');
 
 function extendedInfo(row: JobRow, nowMs: number): Record<string, unknown> {

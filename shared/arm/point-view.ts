@@ -8,11 +8,6 @@ import { pointResourceId, VAULT_TYPE } from './ids.ts';
 import type { ItemNames } from './names.ts';
 import { iso } from './times.ts';
 
-/** A point that can be restored: its snapshots are there, or it is in the vault. Others are not shown. */
-export function isVisible(row: PointRow): boolean {
-  return row.instant === 'Valid' || row.vault === 'Valid';
-}
-
 type Tier = 'Snapshot' | 'Snapshot and vault' | 'Vault';
 
 /** Where a visible point is. */
@@ -32,14 +27,6 @@ const TIER_DETAILS: Readonly<Record<Tier, readonly { type: string; status: strin
     { type: 'HardenedRP', status: 'Valid' },
   ],
 };
-
-/**
- * The full point among an item's visible ones, given in snapshot order: the first in the vault, on which the others stand; while there
- * is none, the first.
- */
-export function fullPoint(points: readonly PointRow[]): PointRow | undefined {
-  return points.find(({ vault }) => vault === 'Valid') ?? points[0];
-}
 
 export interface PointContext {
   readonly vault: VaultAddress;

@@ -1,17 +1,19 @@
 import type { PointRow } from '../catalog/catalog.ts';
+import type { PointId } from '../domain/ids.ts';
 import { startBackup } from '../services/backup.ts';
 import { pointsPartition } from '../services/keys.ts';
 import { openFindings } from '../services/findings.ts';
 import { policyOf } from '../services/policies.ts';
-import { readPoints } from '../services/projection.ts';
+import { fullPointOf, isVisible, pointsNewestFirst } from '../services/point-list.ts';
+import { readPoint } from '../services/projection.ts';
 import { startRestore } from '../services/restore.ts';
 import { resourceNotFound } from './errors.ts';
 import { type ArmAnswer, ok } from './http.ts';
 import { protectedItemPath, VAULT_TYPE } from './ids.ts';
 import { type FoundItem, type ItemCall, namesOf, theItem } from './items.ts';
 import { accepted } from './operations.ts';
-import { newestFirst, page } from './paging.ts';
-import { fullPoint, isVisible, pointView, type PointContext } from './point-view.ts';
+import { pageOf, type Sorted } from './paging.ts';
+import { pointView, type PointContext } from './point-view.ts';
 import { restoreProblems, restoreRequest } from './restore-request.ts';
 import type { Call } from './route.ts';
 import type { BackupBody, PointsQuery, RestoreBody } from './schemas/point.ts';
@@ -23,18 +25,18 @@ type PointCall<Body = unknown> = Call<
   Body
 >;
 
-/** The points of an item that can be restored, in snapshot order, and what is needed to show them. */
-async function visiblePoints(
-  call: ItemCall,
-  { vault, row }: FoundItem,
-): Promise<{ points: PointRow[]; contextOf: (point: PointRow) => PointContext }> {
-  const partition = pointsPartition(vault.row.containerName, row.itemId);
-  const rows = await readPoints(call.ports, partition);
-  const findings = await openFindings(call.ports, partition);
-  const points = rows.filter(isVisible);
-  const policy = await policyOf(call.ports, vault.key, row);
-  const full = fullPoint(points)?.point;
-  const contextOf = ({ point }: PointRow): PointContext => ({
+/** What is no id would not be a key either. */
+const POINT_ID = /^\d{17}$/;
+
+/** What the points of an item are shown with. */
+async function contextOf(call: ItemCall, { vault, row }: FoundItem): Promise<(point: PointRow) => PointContext> {
+  const partition = partitionOf({ vault, row });
+  const [findings, policy, full] = await Promise.all([
+    openFindings(call.ports, partition),
+    policyOf(call.ports, vault.key, row),
+    fullPointOf(call.ports, partition),
+  ]);
+  return ({ point }) => ({
     vault: vault.address,
     names: namesOf(row),
     policy,
@@ -43,36 +45,40 @@ async function visiblePoints(
       .filter((found) => found.row.points.includes(point))
       .map(({ row: { kind, code, message } }) => ({ kind, code, message })),
   });
-  return { points, contextOf };
 }
+
+const partitionOf = ({ vault, row }: Pick<FoundItem, 'vault' | 'row'>): string =>
+  pointsPartition(vault.row.containerName, row.itemId);
 
 export async function listPoints(call: ItemCall<PointsQuery>): Promise<ArmAnswer> {
   const item = await theItem(call);
-  const { startDate: from = -Infinity, endDate: until = Infinity } = call.query.$filter;
-  const { points, contextOf } = await visiblePoints(call, item);
-  const entries = points
-    .filter(({ time }) => time >= from && time <= until)
-    .map((row) => ({ sortKey: newestFirst(row.time, row.point), entry: pointView(row, contextOf(row), 'listed') }));
+  const { startDate: from, endDate: until } = call.query.$filter;
+  const contexts = await contextOf(call, item);
+  const list = async function* (before: string | undefined): AsyncGenerator<Sorted<unknown>> {
+    for await (const row of pointsNewestFirst(call.ports, partitionOf(item), {
+      from,
+      until,
+      before,
+      newest: item.row.lastPoint,
+    }))
+      yield { sortKey: row.point, entry: pointView(row, contexts(row), 'listed') };
+  };
   const path = `${protectedItemPath(namesOf(item.row))}/recoveryPoints`;
-  return ok(page(entries, call.query, (token) => listLink(call, item.vault, path, token)));
+  return ok(await pageOf(list, call.query, (token) => listLink(call, item.vault, path, token)));
 }
 
-async function thePoint(call: PointCall, item: FoundItem): Promise<{ row: PointRow; context: PointContext }> {
-  const { points, contextOf } = await visiblePoints(call, item);
-  const row = points.find(({ point }) => point === call.params.point);
-  if (row === undefined) {
-    throw resourceNotFound(
-      `${VAULT_TYPE}/recoveryPoints`,
-      `${item.row.vmName}/${call.params.point}`,
-      item.vault.row.resourceGroup,
-    );
-  }
-  return { row, context: contextOf(row) };
+/** @throws BackupError ResourceNotFound */
+async function thePoint(call: PointCall, item: FoundItem): Promise<PointRow> {
+  const { point } = call.params;
+  const row = POINT_ID.test(point) ? await readPoint(call.ports, partitionOf(item), point as PointId) : undefined;
+  if (row !== undefined && isVisible(row)) return row;
+  throw resourceNotFound(`${VAULT_TYPE}/recoveryPoints`, `${item.row.vmName}/${point}`, item.vault.row.resourceGroup);
 }
 
 export async function getPoint(call: PointCall): Promise<ArmAnswer> {
-  const { row, context } = await thePoint(call, await theItem(call));
-  return ok(pointView(row, context, 'single'));
+  const item = await theItem(call);
+  const row = await thePoint(call, item);
+  return ok(pointView(row, (await contextOf(call, item))(row), 'single'));
 }
 
 export async function backup(call: ItemCall<unknown, BackupBody>): Promise<ArmAnswer> {
@@ -87,7 +93,7 @@ export async function backup(call: ItemCall<unknown, BackupBody>): Promise<ArmAn
 
 export async function restore(call: PointCall<RestoreBody>): Promise<ArmAnswer> {
   const item = await theItem(call);
-  const { row } = await thePoint(call, item);
+  const row = await thePoint(call, item);
   const { properties } = call.body;
   const [problem] = restoreProblems(properties, item, row.point);
   if (problem !== undefined) throw problem;

@@ -33,7 +33,7 @@ export function policyView(
 /** How many items each policy of a vault protects, by its name in lower case. */
 async function countItems(call: VaultCall, vault: FoundVault): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>();
-  for await (const { row } of call.ports.catalog.items.list(vault.key)) {
+  for await (const { row } of call.ports.catalog.items.listColumns(vault.key, ['policyName'])) {
     const name = row.policyName.toLowerCase();
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }

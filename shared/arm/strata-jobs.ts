@@ -1,6 +1,7 @@
-import type { JobRow } from '../catalog/catalog.ts';
+import type { JobIndexRow, JobRow } from '../catalog/catalog.ts';
 import type { ReportRow } from '../catalog/report-row.ts';
 import type { JobId } from '../domain/ids.ts';
+import { jobsNewestFirst } from '../services/job-index.ts';
 import { ENDED, isHousekeeping, readJob } from '../services/jobs.ts';
 import type { VaultAddress } from '../services/keys.ts';
 import { readReport } from '../services/reports.ts';
@@ -8,7 +9,7 @@ import { resourceNotFound } from './errors.ts';
 import { type ArmAnswer, ok } from './http.ts';
 import { VAULT_TYPE, vaultId } from './ids.ts';
 import { statusOf } from './job-view.ts';
-import { newestFirst, page, type PageQuery, type Sorted } from './paging.ts';
+import { pageOf, type PageQuery, type Sorted } from './paging.ts';
 import type { Call } from './route.ts';
 import { type FoundVault, listLink, theVault, type VaultCall } from './vaults.ts';
 import { iso } from './times.ts';
@@ -40,12 +41,12 @@ export function acceptedJob(call: VaultCall, vault: VaultAddress, job: JobId): A
 /** All of them, newest first, without their reports. */
 export async function listOwnJobs(call: VaultCall<PageQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
-  const jobs: Sorted<Record<string, unknown>>[] = [];
-  for await (const { row } of call.ports.catalog.jobs.list(vault.key)) {
-    if (!isHousekeeping(row)) continue;
-    jobs.push({ sortKey: newestFirst(row.startedAt, row.jobId), entry: ownJobView(vault.address, row) });
-  }
-  return ok(page(jobs, call.query, (token) => listLink(call, vault, 'strata/jobs', token)));
+  const { key, row: own } = vault;
+  const list = async function* (after: string | undefined, most: number): AsyncGenerator<Sorted<unknown>> {
+    const jobs = jobsNewestFirst(call.ports, key, own.jobsIndexed ?? false, { kind: 'own', after }, most);
+    for await (const { sortKey, row } of jobs) yield { sortKey, entry: ownJobView(vault.address, row) };
+  };
+  return ok(await pageOf(list, call.query, (token) => listLink(call, vault, 'strata/jobs', token)));
 }
 
 export async function getOwnJob(call: OwnJobCall): Promise<ArmAnswer> {
@@ -82,7 +83,7 @@ async function theOwnJob(
   throw resourceNotFound(`${VAULT_TYPE}/strata/jobs`, `${vault.row.name}/${id}`, vault.row.resourceGroup);
 }
 
-function ownJobView(vault: VaultAddress, row: JobRow, report?: readonly ReportRow[]): Record<string, unknown> {
+function ownJobView(vault: VaultAddress, row: JobIndexRow, report?: readonly ReportRow[]): Record<string, unknown> {
   return {
     id: jobPath(vault, row.jobId),
     name: row.jobId,

@@ -8,7 +8,7 @@ import { type ArmAnswer, ok } from './http.ts';
 import { vaultId } from './ids.ts';
 import { keyOf, parseItemNames } from './names.ts';
 import { resultAnswer, RETRY_AFTER_SECONDS, statusAnswer, theOperation } from './operations.ts';
-import { isVisible } from './point-view.ts';
+import { isVisible } from '../services/point-list.ts';
 import { restoreProblems, restoreRequest } from './restore-request.ts';
 import type { Call } from './route.ts';
 import type { ValidateBody } from './schemas/validate.ts';

@@ -26,6 +26,8 @@ export const vaultRow = z.object({
   tags: z.record(z.string(), z.string()),
   /** The resource's properties as the client gave them, defaults filled in. */
   properties: z.record(z.string(), z.unknown()),
+  /** Whether every job that has ended stands in the index of jobs; absent: the vault is older than that, and its cleanup has not been there yet. */
+  jobsIndexed: z.boolean().optional(),
 });
 export type VaultRow = z.infer<typeof vaultRow>;
 
@@ -182,22 +184,24 @@ const jobChurn = z.object({
 });
 export type JobChurn = z.infer<typeof jobChurn>;
 
+/** Merge, Compact, Rebuild and Verify are Strata's own and are not listed by the API. */
+const jobOperation = z.enum([
+  'Backup',
+  'Restore',
+  'ConfigureBackup',
+  'DisableBackup',
+  'DeleteBackupData',
+  'Undelete',
+  'Merge',
+  'Compact',
+  'Rebuild',
+  'Verify',
+]);
+
 /** A job. Partition: vault key. Key: job id. */
 export const jobRow = z.object({
   jobId: job,
-  /** Merge, Compact, Rebuild and Verify are Strata's own and are not listed by the API. */
-  operation: z.enum([
-    'Backup',
-    'Restore',
-    'ConfigureBackup',
-    'DisableBackup',
-    'DeleteBackupData',
-    'Undelete',
-    'Merge',
-    'Compact',
-    'Rebuild',
-    'Verify',
-  ]),
+  operation: jobOperation,
   /** The correlation id of the request that started it; absent: nobody's request did. */
   activityId: z.string().optional(),
   status: z.enum(['InProgress', 'Ending', 'Cancelling', 'Completed', 'CompletedWithWarnings', 'Failed', 'Cancelled']),
@@ -274,11 +278,33 @@ export const jobRow = z.object({
 });
 export type JobRow = z.infer<typeof jobRow>;
 
+/**
+ * What lists show of a job that has ended. The job's own row is the truth; this says the same, where a list finds it. Partition: vault key,
+ * `|` and what the list asks for (services/job-index). Key: `newestFirst` of its start and id.
+ */
+export const jobIndexRow = jobRow.pick({
+  jobId: true,
+  operation: true,
+  activityId: true,
+  status: true,
+  vmName: true,
+  resourceGroup: true,
+  userTriggered: true,
+  startedAt: true,
+  endedAt: true,
+  point: true,
+  errors: true,
+  bag: true,
+});
+export type JobIndexRow = z.infer<typeof jobIndexRow>;
+
 /** Marks a job that has not ended. Partition: vault key. Key: job id. */
 export const openJobRow = z.object({
   startedAt: timeMs,
   /** Whose it is, so that who looks for an item's jobs need not read those of others; absent: nobody has noted it. */
   itemId: item.optional(),
+  /** What it does, for the lists that are not of it; absent: nobody has noted it. */
+  operation: jobOperation.optional(),
 });
 export type OpenJobRow = z.infer<typeof openJobRow>;
 
@@ -306,6 +332,7 @@ export interface Catalog {
   readonly points: CatalogTable<PointRow>;
   readonly jobs: CatalogTable<JobRow>;
   readonly openJobs: CatalogTable<OpenJobRow>;
+  readonly jobIndex: CatalogTable<JobIndexRow>;
   readonly units: CatalogTable<UnitRow>;
   readonly marks: CatalogTable<MarkRow>;
   readonly findings: CatalogTable<FindingRow>;

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import {
   type Catalog,
   itemRow,
+  jobIndexRow,
   jobRow,
   markRow,
   openJobRow,
@@ -29,6 +30,7 @@ export function catalogOf(table: MakeTable): Catalog {
     points: table('strataPoints', pointRow),
     jobs: table('strataJobs', jobRow),
     openJobs: table('strataOpenJobs', openJobRow),
+    jobIndex: table('strataJobIndex', jobIndexRow),
     units: table('strataUnits', unitRow),
     marks: table('strataMarks', markRow),
     findings: table('strataFindings', findingRow),

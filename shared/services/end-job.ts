@@ -6,6 +6,7 @@ import { Chain } from './chain.ts';
 import { churnWarnings } from './churn-report.ts';
 import { holdsItem, withoutEnded } from './holders.ts';
 import { changeItem } from './items.ts';
+import { indexJob } from './job-index.ts';
 import { ENDED, type JobAddress, changeJob, isRunning, readJob } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import { makePointKnown } from './point-known.ts';
@@ -84,7 +85,10 @@ function endOfTask(status: Outcome): 'Completed' | 'Failed' | 'Cancelled' {
   return status === 'Cancelled' ? 'Cancelled' : 'Failed';
 }
 
-/** Frees what the job held of its item, hands that on to a backup that waits, and takes the job off the list of open ones. */
+/**
+ * Frees what the job held of its item, hands that on to a backup that waits, and takes the job off the list of open ones once it is among
+ * those that have ended.
+ */
 async function release(ports: Ports, address: JobAddress, row: JobRow, seen?: Versioned<ItemRow>): Promise<void> {
   let next: JobRow['jobId'] | undefined;
   const freed = (item: ItemRow): ItemRow | undefined => {
@@ -108,6 +112,7 @@ async function release(ports: Ports, address: JobAddress, row: JobRow, seen?: Ve
   };
   await changeItem(ports, address.vault, row.itemKey, freed, seen);
   if (next !== undefined) await goOn(ports, { vault: address.vault, jobId: next });
+  await indexJob(ports, address.vault, row);
   await ports.catalog.openJobs.remove(address.vault, row.jobId);
 }
 

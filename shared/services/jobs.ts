@@ -97,9 +97,10 @@ export function newJob(
  * the mark is made once more when the job is there, and has another ETag than one that the watch has found without a job.
  */
 export async function insertJob(ports: Ports, vault: string, row: JobRow): Promise<void> {
-  await ports.catalog.openJobs.upsert(vault, row.jobId, { startedAt: row.startedAt, itemId: row.itemId });
+  const mark = { startedAt: row.startedAt, itemId: row.itemId, operation: row.operation };
+  await ports.catalog.openJobs.upsert(vault, row.jobId, mark);
   await ports.catalog.jobs.insert(vault, row.jobId, row);
-  await ports.catalog.openJobs.upsert(vault, row.jobId, { startedAt: row.startedAt, itemId: row.itemId });
+  await ports.catalog.openJobs.upsert(vault, row.jobId, mark);
 }
 
 /**

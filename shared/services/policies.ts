@@ -57,7 +57,7 @@ export async function deletePolicy(
   precondition: Precondition = always,
 ): Promise<void> {
   const users: string[] = [];
-  for await (const { row } of ports.catalog.items.list(vault)) {
+  for await (const { row } of ports.catalog.items.listColumns(vault, ['policyName', 'vmName'])) {
     if (row.policyName.toLowerCase() === name.toLowerCase()) users.push(row.vmName);
   }
   if (users.length > 0) {

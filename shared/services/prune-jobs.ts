@@ -3,6 +3,7 @@ import { isBackupError } from '../domain/errors.ts';
 import type { ItemId } from '../domain/ids.ts';
 import { Chain } from './chain.ts';
 import { DAMAGE_CODES } from './findings.ts';
+import { IndexCheck, unindexJob } from './job-index.ts';
 import { ENDED } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
@@ -23,7 +24,10 @@ import { openVault } from './vault-of.ts';
 /** Rows that one run takes away; the next run goes on. */
 const MOST_ROWS = 5_000;
 
-/** Removes the rows of jobs that ended more than `jobHistoryDays` ago, with what they may have left in other tables. Answers how many. */
+/**
+ * Removes the rows of jobs that ended more than `jobHistoryDays` ago, with what they may have left in other tables, and mends the index of the
+ * others on the way. Answers how many it has removed.
+ */
 export async function pruneJobs(ports: Ports, vault: string): Promise<number> {
   const before = ports.clock.now() - ports.settings.jobHistoryDays * 86_400_000;
   const { container, row } = await openVault(ports, vault);
@@ -34,14 +38,17 @@ export async function pruneJobs(ports: Ports, vault: string): Promise<number> {
     known.set(item, needed);
     return needed;
   };
+  const index = await IndexCheck.begin(ports, vault);
   let removed = 0;
   for await (const { key, row: job, etag } of ports.catalog.jobs.list(vault)) {
-    if (removed === MOST_ROWS) break;
+    await index.see(job);
+    if (removed === MOST_ROWS) continue;
     if (!ENDED.has(job.status) || (job.endedAt ?? job.updatedAt) >= before) continue;
     // The watch has not seen its end yet, or another holds on to it.
     if ((await ports.catalog.openJobs.get(vault, key)) !== undefined) continue;
     if (job.operation === 'Backup' && (await isNeeded(ports, job, await neededOf(job.itemId)))) continue;
     await forgetLeftovers(ports, vault, job);
+    await unindexJob(ports, vault, job);
     try {
       await ports.catalog.jobs.remove(vault, key, etag);
       removed++;
@@ -49,6 +56,7 @@ export async function pruneJobs(ports: Ports, vault: string): Promise<number> {
       if (!isBackupError(error, 'EtagMismatch')) throw error;
     }
   }
+  await index.end();
   for await (const { key, row: operation } of ports.catalog.operations.list(vault))
     if (operation.startedAt < before) await ports.catalog.operations.remove(vault, key);
   return removed;

@@ -19,6 +19,7 @@ import { readBack, RegionHashes } from './read-back.ts';
 import { hashesAsCut } from './restored-form.ts';
 import { SharedListings, windowsOf } from './shared-listings.ts';
 import { withFrameRanges, withSlabRanges } from './slab-ranges.ts';
+import { type Probing, stillWanted, UnitUnwanted } from './still-wanted.ts';
 import { TargetWriter } from './target-writer.ts';
 
 const READ_BYTES = 8 * 1024 * 1024;
@@ -71,14 +72,17 @@ export async function restoreUnit(
   // What is read back is compared with the layers' hashes, all but a block that the disk's end cuts: that has another one there.
   const isCut = parts.some(({ window }) => window.end % BLOCK_BYTES !== 0);
   let hashes: ReadonlyMap<Part, RegionHashes>;
+  const probe = stillWanted(ports, address, step.attempt);
+  const probing = { ...ports, stillWanted: probe };
   try {
     hashes =
       target.source === null
         ? await fromVault(ports, container, plan, target, parts, isCut, ({ window }, blocks) =>
-            copy(ports, target, window, blocks),
+            copy(probing, target, window, blocks),
           )
-        : await fromSnapshot(ports, target, target.source, parts, windows);
+        : await fromSnapshot(probing, target, target.source, parts, windows);
   } catch (error) {
+    if (error instanceof UnitUnwanted) return;
     if (!isBackupError(error, 'UserErrorInstantRpNotFound')) throw error;
     // The snapshots went after the plan was made: the job plans again, from the vault if the point is there.
     return ports.queue.send({ step: 'plan-restore', v: 1, ...address, instead: step.attempt });
@@ -169,7 +173,7 @@ async function viewsOf(
 }
 
 function fromSnapshot(
-  { snapshots, targets }: Ports,
+  { snapshots, targets, stillWanted: probe }: Pick<Ports, 'snapshots' | 'targets'> & Probing,
   target: Target,
   source: { url: string; id: string },
   parts: readonly Part[],
@@ -178,7 +182,7 @@ function fromSnapshot(
   const listings = new SharedListings((window) => snapshots.allocated(source, window), windows);
   return eachPart(parts, ({ window }) => {
     const read = (range: ByteRange, into: Uint8Array): Promise<Uint8Array> => snapshots.read(source, range, into);
-    return copy({ targets }, target, window, snapshotBlocks(listings.within(window), read, window));
+    return copy({ targets, stillWanted: probe }, target, window, snapshotBlocks(listings.within(window), read, window));
   });
 }
 
@@ -194,7 +198,7 @@ async function eachPart<Result>(
 
 /** Writes runs of blocks to the target, cut at the disk's end; answers the hashes of what was written. */
 async function copy(
-  { targets }: Pick<Ports, 'targets'>,
+  { targets, stillWanted: probe }: Pick<Ports, 'targets'> & Probing,
   target: Target,
   window: ByteRange,
   blocks: AsyncIterable<BlockBytes>,
@@ -203,6 +207,7 @@ async function copy(
   const writer = new TargetWriter(targets, target, window.end);
   for await (const run of blocks) {
     const { start, bytes } = run;
+    await probe?.();
     hashes.set(start, hashesAsCut(window, run));
     await writer.write(window.start + start * BLOCK_BYTES, bytes);
   }

@@ -20,6 +20,7 @@ import { SharedListings, windowsOf } from './shared-listings.ts';
 import { withSlabRanges } from './slab-ranges.ts';
 import { type Missed, recordStalePoints } from './stale-points.ts';
 import { type UnitObject, objectName } from './unit-objects.ts';
+import { type Probing, stillWanted, UnitUnwanted } from './still-wanted.ts';
 import { writeRegion } from './write-region.ts';
 
 /**
@@ -60,9 +61,11 @@ export async function transferUnit(
     if (job.attempts.length >= MOST_PLANS + refused) throw cause;
     await ports.queue.send({ step: 'plan-transfer', v: 1, ...address, instead: step.attempt });
   };
+  const probing = { ...ports, stillWanted: stillWanted(ports, address, step.attempt) };
   try {
-    await writeUnit(ports, open, unit, run);
+    await writeUnit(probing, open, unit, run);
   } catch (error) {
+    if (error instanceof UnitUnwanted) return;
     if (isBackupError(error, 'ChangeTrackingUnusable')) {
       // The base snapshot went after the plan was made; or the provider takes back for a region what it has answered for the disk.
       await noteIncomparable(ports, address, plan.disks[unit.disk]!.disk, error);
@@ -80,8 +83,9 @@ export async function transferUnit(
       return planAgain(error.cause);
     }
     try {
-      await writeUnit(ports, open, moved, run);
+      await writeUnit(probing, open, moved, run);
     } catch (again) {
+      if (again instanceof UnitUnwanted) return;
       // A plan on the newest record meets the damage under a record that has not moved, and notes it.
       if (!(again instanceof DamagedRegion)) throw again;
       return planAgain(again.cause);
@@ -121,7 +125,7 @@ function alsoIn(plan: TransferPlan, unit: Unit, { region, cause }: DamagedRegion
  * commits the plan himself, since a coordinator waits for the objects of all units.
  */
 export async function writeUnit(
-  ports: Ports,
+  ports: Ports & Probing,
   { container, plan, partition }: Pick<OpenPlan<TransferPlan>, 'container' | 'plan' | 'partition'>,
   unit: Unit,
   run: RunId,

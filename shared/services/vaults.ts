@@ -8,6 +8,7 @@ import type { VaultDocument } from '../format/documents.ts';
 import { VAULT_NAME } from '../format/names.ts';
 import { readAllRuns, removeRun } from './clean-up-report.ts';
 import { DEFAULT_POLICY_NAME, defaultPolicy } from './default-policy.ts';
+import { forgetIndex, unindexJob } from './job-index.ts';
 import { runningRebuild } from './jobs.ts';
 import { type VaultAddress, vaultKey, vaultRowKey } from './keys.ts';
 import { putPolicy } from './policies.ts';
@@ -84,6 +85,7 @@ function newVault(ports: Ports, address: VaultAddress, request: VaultRequest): V
     subscriptionId: address.subscriptionId,
     containerName: `vault-${readable}-${ports.ids.hex(8)}`.replaceAll(/-+/g, '-'),
     createdAt: ports.clock.now(),
+    jobsIndexed: true,
     ...request,
   };
 }
@@ -205,7 +207,9 @@ async function refuseNotEmpty(ports: Ports, key: string, { name, containerName }
 async function removeRows(ports: Ports, key: string): Promise<void> {
   const { policies, jobs, operations } = ports.catalog;
   for await (const { partition, key: name } of policies.list(key)) await policies.remove(partition, name);
-  for await (const { partition, key: id } of jobs.list(key)) {
+  await forgetIndex(ports, key);
+  for await (const { partition, key: id, row } of jobs.list(key)) {
+    await unindexJob(ports, key, row);
     await removeReport(ports, { vault: key, jobId: id as JobId });
     await jobs.remove(partition, id);
   }

@@ -139,13 +139,14 @@ function outcomeOf(job: JobRow): 'Failed' | 'CompletedWithWarnings' {
   return job.operation === 'Backup' && job.set !== undefined ? 'CompletedWithWarnings' : 'Failed';
 }
 
-/** Cancels a running backup or restore. @throws BackupError ResourceNotFound, UserErrorJobNotCancellable */
+/** Cancels a running backup or restore; one that is being cancelled already is fine. @throws BackupError ResourceNotFound, UserErrorJobNotCancellable */
 export async function cancelJob(ports: Ports, address: JobAddress): Promise<void> {
   const job = await readJob(ports, address);
   if (job === undefined || isHousekeeping(job)) {
     throw new BackupError('ResourceNotFound', `there is no job ${address.jobId} in this vault`);
   }
-  if (job.status !== 'InProgress' || (job.operation !== 'Backup' && job.operation !== 'Restore')) {
+  const isCancellable = job.status === 'InProgress' || job.status === 'Cancelling';
+  if (!isCancellable || (job.operation !== 'Backup' && job.operation !== 'Restore')) {
     throw new BackupError(
       'UserErrorJobNotCancellable',
       `job ${job.jobId} (${job.operation}) is ${job.status}: only a running backup or restore can be cancelled`,

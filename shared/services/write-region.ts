@@ -10,6 +10,7 @@ import type { RegionWriter } from './layer-writer.ts';
 import type { Ports } from './ports.ts';
 import { readAhead } from './read-ahead.ts';
 import { hashBlock, padded, wholeRegion } from './region-bytes.ts';
+import type { Probing } from './still-wanted.ts';
 
 /** Most bytes asked of a snapshot at once. */
 const READ_BYTES = 8 * 1024 * 1024;
@@ -17,7 +18,7 @@ const READ_BYTES = 8 * 1024 * 1024;
 const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 
 /** What region writing needs of the ports. */
-type SourcePorts = Pick<Ports, 'settings' | 'accounts' | 'clock'> & { readonly snapshots: Source };
+type SourcePorts = Pick<Ports, 'settings' | 'accounts' | 'clock'> & Probing & { readonly snapshots: Source };
 /** A region as the plan has it. */
 type Work = Pick<TransferPlan['units'][number]['regions'][number], 'region' | 'heal' | 'audit'>;
 
@@ -70,6 +71,7 @@ export async function writeRegion(
   const snapshot = { url: disk.url, id: disk.snapshot };
   const look = async (first: number, piece: Uint8Array): Promise<void> => {
     churn.sourceMs += ports.clock.now() - since;
+    await ports.stillWanted?.();
     for (let at = 0; at < piece.length; at += BLOCK_BYTES) {
       const block = first + at / BLOCK_BYTES;
       const bytes = padded(piece.subarray(at, at + BLOCK_BYTES));

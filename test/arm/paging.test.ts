@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { listQuery, newestFirst, page } from '../../shared/arm/paging.ts';
+import { listQuery, page, pageOf } from '../../shared/arm/paging.ts';
+import { newestFirst } from '../../shared/catalog/newest-first.ts';
 import { Query } from '../../shared/arm/query.ts';
 import { parseAs } from '../../shared/arm/schemas/common.ts';
 
@@ -37,6 +38,30 @@ describe('page', () => {
     expect(first.value).toEqual(['b', 'c']);
     const second = page(entries(['a', 'b', 'd', 'e']), query({ $skiptoken: first.nextLink! }), (token) => token);
     expect(second).toEqual({ value: ['d', 'e'], nextLink: null });
+  });
+
+  it('begins nowhere but in the list that the token is of', () => {
+    const wanted = { $filter: { status: 'Failed', operation: 'Backup' } };
+    const first = page(entries(['a', 'b']), { $top: 1, ...wanted }, (token) => token);
+    const { $skipToken } = query({ $skipToken: first.nextLink! });
+    const again = { $filter: { operation: 'Backup', status: 'Failed' }, $skipToken };
+    expect(page(entries(['a', 'b']), again, String).value).toEqual(['b']);
+    for (const other of [{ $filter: { status: 'Failed' } }, {}])
+      expect(() => page(entries(['a', 'b']), { ...other, $skipToken }, String)).toThrow(/another \$filter/);
+  });
+
+  it('reads a list that is in order no further than one entry past the page', async () => {
+    let read = 0;
+    const list = async function* (after = '') {
+      for (const sortKey of ['a', 'b', 'c', 'd', 'e'].filter((key) => key > after)) {
+        read++;
+        yield { sortKey, entry: sortKey };
+      }
+    };
+    const first = await pageOf(list, query({ $top: '2' }), (token) => token);
+    expect([first.value, read]).toEqual([['a', 'b'], 3]);
+    const second = await pageOf(list, query({ $top: '3', $skipToken: first.nextLink! }), (token) => token);
+    expect(second).toEqual({ value: ['c', 'd', 'e'], nextLink: null });
   });
 
   it('has 200 entries unless told otherwise', () => {

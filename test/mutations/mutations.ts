@@ -15,6 +15,7 @@ import { GOING_ON } from './going-on.ts';
 import { LAYOUT } from './layout.ts';
 import { MIXED_DISKS } from './mixed-disks.ts';
 import { PARTS } from './parts.ts';
+import { LISTS } from './lists.ts';
 import { MEMORY } from './memory.ts';
 import { REBUILD } from './rebuild.ts';
 import { RULES_1_TO_6 } from './rules-1-to-6.ts';
@@ -28,6 +29,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...BATCHES,
   ...BODY_SOCKETS,
   ...LAYOUT,
+  ...LISTS,
   ...MIXED_DISKS,
   ...MEMORY,
   ...RULES_1_TO_6,

@@ -4,11 +4,14 @@ import { isManagedDisk } from '../../shared/disk/managed-ids.ts';
 import type { PointId } from '../../shared/domain/ids.ts';
 import { FOOTER_BYTES, isFooter } from '../../shared/domain/vhd-footer.ts';
 import { ITEMS_PREFIX } from '../../shared/format/names.ts';
+import { jobsNewestFirst } from '../../shared/services/job-index.ts';
 import { ENDED } from '../../shared/services/jobs.ts';
+import { pruneJobs } from '../../shared/services/prune-jobs.ts';
 import { assertBilled } from '../support/assert-billed.ts';
 import type { StoredBlob } from '../support/memory-vault.ts';
 import { leftovers, liveManifests, namedIn, newestRecord } from '../support/vault-map.ts';
 import { checkBill } from './bill.ts';
+import { VAULT } from '../support/world.ts';
 import { type Machine, type Scene, blobsOf, isKnown, itemOf, jobsOf, machineOf } from './scene.ts';
 import { checkVerified } from './verify.ts';
 
@@ -57,6 +60,7 @@ export async function checkEnd(scene: Scene): Promise<void> {
     if (missed !== undefined) throw new Error(`a false alarm: ${JSON.stringify(missed)}`);
   }
   await checkVerified(scene, jobs);
+  await checkJobLists(scene);
   let isAnyReplaced = false;
   for (const vm of scene.machines) {
     if (!(await isKnown(scene, vm))) {
@@ -96,6 +100,21 @@ export async function checkEnd(scene: Scene): Promise<void> {
   const own = new Set(scene.machines.map(({ itemId }): string | undefined => itemId));
   const isOfOthers = (name: string): boolean => name.startsWith(ITEMS_PREFIX) && !own.has(name.split('/')[2]);
   if (!isAnyReplaced && ![...blobsOf(scene).keys()].some(isOfOthers)) await assertBilled(scene.world);
+}
+
+/** Lists of jobs say what the jobs' own rows say; where tables were lost, once the daily cleanup has been there. */
+async function checkJobLists({ world: { ports }, counts }: Scene): Promise<void> {
+  if (counts.has('tables lost')) await pruneJobs(ports, VAULT);
+  for (const kind of ['service', 'own'] as const) {
+    const [found, right] = [true, false].map(async (isIndexed) => {
+      const ids: string[] = [];
+      for await (const { row } of jobsNewestFirst(ports, VAULT, isIndexed, { kind }, 50))
+        ids.push(`${row.jobId} ${row.status}`);
+      return ids.join(', ');
+    });
+    if ((await found) !== (await right))
+      throw new Error(`${kind} jobs are listed as ${await found}, and are ${await right}`);
+  }
 }
 
 /** Every point that the newest record names can be seen and is said to be in the vault, whatever tables were lost. */

@@ -14,6 +14,7 @@ const ALL: readonly (keyof Catalog)[] = [
   'points',
   'jobs',
   'openJobs',
+  'jobIndex',
   'units',
   'marks',
   'findings',
