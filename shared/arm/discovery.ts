@@ -39,7 +39,7 @@ function containerView(vault: VaultAddress, row: ItemRow): Record<string, unknow
       resourceGroup: row.resourceGroup,
       virtualMachineId: row.vmResourceId,
       virtualMachineVersion: 'Compute',
-      registrationStatus: 'Registered',
+      registrationStatus: row.deferredDelete === undefined ? 'Registered' : 'SoftDeleted',
       healthStatus: 'Healthy',
     },
   };

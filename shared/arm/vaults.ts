@@ -60,7 +60,7 @@ export const VAULT_DEFAULTS = {
   redundancySettings: { standardTierStorageRedundancy: 'LocallyRedundant', crossRegionRestore: 'Disabled' },
   securitySettings: {
     immutabilitySettings: { state: 'Disabled' },
-    softDeleteSettings: { softDeleteState: 'Disabled', softDeleteRetentionPeriodInDays: 14 },
+    softDeleteSettings: { softDeleteState: 'Enabled', softDeleteRetentionPeriodInDays: 14 },
   },
 };
 

@@ -189,7 +189,8 @@ async function refuseNotEmpty(ports: Ports, key: string, { name, containerName }
     );
   };
   const items: string[] = [];
-  for await (const { row: item } of ports.catalog.items.list(key)) items.push(item.vmName);
+  for await (const { row: item } of ports.catalog.items.list(key))
+    items.push(item.deferredDelete === undefined ? item.vmName : `${item.vmName} (in soft deleted state)`);
   if (items.length > 0) refuse(`it protects ${items.join(', ')}`);
   const rebuild = await runningRebuild(ports, key);
   if (rebuild !== undefined) refuse(`its catalog is being rebuilt by job ${rebuild}`);
