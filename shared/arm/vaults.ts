@@ -152,9 +152,6 @@ function refuseUnsupported({ identity, properties }: Pick<VaultBody, 'identity' 
       },
     );
   };
-  const state = properties?.securitySettings?.immutabilitySettings?.state;
-  if (state !== undefined && state !== 'Disabled')
-    refuse('properties.securitySettings.immutabilitySettings.state', state, 'Disabled');
   if (properties?.redundancySettings?.crossRegionRestore === 'Enabled') {
     refuse('properties.redundancySettings.crossRegionRestore', 'Enabled', 'Disabled');
   }

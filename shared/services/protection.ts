@@ -2,12 +2,13 @@ import type { ItemRow } from '../catalog/catalog.ts';
 import { type DiskSelection, isSameSelection } from '../domain/disk-selection.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type JobId, attemptId, itemId } from '../domain/ids.ts';
-import { lastDue } from '../domain/policy.ts';
+import { type BackupPolicy, lastDue } from '../domain/policy.ts';
+import { checkPolicyChange, immutabilityOf } from '../domain/vault-security.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
 import { changeItem, claimItem } from './items.ts';
 import { itemKey, pointsPartition } from './keys.ts';
-import { readPolicy } from './policies.ts';
+import { policyOf, readPolicy } from './policies.ts';
 import type { Ports } from './ports.ts';
 import { always, type Precondition } from './precondition.ts';
 import { dropAnchor, recordChange, setState } from './protection-state.ts';
@@ -25,7 +26,7 @@ export interface VmAddress {
  * Protects a VM with a policy, gives a protected one another policy, or resumes one that was stopped: the same request twice is the
  * same state. Resolves the job that says so. `selection` says from the next backup on which data disks are backed up; without one that
  * stays as it is.
- * @throws BackupError ResourceNotFound (vault, policy), VMNotFoundV2, BMSUserErrorInvalidConfigureProtectionRequest, ItemSoftDeleted,
+ * @throws BackupError ResourceNotFound (vault, policy), VMNotFoundV2, BMSUserErrorInvalidConfigureProtectionRequest, ItemSoftDeleted, VaultIsImmutable,
  * PreconditionFailed
  */
 export async function protect(
@@ -66,9 +67,18 @@ export async function protect(
     }
   } else {
     refuseSoftDeleted(existing.row);
+    const isImmutable = immutabilityOf(vaultRow.properties) !== 'Disabled';
+    const kept = isImmutable ? await keptUnder(ports, vault, existing.row) : undefined;
+    if (kept !== undefined) checkPolicyChange(vaultRow.properties, kept, policy.rules);
     await setState(ports, container, existing.row.itemId, 'protected');
     await changeItem(ports, vault, key, (item) => {
       refuseSoftDeleted(item); // a delete was first: merges look at the row too, whatever the chain says now
+      if (isImmutable && item.policyName !== existing.row.policyName && item.policyName !== policy.name) {
+        throw new BackupError(
+          'BMSUserErrorObjectLocked',
+          `the policy of ${item.vmName} has just been changed by another request: look at it and ask again`,
+        );
+      }
       const diskSelection = selection === undefined ? item.diskSelection : selection === 'all' ? undefined : selection;
       const hasPolicy = item.policyName === policy.name && item.protectionState !== 'ProtectionStopped';
       if (hasPolicy && isSameSelection(item.diskSelection, diskSelection)) return undefined;
@@ -76,6 +86,7 @@ export async function protect(
         ...item,
         diskSelection: diskSelection && { ...diskSelection, luns: [...diskSelection.luns] },
         policyName: policy.name,
+        stoppedUnder: undefined,
         scheduledUntil: hasPolicy ? item.scheduledUntil : Math.max(item.scheduledUntil, scheduledUntil),
         protectionState: item.protectionState === 'ProtectionStopped' ? 'Protected' : item.protectionState,
       };
@@ -97,11 +108,17 @@ export async function stopProtection(
   refuseSoftDeleted(found.row);
   await dropAnchor(ports, vault, pointsPartition(vaultRow.containerName, found.row.itemId), found.row);
   await setState(ports, container, found.row.itemId, 'stopped');
+  const kept = await keptUnder(ports, vault, found.row);
   await changeItem(ports, vault, key, (item) => {
     refuseSoftDeleted(item);
-    return { ...item, policyName: '', protectionState: 'ProtectionStopped' };
+    return { ...item, policyName: '', protectionState: 'ProtectionStopped', stoppedUnder: kept && { ...kept } };
   });
   return recordChange(ports, vault, key, 'DisableBackup', {});
+}
+
+/** The policy that an item's points are kept by, or were when its protection was stopped; undefined: nobody knows. */
+async function keptUnder(ports: Ports, vault: string, item: ItemRow): Promise<BackupPolicy | undefined> {
+  return (await policyOf(ports, vault, item)) ?? item.stoppedUnder;
 }
 
 /** A VM has one vault: two chains of snapshots of one disk would get in each other's way. */

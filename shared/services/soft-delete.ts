@@ -1,5 +1,5 @@
 import type { ItemRow } from '../catalog/catalog.ts';
-import { softDeleteOf } from '../domain/vault-security.ts';
+import { refuseIfImmutable, softDeleteOf } from '../domain/vault-security.ts';
 import { BackupError } from '../domain/errors.ts';
 import type { JobId } from '../domain/ids.ts';
 import { adviceFor } from './advice.ts';
@@ -7,6 +7,7 @@ import { endJob } from './end-job.ts';
 import { changeItem, claimItem } from './items.ts';
 import { isRunning } from './jobs.ts';
 import { pointsPartition } from './keys.ts';
+import { policyOf } from './policies.ts';
 import type { Ports } from './ports.ts';
 import { always, type Precondition } from './precondition.ts';
 import { readPoints } from './projection.ts';
@@ -37,7 +38,7 @@ export function refuseSoftDeleted({ deferredDelete, vmName }: Pick<ItemRow, 'def
 /**
  * Deletes an item softly: it can be undeleted for as many days as its vault says at this moment. The same request twice keeps the first
  * one's time. Resolves the job that says so; undefined: there is no such item.
- * @throws BackupError DataDeletionNotSupported when the vault's soft delete is off, PreconditionFailed
+ * @throws BackupError DataDeletionNotSupported when the vault's soft delete is off, VaultIsImmutable, PreconditionFailed
  */
 export async function softDelete(
   ports: Ports,
@@ -51,6 +52,8 @@ export async function softDelete(
   if (found === undefined) return undefined;
   const { itemId, vmName } = found.row;
   const { isOn, retentionDays } = softDeleteOf(vaultRow.properties);
+  if (found.row.deferredDelete === undefined)
+    refuseIfImmutable(vaultRow.properties, `the data of ${vmName} cannot be deleted`);
   if (!isOn && found.row.deferredDelete === undefined) {
     throw new BackupError(
       'DataDeletionNotSupported',
@@ -60,6 +63,7 @@ export async function softDelete(
   }
   const partition = pointsPartition(vaultRow.containerName, itemId);
   await dropAnchor(ports, vault, partition, found.row);
+  const stoppedUnder = (await policyOf(ports, vault, found.row)) ?? found.row.stoppedUnder;
   const at = ports.clock.now();
   await changeItem(ports, vault, key, (item) =>
     item.deferredDelete !== undefined || item.itemId !== itemId
@@ -68,6 +72,7 @@ export async function softDelete(
           ...item,
           policyName: '',
           protectionState: 'ProtectionStopped',
+          stoppedUnder: stoppedUnder && { ...stoppedUnder },
           deferredDelete: { at, until: at + retentionDays * DAY_MS, retentionDays, by },
         },
   );

@@ -185,17 +185,6 @@ export const VAULT_REFUSALS: readonly RefusalCase[] = [
     /cannot be moved/,
   ],
   [
-    'an immutable vault',
-    (on) => [
-      'PATCH',
-      `${on.vaultPath()}?${API}`,
-      { properties: { securitySettings: { immutabilitySettings: { state: 'Locked' } } } },
-    ],
-    400,
-    'InvalidRequest',
-    /Locked, which this version does not support/,
-  ],
-  [
     'a weekly policy',
     (on) => ['PUT', `${on.policyId('weekly')}?${API}`, weekly()],
     400,

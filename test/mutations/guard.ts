@@ -1,6 +1,7 @@
 import type { Mutation } from './mutation.ts';
 
 const SOFT_DELETE = 'services/soft-delete.test.ts';
+const IMMUTABLE = 'arm/immutability.test.ts';
 const CRASHES = 'services/crash-points.test.ts';
 
 /** What would take away what is kept for whoever deletes, or may not delete. */
@@ -58,5 +59,37 @@ export const GUARD: readonly Mutation[] = [
     replace: '  if (deferredDelete === undefined && protectionState === undefined) {',
     tests: [SOFT_DELETE],
     why: 'a request that has nothing to undelete is told that it has',
+  },
+  {
+    name: 'guard: a lock is taken off by PUT and PATCH',
+    file: 'shared/services/vaults.ts',
+    find: '    if (found !== undefined) checkVaultChange(found.row.properties, request.properties);\n',
+    replace: '',
+    tests: [IMMUTABLE],
+    why: 'whoever has taken over an account deletes the backups after all',
+  },
+  {
+    name: 'guard: a policy of an immutable vault is shortened',
+    file: 'shared/services/policies.ts',
+    find: '    if (found !== undefined) checkPolicyChange(await propertiesOf(ports, vault), found.row.rules, rules);\n',
+    replace: '',
+    tests: [IMMUTABLE],
+    why: 'points of an immutable vault expire early',
+  },
+  {
+    name: 'guard: an item is stopped and resumed with less',
+    file: 'shared/services/protection.ts',
+    find: '  return (await policyOf(ports, vault, item)) ?? item.stoppedUnder;\n',
+    replace: '  return policyOf(ports, vault, item);\n',
+    tests: [IMMUTABLE],
+    why: 'stopping is a way round immutability',
+  },
+  {
+    name: 'guard: immutable data is deleted softly',
+    file: 'shared/services/soft-delete.ts',
+    find: '  if (found.row.deferredDelete === undefined)\n    refuseIfImmutable(vaultRow.properties, `the data of ${vmName} cannot be deleted`);\n',
+    replace: '',
+    tests: [IMMUTABLE],
+    why: 'backups of what should be immutable end',
   },
 ];
