@@ -26,8 +26,11 @@ let vmId: string;
 
 const vaultPath = (): string =>
   `/subscriptions/${platform.endpoints.subscriptionId}/resourceGroups/${GROUP}/providers/Microsoft.RecoveryServices/vaults/${VAULT}`;
-const properties = (more: object): AzureIaaSComputeVMProtectedItem =>
-  ({ protectedItemType: VM_TYPE, sourceResourceId: vmId, ...more }) as AzureIaaSComputeVMProtectedItem;
+const properties = (more: object): AzureIaaSComputeVMProtectedItem => ({
+  protectedItemType: VM_TYPE,
+  sourceResourceId: vmId,
+  ...more,
+});
 const stopped = { policyId: '', protectionState: 'ProtectionStopped' };
 
 /** Changes the item, and resolves how its job has ended and what the item shows then. */
