@@ -27,6 +27,11 @@ export type Authenticate = (authorization: string | null) => Promise<Caller>;
 
 /** Clocks of issuers and ours may differ by this. */
 const CLOCK_TOLERANCE_SECONDS = 60;
+/**
+ * How an issuer's keys are kept: a token that names an unknown one has them fetched again, but not sooner than this, or forged tokens
+ * would make us ask without end; and a key that was withdrawn is believed for so long at most.
+ */
+const KEY_SET = { cooldownDuration: 5_000, cacheMaxAge: 10 * 60_000 };
 const ALGORITHMS = ['RS256', 'PS256', 'ES256'];
 
 /**
@@ -35,7 +40,7 @@ const ALGORITHMS = ['RS256', 'PS256', 'ES256'];
  */
 export function authenticator(
   rules: TokenRules,
-  keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(rules.jwksUrl)),
+  keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(rules.jwksUrl), KEY_SET),
 ): Authenticate {
   const audience = rules.audiences.flatMap((text) => [text.replace(/\/$/, ''), `${text.replace(/\/$/, '')}/`]);
   return async (authorization) => {

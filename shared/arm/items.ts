@@ -8,7 +8,8 @@ import { pointsPartition, type VaultAddress } from '../services/keys.ts';
 import { inOrder } from '../services/pipeline.ts';
 import { type PointSummary, summaryOfPoints } from '../services/point-list.ts';
 import { protect, stopProtection } from '../services/protection.ts';
-import { MethodNotAllowedError, resourceNotFound } from './errors.ts';
+import { softDelete, undelete } from '../services/soft-delete.ts';
+import { resourceNotFound } from './errors.ts';
 import { etagOf, withEtag } from './etag.ts';
 import { type ArmAnswer, noContent, ok } from './http.ts';
 import { policyId, policyNameOf, protectedItemId, protectedItemPath, VAULT_TYPE, vaultId } from './ids.ts';
@@ -19,7 +20,7 @@ import { pageOf, type Sorted } from './paging.ts';
 import type { Call } from './route.ts';
 import { INVALID_PROTECTION, type ItemsQuery, type ProtectedItemBody } from './schemas/item.ts';
 import { type FoundVault, theVault, type VaultCall, listLink } from './vaults.ts';
-import { iso } from './times.ts';
+import { iso, timeSpan } from './times.ts';
 
 export type ItemCall<Asked = unknown, Body = unknown> = Call<
   'subscription' | 'group' | 'vault' | 'container' | 'item',
@@ -59,10 +60,11 @@ const ITEMS_IN_FLIGHT = 32;
 /** "No time yet" of an item that was never backed up, in the service's words. */
 const NEVER = '2001-01-01T00:00:00Z';
 
-/** The ARM view of a protected item; with its points it also tells what there is to restore. */
+/** The ARM view of a protected item at `nowMs`; with its points it also tells what there is to restore. */
 export function itemView(
   vault: VaultAddress,
   { row, etag }: Versioned<ItemRow>,
+  nowMs: number,
   points?: PointSummary,
 ): Record<string, unknown> {
   const names = namesOf(row);
@@ -104,10 +106,22 @@ export function itemView(
       lastBackupStatus: row.lastBackupStatus,
       lastBackupTime: row.lastBackupAt === undefined ? NEVER : iso(row.lastBackupAt),
       protectedItemDataId: `${Number.parseInt(row.itemId.slice(-8), 16)}`,
-      isScheduledForDeferredDelete: false,
+      ...deferredDelete(row, nowMs),
       ...(row.diskSelection && { extendedProperties: { diskExclusionProperties: exclusionOf(row.diskSelection) } }),
       ...(points === undefined ? {} : whatToRestore(points)),
     },
+  };
+}
+
+/** A soft delete in the service's words: its time is when it was asked for, and what remains ends at nothing. */
+function deferredDelete({ deferredDelete: deleted }: ItemRow, nowMs: number): Record<string, unknown> {
+  if (deleted === undefined) return { isScheduledForDeferredDelete: false };
+  return {
+    isScheduledForDeferredDelete: true,
+    deferredDeleteTimeInUTC: iso(deleted.at),
+    deferredDeleteTimeRemaining: timeSpan(Math.max(0, deleted.until - nowMs)),
+    softDeleteRetentionPeriod: deleted.retentionDays,
+    softDeleteRetentionPeriodInDays: deleted.retentionDays,
   };
 }
 
@@ -135,14 +149,15 @@ export async function getItem(call: ItemCall): Promise<ArmAnswer> {
 async function answerWithPoints(call: Pick<ItemCall, 'ports'>, item: FoundItem): Promise<ArmAnswer> {
   const { vault, row, etag } = item;
   const points = await summaryOfPoints(call.ports, pointsPartition(vault.row.containerName, row.itemId));
-  return withEtag(ok(itemView(vault.address, item, points)), etag);
+  return withEtag(ok(itemView(vault.address, item, call.ports.clock.now(), points)), etag);
 }
 
 export async function listItems(call: VaultCall<ItemsQuery>): Promise<ArmAnswer> {
   const vault = await theVault(call);
+  const now = call.ports.clock.now();
   const list = async function* (after: string | undefined, most: number): AsyncGenerator<Sorted<unknown>> {
     for await (const { key, ...item } of itemsOf(call, vault.key, call.query.$filter, after, most))
-      yield { sortKey: key, entry: itemView(vault.address, item) };
+      yield { sortKey: key, entry: itemView(vault.address, item, now) };
   };
   return ok(await pageOf(list, call.query, (token) => listLink(call, vault, 'backupProtectedItems', token)));
 }
@@ -192,7 +207,7 @@ function invalid(target: string, message: string): BackupError {
   return new BackupError(INVALID_PROTECTION, `${target} ${message}`, { target });
 }
 
-/** One PUT protects, gives another policy, resumes and stops: the body tells which. */
+/** One PUT protects, gives another policy, resumes, stops and undeletes: the body tells which. */
 export async function putItem(call: ItemCall<unknown, ProtectedItemBody>): Promise<ArmAnswer> {
   const vault = await theVault(call);
   const names = parseItemNames(call.params.container, call.params.item, INVALID_PROTECTION);
@@ -205,44 +220,63 @@ export async function putItem(call: ItemCall<unknown, ProtectedItemBody>): Promi
     throw invalid('properties.sourceResourceId', 'is missing: expected the resource id of the VM');
   checkSource(resourceId, names, vault);
 
-  if (properties.protectionState === 'ProtectionStopped' || (properties.policyId ?? '') === '') {
-    if (properties.protectionState !== 'ProtectionStopped' && properties.policyId === undefined) {
-      throw invalid('properties.policyId', 'is missing: expected the id of a policy of this vault');
-    }
-    if ((properties.policyId ?? '') !== '') {
-      throw invalid(
-        'properties.policyId',
-        'is given with protectionState ProtectionStopped: expected "" to stop protection',
-      );
-    }
-    call.requireRole('Backup Contributor', 'stopping protection');
-    if (existing === undefined) {
-      throw resourceNotFound(
-        `${VAULT_TYPE}/protectedItems`,
-        `${vault.row.name}/${call.params.item}`,
-        vault.row.resourceGroup,
-      );
-    }
-    return accepted(
-      call,
-      vault,
-      protectedItemPath(namesOf(existing)),
-      await stopProtection(call.ports, vault.key, key, call.precondition),
+  const change = changeOf(properties);
+  if (change === 'protect') {
+    const policy = policyNameOf(properties.policyId ?? '', vault.address);
+    // Extended properties that do not speak of disks take a selection back; clients that say nothing leave it as it is.
+    const selection = properties.extendedProperties && (properties.extendedProperties.diskExclusionProperties ?? 'all');
+    const vm = { resourceId, ...names };
+    const jobId = await protect(call.ports, vault.key, vm, policy, selection, call.precondition);
+    return accepted(call, vault, protectedItemPath(names), jobId);
+  }
+  if (change === 'stop') call.requireRole('Backup Contributor', 'stopping protection');
+  if (existing === undefined) {
+    throw resourceNotFound(
+      `${VAULT_TYPE}/protectedItems`,
+      `${vault.row.name}/${call.params.item}`,
+      vault.row.resourceGroup,
     );
   }
-  const policy = policyNameOf(properties.policyId ?? '', vault.address);
-  // Extended properties that do not speak of disks take a selection back; clients that say nothing leave it as it is.
-  const selection = properties.extendedProperties && (properties.extendedProperties.diskExclusionProperties ?? 'all');
-  const vm = { resourceId, ...names };
-  const jobId = await protect(call.ports, vault.key, vm, policy, selection, call.precondition);
-  return accepted(call, vault, protectedItemPath(names), jobId);
+  const changed = change === 'stop' ? stopProtection : undelete;
+  const jobId = await changed(call.ports, vault.key, key, call.precondition);
+  return accepted(call, vault, protectedItemPath(namesOf(existing)), jobId);
+}
+
+/**
+ * What a PUT of an item asks for. Undeleting looks like stopping with one flag more, and must not stop what is protected.
+ * @throws BackupError for a body that asks for two things, or for none
+ */
+function changeOf(properties: ProtectedItemBody['properties']): 'protect' | 'stop' | 'undelete' {
+  const { policyId, protectionState, isRehydrate } = properties;
+  const hasPolicy = (policyId ?? '') !== '';
+  if (isRehydrate === true) {
+    if (hasPolicy)
+      throw invalid('properties.policyId', 'is given with isRehydrate: undelete first, then PUT the policy');
+    if (protectionState !== undefined && protectionState !== 'ProtectionStopped') {
+      throw invalid(
+        'properties.protectionState',
+        `is ${protectionState} with isRehydrate: expected ProtectionStopped, which an undeleted item is`,
+      );
+    }
+    return 'undelete';
+  }
+  if (protectionState !== 'ProtectionStopped' && hasPolicy) return 'protect';
+  if (protectionState !== 'ProtectionStopped' && policyId === undefined) {
+    throw invalid('properties.policyId', 'is missing: expected the id of a policy of this vault');
+  }
+  if (hasPolicy) {
+    throw invalid(
+      'properties.policyId',
+      'is given with protectionState ProtectionStopped: expected "" to stop protection',
+    );
+  }
+  return 'stop';
 }
 
 function refuseUnsupported(properties: ProtectedItemBody['properties']): void {
   const refuse = (field: string, found: string, expected: string): never => {
     throw invalid(`properties.${field}`, `is ${found}, which this version does not support: expected ${expected}`);
   };
-  if (properties.isRehydrate === true) refuse('isRehydrate', 'true', 'false (nothing is deleted softly yet)');
   if (properties.createMode === 'Recover') refuse('createMode', 'Recover', 'Default');
   if (properties.protectionState === 'BackupsSuspended') {
     refuse('protectionState', 'BackupsSuspended', 'ProtectionStopped, which keeps all points');
@@ -273,15 +307,12 @@ function checkSource(resourceId: string, names: ItemNames, vault: FoundVault): v
     throw invalid('properties.sourceResourceId', `is the VM ${key}, but the path names ${keyOf(names)}`);
 }
 
-/** Stopping with deletion of data is not there yet; it must not look as if it were. */
+/** Deletes the backup data softly. The item stays visible, marked, until it is undeleted; deleting what is not there is done. */
 export async function deleteItem(call: ItemCall): Promise<ArmAnswer> {
-  const { row } = await theItem(call);
-  throw new MethodNotAllowedError(
-    'DELETE',
-    ['GET', 'PUT'],
-    `this version does not delete backup data: ${row.vmName} stays protected. To stop its backups and keep the data, PUT the item with ` +
-      'properties.protectionState "ProtectionStopped" and properties.policyId ""',
-  );
+  const vault = await theVault(call);
+  const names = parseItemNames(call.params.container, call.params.item);
+  const jobId = await softDelete(call.ports, vault.key, keyOf(names), call.caller.name, call.precondition);
+  return jobId === undefined ? noContent : accepted(call, vault, protectedItemPath(names), jobId);
 }
 
 type ItemOperationCall = Call<'subscription' | 'group' | 'vault' | 'container' | 'item' | 'operation'>;

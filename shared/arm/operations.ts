@@ -100,9 +100,11 @@ export async function resultAnswer(
   throw new BackupError(code !== undefined && code in ERROR_TABLE ? (code as ErrorCode) : 'InternalError', message);
 }
 
+const CHANGES_OF_ITEMS: readonly string[] = ['ConfigureBackup', 'DisableBackup', 'DeleteBackupData', 'Undelete'];
+
 /** Whether an operation changed an item itself, so that the item is its result. */
 export async function changedItem(call: OperationCall, vault: FoundVault, row: OperationRow): Promise<boolean> {
   if (row.jobId === undefined) return false;
   const job = await readJob(call.ports, { vault: vault.key, jobId: row.jobId as JobId });
-  return job?.operation === 'ConfigureBackup' || job?.operation === 'DisableBackup';
+  return job !== undefined && CHANGES_OF_ITEMS.includes(job.operation);
 }

@@ -31,18 +31,21 @@ export const vaultRow = z.object({
 });
 export type VaultRow = z.infer<typeof vaultRow>;
 
+/** What a policy means (domain/policy). */
+const policyRules = z.object({
+  minuteOfDay: z.number(),
+  zone: z.string(),
+  dailyRetentionDays: z.number(),
+  instantRetentionDays: z.number(),
+});
+
 /** A backup policy. Partition: vault key. Key: policy name in lower case. */
 export const policyRow = z.object({
   name: z.string(),
   /** The properties as the client gave them. */
   properties: z.record(z.string(), z.unknown()),
   /** What they mean (domain/policy). */
-  rules: z.object({
-    minuteOfDay: z.number(),
-    zone: z.string(),
-    dailyRetentionDays: z.number(),
-    instantRetentionDays: z.number(),
-  }),
+  rules: policyRules,
   createdAt: timeMs,
   /** When its schedule last changed: nothing is due for a time before. */
   scheduleFrom: timeMs,
@@ -90,6 +93,8 @@ export const itemRow = z.object({
   pins: z.array(z.object({ jobId: job, point })),
   /** The point that a merge is taking away: it can no longer be pinned. */
   leaving: point.optional(),
+  /** What its policy meant when protection was stopped: an immutable vault lets it go on with no less. Absent: nobody knows. */
+  stoppedUnder: policyRules.optional(),
   /** When it was deleted softly, by whom, until when it can be undeleted, and of how many days that is; absent: it is not. */
   deferredDelete: z.object({ at: timeMs, until: timeMs, retentionDays: z.number(), by: z.string() }).optional(),
   lastBackupAt: timeMs.optional(),

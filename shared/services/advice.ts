@@ -16,6 +16,7 @@ const ADVICE: Partial<Record<ErrorCode, readonly string[]>> = {
   UserErrorBackupOperationInProgress: [
     'Nothing needs to be done: the transfer begins when the earlier backup has ended. If that takes days each time, the disks change faster than their accounts can be read.',
   ],
+  ItemSoftDeleted: ['Undelete the item and resume its protection with a policy, then start the job again.'],
   RecoveryPointOvertaken: ['Nothing needs to be done: a later point goes into the vault instead.'],
   ResourceIsLeased: ['Start the restore again to a new target.'],
   StorageUnavailable: ['Look at the health of the storage account and its firewall, then start the job again.'],

@@ -4,6 +4,7 @@ import { type JobId, nextPointId } from '../domain/ids.ts';
 import { inTheWay, waitsFor } from './holders.ts';
 import { insertJob, newJob, withdrawJob } from './jobs.ts';
 import type { Ports } from './ports.ts';
+import { refuseSoftDeleted } from './soft-delete.ts';
 import { readItem } from './vault-of.ts';
 
 /** Names of the two tasks that a backup job shows, in the service's words. */
@@ -22,12 +23,13 @@ export type BackupTrigger =
 /**
  * Starts a backup of an item: the job exists when this resolves, the rest goes by queue. A scheduled one that comes while another
  * transfers takes its snapshots, and its transfer waits.
- * @throws BackupError ResourceNotFound, UserErrorProtectionStopped, UserErrorInvalidRecoveryPointExpiry,
+ * @throws BackupError ResourceNotFound, ItemSoftDeleted, UserErrorProtectionStopped, UserErrorInvalidRecoveryPointExpiry,
  * BMSUserErrorObjectLocked while another backup of the item runs, for a scheduled one only while that takes its snapshots
  */
 export async function startBackup(ports: Ports, vault: string, key: string, trigger: BackupTrigger): Promise<JobId> {
   const now = ports.clock.now();
   const { row: item, etag } = await readItem(ports, vault, key);
+  refuseSoftDeleted(item);
   if (item.protectionState === 'ProtectionStopped') {
     throw new BackupError(
       'UserErrorProtectionStopped',

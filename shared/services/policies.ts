@@ -1,7 +1,9 @@
-import type { ItemRow, PolicyRow } from '../catalog/catalog.ts';
+import type { ItemRow, PolicyRow, VaultRow } from '../catalog/catalog.ts';
 import type { Versioned } from '../catalog/catalog-table.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import { type BackupPolicy, lastDue } from '../domain/policy.ts';
+import { checkPolicyChange } from '../domain/vault-security.ts';
+import { vaultRowKey } from './keys.ts';
 import type { Ports } from './ports.ts';
 import { always, type Precondition } from './precondition.ts';
 
@@ -18,7 +20,7 @@ export async function readPolicy(ports: Ports, vault: string, name: string): Pro
   return found.row;
 }
 
-/** Creates or replaces a policy. Points that are there already follow it from the next cleanup on. @throws BackupError PreconditionFailed */
+/** Creates or replaces a policy. Points that are there already follow it from the next cleanup on. @throws BackupError PreconditionFailed, VaultIsImmutable */
 export async function putPolicy(
   ports: Ports,
   vault: string,
@@ -31,6 +33,7 @@ export async function putPolicy(
   for (;;) {
     const found = await ports.catalog.policies.get(vault, name.toLowerCase());
     precondition(found?.etag);
+    if (found !== undefined) checkPolicyChange(await propertiesOf(ports, vault), found.row.rules, rules);
     const sameSchedule = found?.row.rules.minuteOfDay === rules.minuteOfDay && found.row.rules.zone === rules.zone;
     const row: PolicyRow = {
       name: found?.row.name ?? name,
@@ -47,6 +50,12 @@ export async function putPolicy(
       if (!isBackupError(error, 'EtagMismatch', 'RowAlreadyExists', 'RowNotFound')) throw error;
     }
   }
+}
+
+/** The properties of a vault; none while its row is not there yet. */
+async function propertiesOf(ports: Ports, vault: string): Promise<VaultRow['properties']> {
+  const at = vaultRowKey(vault);
+  return (await ports.catalog.vaults.get(at.partition, at.key))?.row.properties ?? {};
 }
 
 /** Deletes a policy; absent is fine. @throws BackupError BMSUserErrorPolicyInUse naming the items, PreconditionFailed */

@@ -1,21 +1,19 @@
-import type { ItemRow, JobRow, VaultRow } from '../catalog/catalog.ts';
+import type { ItemRow, VaultRow } from '../catalog/catalog.ts';
 import type { VirtualMachine } from '../compute/compute.ts';
 import { type DiskSelection, isSameSelection } from '../domain/disk-selection.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
-import { type ItemId, type JobId, attemptId, itemId } from '../domain/ids.ts';
-import { lastDue } from '../domain/policy.ts';
-import { instantExpiry } from '../domain/retention.ts';
+import { type JobId, attemptId, itemId } from '../domain/ids.ts';
+import { type BackupPolicy, lastDue } from '../domain/policy.ts';
+import { checkPolicyChange, immutabilityOf } from '../domain/vault-security.ts';
 import type { VaultContainer } from '../vault/vault-container.ts';
 import { Chain } from './chain.ts';
-import { finishJob } from './end-job.ts';
 import { changeItem, claimItem } from './items.ts';
-import { insertJob, isPinned, newJob } from './jobs.ts';
 import { itemKey, pointsPartition } from './keys.ts';
 import { policyOf, readPolicy } from './policies.ts';
 import type { Ports } from './ports.ts';
 import { always, type Precondition } from './precondition.ts';
-import { changePoint, readPoints } from './projection.ts';
-import { leaveToSweep, removeSnapshots } from './remove-snapshots.ts';
+import { dropAnchor, recordChange, setState } from './protection-state.ts';
+import { refuseSoftDeleted } from './soft-delete.ts';
 import { openVault } from './vault-of.ts';
 
 /** The VM to protect, by the parts of its resource id. */
@@ -29,7 +27,8 @@ export interface VmAddress {
  * Protects a VM with a policy, gives a protected one another policy, or resumes one that was stopped: the same request twice is the
  * same state. Resolves the job that says so. `selection` says from the next backup on which data disks are backed up; without one that
  * stays as it is.
- * @throws BackupError ResourceNotFound (vault, policy), VMNotFoundV2, BMSUserErrorInvalidConfigureProtectionRequest, PreconditionFailed
+ * @throws BackupError ResourceNotFound (vault, policy), VMNotFoundV2, BMSUserErrorInvalidConfigureProtectionRequest, ItemSoftDeleted, VaultIsImmutable,
+ * PreconditionFailed
  */
 export async function protect(
   ports: Ports,
@@ -55,8 +54,19 @@ export async function protect(
       await giveWay(ports, vault, key, container, item);
     }
   } else {
+    refuseSoftDeleted(existing.row);
+    const isImmutable = immutabilityOf(vaultRow.properties) !== 'Disabled';
+    const kept = isImmutable ? await keptUnder(ports, vault, existing.row) : undefined;
+    if (kept !== undefined) checkPolicyChange(vaultRow.properties, kept, policy.rules);
     await setState(ports, container, existing.row.itemId, 'protected');
     await changeItem(ports, vault, key, (item) => {
+      refuseSoftDeleted(item); // a delete was first: merges look at the row too, whatever the chain says now
+      if (isImmutable && item.policyName !== existing.row.policyName && item.policyName !== policy.name) {
+        throw new BackupError(
+          'BMSUserErrorObjectLocked',
+          `the policy of ${item.vmName} has just been changed by another request: look at it and ask again`,
+        );
+      }
       const diskSelection = selection === undefined ? item.diskSelection : selection === 'all' ? undefined : selection;
       const hasPolicy = item.policyName === policy.name && item.protectionState !== 'ProtectionStopped';
       if (hasPolicy && isSameSelection(item.diskSelection, diskSelection)) return undefined;
@@ -64,6 +74,7 @@ export async function protect(
         ...item,
         diskSelection: diskSelection && { ...diskSelection, luns: [...diskSelection.luns] },
         policyName: policy.name,
+        stoppedUnder: undefined,
         scheduledUntil: hasPolicy ? item.scheduledUntil : Math.max(item.scheduledUntil, scheduledUntil),
         protectionState: item.protectionState === 'ProtectionStopped' ? 'Protected' : item.protectionState,
       };
@@ -99,7 +110,7 @@ export async function protectableVm(
   return found;
 }
 
-/** Stops protection and keeps the data: no more backups, nothing expires. */
+/** Stops protection and keeps the data: no more backups, nothing expires. @throws BackupError ResourceNotFound, ItemSoftDeleted, PreconditionFailed */
 export async function stopProtection(
   ports: Ports,
   vault: string,
@@ -109,27 +120,20 @@ export async function stopProtection(
   const { container, row: vaultRow } = await openVault(ports, vault);
   const found = await claimItem(ports, vault, key, precondition);
   if (found === undefined) throw new BackupError('ResourceNotFound', `there is no protected item ${key} in this vault`);
+  refuseSoftDeleted(found.row);
   await dropAnchor(ports, vault, pointsPartition(vaultRow.containerName, found.row.itemId), found.row);
   await setState(ports, container, found.row.itemId, 'stopped');
-  await changeItem(ports, vault, key, (item) => ({ ...item, policyName: '', protectionState: 'ProtectionStopped' }));
+  const kept = await keptUnder(ports, vault, found.row);
+  await changeItem(ports, vault, key, (item) => {
+    refuseSoftDeleted(item);
+    return { ...item, policyName: '', protectionState: 'ProtectionStopped', stoppedUnder: kept && { ...kept } };
+  });
   return recordChange(ports, vault, key, 'DisableBackup', {});
 }
 
-/**
- * The newest vault point keeps its snapshots past their time for the next diff alone: without one they go. Those that are out of reach
- * are left to the sweep: a VM is often stopped when its disks are gone, and nothing else ends them afterwards.
- */
-async function dropAnchor(ports: Ports, vault: string, partition: string, item: ItemRow): Promise<void> {
-  const policy = await policyOf(ports, vault, item);
-  const anchor = (await readPoints(ports, partition)).findLast((row) => row.vault === 'Valid');
-  const ends = anchor && instantExpiry(anchor, policy);
-  if (anchor?.instant !== 'Valid' || ends === undefined || ends > ports.clock.now()) return;
-  if (await isPinned(ports, vault, item, anchor.point)) return;
-  const left = await removeSnapshots(ports, anchor.set.disks);
-  if (left.length > 0) await leaveToSweep(ports, vault, itemKey(item.resourceGroup, item.vmName), left);
-  await changePoint(ports, partition, anchor.point, (row) =>
-    row.instant === 'Valid' ? { ...row, instant: 'Deleted' } : undefined,
-  );
+/** The policy that an item's points are kept by, or were when its protection was stopped; undefined: nobody knows. */
+async function keptUnder(ports: Ports, vault: string, item: ItemRow): Promise<BackupPolicy | undefined> {
+  return (await policyOf(ports, vault, item)) ?? item.stoppedUnder;
 }
 
 /** A VM has one vault: two chains of snapshots of one disk would get in each other's way. */
@@ -198,42 +202,4 @@ async function giveWay(
     if (!isBackupError(error, 'BMSUserErrorObjectLocked')) throw error;
     ports.log(`the first record of item ${own.itemId}, which came to nothing, stays: ${error.message}`);
   }
-}
-
-/** Says in the chain whether merges may go on: a merge takes the item's state from the record that it builds on. */
-async function setState(
-  ports: Ports,
-  container: VaultContainer,
-  item: ItemId,
-  state: 'protected' | 'stopped',
-): Promise<void> {
-  const chain = new Chain(container, item);
-  for (;;) {
-    const newest = await chain.newest();
-    if (newest.state === state) return;
-    const { won } = await chain.append(newest, {
-      kind: 'state',
-      attempt: attemptId(ports.ids.hex(16)),
-      job: null,
-      writtenAt: new Date(ports.clock.now()).toISOString(),
-      state,
-    });
-    if (won) return;
-  }
-}
-
-/** A job that tells what has just been done: clients ask for one after every change. */
-async function recordChange(
-  ports: Ports,
-  vault: string,
-  key: string,
-  operation: JobRow['operation'],
-  bag: Record<string, string>,
-): Promise<JobId> {
-  const item = (await ports.catalog.items.get(vault, key))?.row;
-  if (item === undefined) throw new BackupError('ResourceNotFound', `there is no protected item ${key} in this vault`);
-  const job = newJob(ports, item, key, { operation, userTriggered: true, bag: { 'VM Name': item.vmName, ...bag } });
-  await insertJob(ports, vault, job);
-  await finishJob(ports, { vault, jobId: job.jobId }, 'Completed');
-  return job.jobId;
 }

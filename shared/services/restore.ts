@@ -10,6 +10,7 @@ import { pointsPartition } from './keys.ts';
 import type { Ports } from './ports.ts';
 import { changePoint, readPoint } from './projection.ts';
 import { isOutOfReach } from './remove-snapshots.ts';
+import { refuseSoftDeleted } from './soft-delete.ts';
 import { openVault, readItem } from './vault-of.ts';
 
 /** The task that a restore job shows, in the service's words. */
@@ -30,7 +31,7 @@ export interface RestoreRequest {
 /**
  * Starts the restore of a recovery point's disks: the job exists when this resolves, the rest goes by queue. The point is pinned, so
  * that nothing of it is merged away while it is read. `drill`: it is only tried, by a verify job, under an id that was chosen before.
- * @throws BackupError ResourceNotFound, UserErrorInvalidRestoreRequest, UserErrorInstantRpNotFound, UserErrorRecoveryPointLeaving
+ * @throws BackupError ResourceNotFound, ItemSoftDeleted, UserErrorInvalidRestoreRequest, UserErrorInstantRpNotFound, UserErrorRecoveryPointLeaving
  */
 export async function startRestore(
   ports: Ports,
@@ -42,6 +43,7 @@ export async function startRestore(
 ): Promise<JobId> {
   const [seen, { row: vaultRow }] = await Promise.all([readItem(ports, vault, key), openVault(ports, vault)]);
   const { row: item } = seen;
+  if (drill === undefined) refuseSoftDeleted(item);
   const partition = pointsPartition(vaultRow.containerName, item.itemId);
   const row = await readPoint(ports, partition, point);
   if (row === undefined) throw new BackupError('ResourceNotFound', `${item.vmName} has no recovery point ${point}`);

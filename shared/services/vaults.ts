@@ -3,6 +3,7 @@ import type { Versioned } from '../catalog/catalog-table.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
 import type { JobId } from '../domain/ids.ts';
 import { BLOCK_BYTES } from '../domain/units.ts';
+import { checkVaultChange } from '../domain/vault-security.ts';
 import { encodeDocument } from '../format/document.ts';
 import type { VaultDocument } from '../format/documents.ts';
 import { VAULT_NAME } from '../format/names.ts';
@@ -39,7 +40,7 @@ export function vaultVersion(ports: Ports, address: VaultAddress): Promise<Versi
 /**
  * Creates a vault with its container and its default policy, or changes what may be changed of one that exists. What is asked for may
  * hang on the vault that stands, each time anew when another writer was first.
- * @throws BackupError InvalidRequest for another location, PreconditionFailed
+ * @throws BackupError InvalidRequest for another location, PreconditionFailed, and what `checkVaultChange` throws
  */
 export async function putVault(
   ports: Ports,
@@ -59,6 +60,7 @@ export async function putVault(
         { target: 'location' },
       );
     }
+    if (found !== undefined) checkVaultChange(found.row.properties, request.properties);
     const row: VaultRow = found === undefined ? newVault(ports, address, request) : { ...found.row, ...request };
     let etag: string;
     try {

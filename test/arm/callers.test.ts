@@ -9,7 +9,7 @@ import {
   type JWTPayload,
   SignJWT,
 } from 'jose';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Authenticate, authenticator } from '../../shared/arm/callers.ts';
 
 const ISSUER = 'https://issuer.test/tenant';
@@ -107,6 +107,50 @@ describe('a bearer token', () => {
       await expect(failing(await bearer())).rejects.not.toMatchObject(unanswered);
     } finally {
       busy.close();
+    }
+  });
+});
+
+describe('an issuer that changes its keys', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('tokens of all published keys pass, soon after they are; those of a withdrawn one do not for long', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const publicKey = async (pair: GenerateKeyPairResult, kid: string) => ({
+      ...(await exportJWK(pair.publicKey)),
+      kid,
+      alg: 'RS256',
+    });
+    const [first, second] = [await publicKey(keys, 'k1'), await publicKey(strangers, 'k2')];
+    let published = [first];
+    let fetched = 0;
+    const issuer = createServer((_, response) => {
+      fetched++;
+      response.setHeader('content-type', 'application/json').end(JSON.stringify({ keys: published }));
+    }).listen(0, '127.0.0.1');
+    await once(issuer, 'listening');
+    try {
+      const { port } = issuer.address() as AddressInfo;
+      const check = authenticator({ issuer: ISSUER, audiences: [AUDIENCE], jwksUrl: `http://127.0.0.1:${port}/keys` });
+      const old = `Bearer ${await token({ exp: seconds() + 7200 })}`;
+      const young = `Bearer ${await token({ exp: seconds() + 7200 }, strangers.privateKey, 'RS256', 'k2')}`;
+      await check(old);
+      await expect(check(young)).rejects.toMatchObject(refused);
+      expect(fetched).toBe(1); // whoever makes up key ids cannot have the issuer asked each time
+
+      published = [first, second];
+      vi.setSystemTime(Date.now() + 6_000);
+      await Promise.all([check(old), check(young), check(young)]);
+      expect(fetched).toBe(2);
+
+      published = [second];
+      vi.setSystemTime(Date.now() + 11 * 60_000);
+      await check(young);
+      await expect(check(old)).rejects.toMatchObject(refused);
+    } finally {
+      issuer.close();
     }
   });
 });

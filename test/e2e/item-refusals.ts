@@ -73,11 +73,15 @@ export const ITEM_REFUSALS: readonly RefusalCase[] = [
     /diskLunList\.0: .*expected LUNs of data disks/,
   ],
   [
-    'deleting backup data',
-    (on) => ['DELETE', `${on.itemPath()}?${API}`],
-    405,
-    'MethodNotAllowed',
-    /does not delete backup data/,
+    'undeleting what is protected',
+    (on) => [
+      'PUT',
+      `${on.itemPath()}?${API}`,
+      on.protection(on.vmId, '', { policyId: '', isRehydrate: true, protectionState: 'ProtectionStopped' }),
+    ],
+    409,
+    'ItemNotSoftDeleted',
+    /nothing to undelete/,
   ],
 
   [

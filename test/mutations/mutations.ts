@@ -12,6 +12,7 @@ import { RESTORE_UNITS } from './restore-units.ts';
 import { RESTORES } from './restores.ts';
 import { TRANSFERS } from './transfers.ts';
 import { GOING_ON } from './going-on.ts';
+import { GUARD } from './guard.ts';
 import { LAYOUT } from './layout.ts';
 import { MIXED_DISKS } from './mixed-disks.ts';
 import { PARTS } from './parts.ts';
@@ -39,6 +40,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...COMPACTION,
   ...COSTS,
   ...GOING_ON,
+  ...GUARD,
   ...PARTS,
   ...REBUILD,
   ...VERIFY,

@@ -7,6 +7,7 @@ import type { Ports } from '../../shared/services/ports.ts';
 import { protect, stopProtection } from '../../shared/services/protection.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 import { startRestore } from '../../shared/services/restore.ts';
+import { softDelete, undelete } from '../../shared/services/soft-delete.ts';
 import { sweep } from '../../shared/services/sweep.ts';
 import { takeDue } from '../../shared/services/take-due.ts';
 import { cancelJob, watchJobs } from '../../shared/services/watch.ts';
@@ -263,6 +264,34 @@ const OPERATIONS: readonly Operation[] = [
       await world.drain();
       const { vmResourceId: resourceId } = (await world.ports.catalog.items.get(VAULT, KEY))!.row;
       await ask(() => protect(ports, VAULT, { resourceId, resourceGroup: 'app', vmName: 'vm' }, 'nightly'));
+    },
+  },
+  {
+    name: 'a soft delete, its undoing and a new beginning',
+    ends: ['ConfigureBackup Completed', 'DeleteBackupData Completed', 'Undelete Completed'],
+    prepare: points(2, 30),
+    async act({ world }, ports, ask) {
+      const { vmResourceId: resourceId } = (await world.ports.catalog.items.get(VAULT, KEY))!.row;
+      await ask(() => softDelete(ports, VAULT, KEY, 'somebody'));
+      world.clock.advance(3 * DAY_MS);
+      await ask(() => cleanUp(ports));
+      await world.drain();
+      expect(live(world)).toHaveLength(2);
+      await ask(() => undelete(ports, VAULT, KEY));
+      await ask(() => protect(ports, VAULT, { resourceId, resourceGroup: 'app', vmName: 'vm' }, 'nightly'));
+    },
+  },
+  {
+    name: 'a soft delete during a backup, and its undoing',
+    ends: ['Backup Cancelled', 'DeleteBackupData Completed', 'Undelete Completed'],
+    prepare: async (here) => {
+      await points(30)(here);
+      await backupUnderWay(here);
+    },
+    async act({ world }, ports, ask) {
+      await ask(() => softDelete(ports, VAULT, KEY, 'somebody'));
+      await world.drain();
+      await ask(() => undelete(ports, VAULT, KEY));
     },
   },
 ];

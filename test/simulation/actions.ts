@@ -3,6 +3,7 @@ import { cleanUp } from '../../shared/services/clean-up-run.ts';
 import { startCompaction } from '../../shared/services/compact.ts';
 import { protect, stopProtection } from '../../shared/services/protection.ts';
 import { startRestore } from '../../shared/services/restore.ts';
+import { softDelete, undelete } from '../../shared/services/soft-delete.ts';
 import { sweep } from '../../shared/services/sweep.ts';
 import { takeDue } from '../../shared/services/take-due.ts';
 import { cancelJob, watchJobs } from '../../shared/services/watch.ts';
@@ -42,6 +43,7 @@ export const ACTIONS: readonly Action[] = [
   { name: 'cancel', weight: 2, act: cancel },
   { name: 'choose disks', weight: 3, act: chooseDisks },
   { name: 'stop or go on', weight: 2, act: stopOrGoOn },
+  { name: 'delete or undelete', weight: 1, act: deleteOrUndelete },
 ];
 
 const WHOLE = ACTIONS.reduce((sum, { weight }) => sum + weight, 0);
@@ -151,4 +153,12 @@ async function stopOrGoOn(scene: Scene, workers: Workers, vm: Machine): Promise<
       protect(ports, VAULT, { resourceId, resourceGroup: 'app', vmName: vm.name }, 'nightly'),
     );
   } else await workers.request('stop', () => stopProtection(ports, VAULT, vm.key));
+}
+
+async function deleteOrUndelete(scene: Scene, workers: Workers, vm: Machine): Promise<void> {
+  const { ports } = scene;
+  const { deferredDelete } = await itemOf(scene, vm);
+  if (deferredDelete === undefined) {
+    await workers.request('delete', () => softDelete(ports, VAULT, vm.key, 'somebody'));
+  } else await workers.request('undelete', () => undelete(ports, VAULT, vm.key));
 }

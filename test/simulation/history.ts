@@ -1,18 +1,19 @@
 import { cleanUp } from '../../shared/services/clean-up-run.ts';
 import type { JobRow } from '../../shared/catalog/catalog.ts';
 import { ENDED } from '../../shared/services/jobs.ts';
+import { undelete } from '../../shared/services/soft-delete.ts';
 import { watchJobs } from '../../shared/services/watch.ts';
-import { DAY_MS } from '../support/world.ts';
+import { DAY_MS, VAULT } from '../support/world.ts';
 import { actOnce } from './actions.ts';
 import { begin } from './rebuild.ts';
 import { checkEnd, checkNamed } from './checks.ts';
-import { type Scene, isKnown, jobsOf, setScene } from './scene.ts';
+import { type Machine, type Scene, isKnown, itemOf, jobsOf, setScene } from './scene.ts';
 import { Workers } from './workers.ts';
 
 /*
  * One random history of one or two VMs under the real services: disks are written, cleared, resized, attached, detached, re-created and
  * swapped, points are taken by hand and by schedule, expire and merge, restores run, jobs are cancelled, policies change, protection
- * stops and goes on, while requests, timers and workers, whose clocks differ, interleave call by call, are killed, refused and lose
+ * stops and goes on, data is deleted softly and undeleted, while requests, timers and workers, whose clocks differ, interleave call by call, are killed, refused and lose
  * answers, get messages twice, and wake up long after their message was given to a twin. The model is plain: the disks' bytes at
  * each snapshot.
  *
@@ -59,11 +60,21 @@ async function calmDown(scene: Scene, workers: Workers): Promise<void> {
   await endAll(scene, workers);
   // A rebuild leaves items stopped, and nothing of a stopped item expires: so some go on first.
   if (scene.random.chance(0.5))
-    for (const vm of scene.machines) if (await isKnown(scene, vm)) await world.protect(vm.name);
+    for (const vm of scene.machines) {
+      if (!(await isKnown(scene, vm))) continue;
+      await undeleteIfDeleted(scene, vm);
+      await world.protect(vm.name);
+    }
   world.clock.advance(20 * DAY_MS);
   await cleanUp(world.ports);
   await workers.drain();
   await world.sweep();
+  for (const vm of scene.machines) if (await isKnown(scene, vm)) await undeleteIfDeleted(scene, vm);
+}
+
+/** So that its points can be restored, which shows what they hold. */
+async function undeleteIfDeleted(scene: Scene, vm: Machine): Promise<void> {
+  if ((await itemOf(scene, vm)).deferredDelete !== undefined) await undelete(scene.world.ports, VAULT, vm.key);
 }
 
 /**

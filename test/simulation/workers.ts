@@ -18,6 +18,8 @@ const LOOK_MS = 60 * 60_000;
 const REFUSALS = [
   'BMSUserErrorObjectLocked',
   'UserErrorProtectionStopped',
+  'ItemSoftDeleted',
+  'ItemNotSoftDeleted',
   'UserErrorRecoveryPointLeaving',
   'UserErrorInstantRpNotFound',
   'UserErrorInvalidRestoreRequest',
