@@ -32,8 +32,8 @@ export const RULES_7_TO_13: readonly Mutation[] = [
     {
       off: 'a leaving point can be pinned',
       file: 'shared/services/restore.ts',
-      find: 'if (item.leaving === point) {',
-      replace: "if (item.leaving === ('' as PointId)) {",
+      find: '    refuseLeaving(item, point);\n    return item.pins',
+      replace: '    return item.pins',
       only: 'a point that begins to go can no longer be pinned',
       why: 'a restore begins to read a point while it is taken away',
     },
