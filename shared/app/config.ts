@@ -109,9 +109,28 @@ function drillAccount(env: Env): string | undefined {
   return env['STRATA_DRILL_ACCOUNT'] || own || undefined;
 }
 
+/** What of a process's settings is secret: the keys in connection strings and accounts, and what is a secret as a whole. */
+export function secretsOf(env: Env): string[] {
+  const inside = Object.values(env).flatMap((value = '') => [
+    ...[...value.matchAll(/AccountKey=([^;"]+)/gi)].map(([, key = '']) => key),
+    ...[...value.matchAll(/"key"\s*:\s*"([^"]+)"/g)].map(([, key = '']) => key),
+  ]);
+  const whole = ['AZURE_CLIENT_SECRET'].map((name) => env[name] ?? '');
+  return [...new Set([...inside, ...whole])].filter((secret) => secret !== '');
+}
+
+/** `text` is for a person at a terminal. */
+function checkLogFormat(env: Env): void {
+  const value = env['STRATA_LOG_FORMAT'] || 'json';
+  if (value === 'json' || value === 'text') return;
+  const message = `setting STRATA_LOG_FORMAT is ${JSON.stringify(value)}: expected json or text`;
+  throw new BackupError('SettingInvalid', message, { target: 'STRATA_LOG_FORMAT' });
+}
+
 /** Reads the settings of a process. @throws BackupError SettingInvalid naming setting, value and bound */
 export function parseConfig(env: Env): Config {
   const tenant = env['STRATA_TENANT_ID'] ?? '';
+  checkLogFormat(env);
   return {
     geometry: PRODUCTION_GEOMETRY,
     layout: PRODUCTION_LAYOUT,

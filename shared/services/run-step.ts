@@ -46,7 +46,7 @@ const OUTAGE_SECONDS = 300;
  * outage of an hour must not cost a first backup that has run for days. What never comes back is ended by the watch.
  */
 export async function giveUp(ports: Ports, step: Step): Promise<void> {
-  ports.log(`step ${step.step} was given up: ${JSON.stringify(step)}`);
+  ports.log(`step ${step.step} was given up: ${JSON.stringify(step)}`, 'error');
   if (!isJobStep(step)) return;
   try {
     // Once more, so that the job can say what went wrong rather than that something did.
