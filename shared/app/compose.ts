@@ -89,7 +89,7 @@ function callPace(): SourcePace {
   });
 }
 
-function connectionTo(
+export function connectionTo(
   setting: StorageSetting,
   service: 'queue' | 'table',
   credential: TokenCredential,
