@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { TokenCredential } from '@azure/identity';
 import { BlobServiceClient, type StorageSharedKeyCredential } from '@azure/storage-blob';
+import { webhook } from '../alert/webhook.ts';
 import { azureTable } from '../catalog/azure-tables.ts';
 import { subscriptionOfCall } from '../azure/compute-calls.ts';
 import type { Catalog } from '../catalog/catalog.ts';
@@ -58,6 +59,7 @@ export function compose(config: Config, log: Log): Ports {
     frameEncoder: frameStream,
     settings: config,
     log,
+    alerts: config.alertWebhook === undefined ? undefined : webhook(config.alertWebhook),
   };
 }
 

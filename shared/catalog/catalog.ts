@@ -3,6 +3,7 @@ import { BOUNDS } from '../domain/churn.ts';
 import { managedTraits } from '../format/documents.ts';
 import { attempt, disk, item, job, point } from '../format/ids.ts';
 import { pointVm } from '../format/vm.ts';
+import type { AlertRow } from './alert-row.ts';
 import type { CatalogTable } from './catalog-table.ts';
 import type { CleanUpReportRow, CleanUpRow } from './clean-up-row.ts';
 import type { CheckRow, FindingRow } from './finding-row.ts';
@@ -313,4 +314,5 @@ export interface Catalog {
   readonly cleanUpReports: CatalogTable<CleanUpReportRow>;
   readonly operations: CatalogTable<OperationRow>;
   readonly reports: CatalogTable<ReportRow>;
+  readonly alerts: CatalogTable<AlertRow>;
 }

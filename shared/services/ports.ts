@@ -1,3 +1,4 @@
+import type { AlertReceiver } from '../alert/alert-receiver.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Compute } from '../compute/compute.ts';
 import type { DiskSnapshots } from '../disk/disk-snapshots.ts';
@@ -68,4 +69,6 @@ export interface Ports {
   readonly frameEncoder?: () => FrameEncoder;
   readonly settings: Settings;
   readonly log: Log;
+  /** Who is told of what goes wrong; where it is not given, nobody. */
+  readonly alerts?: AlertReceiver | undefined;
 }

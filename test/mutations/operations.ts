@@ -1,6 +1,7 @@
 import type { Mutation } from './mutation.ts';
 
 const LOG = 'services/log.test.ts';
+const ALERTS = 'services/alerts.test.ts';
 
 /** What would let a secret out, or leave people without a word of what has gone wrong. */
 export const OPERATIONS: readonly Mutation[] = [
@@ -43,5 +44,37 @@ export const OPERATIONS: readonly Mutation[] = [
     replace: 'message: error.message, recommendations',
     tests: [LOG],
     why: 'a reader of the vault learns how to write to it',
+  },
+  {
+    name: 'operations: alerts are told without a claim',
+    file: 'shared/services/alerts.ts',
+    find: 'await put({ ...row, nextTryAt: now + CLAIM_MS });',
+    replace: '',
+    tests: [ALERTS],
+    why: 'people hear of each failure as often as there are ticks at once, and stop listening',
+  },
+  {
+    name: 'operations: what the receiver has refused is not told again',
+    file: 'shared/services/alerts.ts',
+    find: 'await put({ ...row, failures, nextTryAt: now + retryMs(failures) });',
+    replace: 'await put({ ...row, failures, toldAt: now, nextTryAt: now });',
+    tests: [ALERTS],
+    why: 'nobody learns that the backups fail',
+  },
+  {
+    name: 'operations: a late backup is forgotten when the next one is due',
+    file: 'shared/services/alert-look.ts',
+    find: 'lastDue(policy.rules, now - LATE_MS);',
+    replace: 'now - lastDue(policy.rules, now) > LATE_MS ? lastDue(policy.rules, now) : 0;',
+    tests: [ALERTS],
+    why: 'a schedule that stands still looks well for two hours of each day',
+  },
+  {
+    name: 'operations: any point counts as recent',
+    file: 'shared/services/alert-look.ts',
+    find: "['instant', 'vault'], { from })",
+    replace: "['instant', 'vault'], {})",
+    tests: [ALERTS],
+    why: 'an item without backups looks well for as long as its last point is kept',
   },
 ];
