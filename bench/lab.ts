@@ -102,6 +102,7 @@ export async function startLab(
       tokens: { issuer: 'https://127.0.0.1', audiences: [], jwksUrl: 'https://127.0.0.1' },
       publicUrl: undefined,
       clockFile: undefined,
+      alertWebhook: undefined,
     },
     (line) => process.stderr.write(`${line}\n`),
   );

@@ -1,4 +1,5 @@
 import { app } from '@azure/functions';
+import { inInvocation } from '../../shared/app/log.ts';
 import { theApp } from '../../shared/app/services.ts';
 import { toHttp } from '../../shared/arm/http.ts';
 import { armApi } from '../../shared/arm/serve.ts';
@@ -11,8 +12,9 @@ app.http('arm', {
   // The last two are allowed nowhere, and are told so.
   methods: ['GET', 'PUT', 'POST', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'],
   authLevel: 'anonymous',
-  handler: async (request) => {
-    serve ??= armApi(theApp());
-    return toHttp(await serve(request));
-  },
+  handler: (request, context) =>
+    inInvocation(context, async () => {
+      serve ??= armApi(theApp());
+      return toHttp(await serve(request));
+    }),
 });

@@ -1,4 +1,5 @@
 import { app } from '@azure/functions';
+import { inInvocation } from '../../shared/app/log.ts';
 import { theApp } from '../../shared/app/services.ts';
 import { backupNow } from '../../shared/arm/backup-now.ts';
 import { toHttp } from '../../shared/arm/http.ts';
@@ -8,5 +9,5 @@ app.http('backup-now', {
   route: 'api/backup-now',
   methods: ['POST'],
   authLevel: 'function',
-  handler: async (request) => toHttp(await backupNow(theApp(), request)),
+  handler: (request, context) => inInvocation(context, async () => toHttp(await backupNow(theApp(), request))),
 });

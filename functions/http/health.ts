@@ -1,12 +1,19 @@
 import { app } from '@azure/functions';
-import { theApp } from '../../shared/app/services.ts';
-import { ok, toHttp } from '../../shared/arm/http.ts';
-import { withRequestIds } from '../../shared/arm/serve.ts';
+import { answerHealth } from '../../shared/app/health.ts';
+import { healthAnswer, healthDetails } from '../../shared/arm/health.ts';
 
-/** Whether the app runs with settings that it can read. */
+/** Whether the app can work, for whoever watches: 200 or 503. */
 app.http('health', {
   route: 'api/health',
   methods: ['GET'],
   authLevel: 'anonymous',
-  handler: async (request) => toHttp(await withRequestIds(theApp().ports, request, async () => ok({ status: 'ok' }))),
+  handler: (request, context) => answerHealth(request, context, healthAnswer),
+});
+
+/** The same with what is wrong, for who holds a function key. */
+app.http('health-details', {
+  route: 'api/health/details',
+  methods: ['GET'],
+  authLevel: 'function',
+  handler: (request, context) => answerHealth(request, context, healthDetails),
 });

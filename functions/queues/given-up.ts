@@ -1,7 +1,7 @@
 import { app } from '@azure/functions';
-import { theApp } from '../../shared/app/services.ts';
+import { theApp, theLog } from '../../shared/app/services.ts';
 import { settle } from '../../shared/app/settle.ts';
-import { jobOf, parseStep, QUEUES } from '../../shared/queue/steps.ts';
+import { subjectOf, parseStep, QUEUES } from '../../shared/queue/steps.ts';
 import { giveUp } from '../../shared/services/run-step.ts';
 
 /** A message that has failed every time → its job ends with the reason. */
@@ -9,6 +9,7 @@ for (const queueName of QUEUES) {
   app.storageQueue(`${queueName.replace('strata-', '')}-given-up`, {
     connection: 'AzureWebJobsStorage',
     queueName: `${queueName}-poison`,
-    handler: (entry, context) => settle(context, async () => giveUp(theApp().ports, parseStep(entry)), jobOf(entry)),
+    handler: (entry, context) =>
+      settle(context, theLog(), async () => giveUp(theApp().ports, parseStep(entry)), subjectOf(entry)),
   });
 }

@@ -1,8 +1,7 @@
 import { app } from '@azure/functions';
-import { theApp } from '../../shared/app/services.ts';
+import { theApp, theLog } from '../../shared/app/services.ts';
 import { settle } from '../../shared/app/settle.ts';
-import { jobOf, parseStep, QUEUES } from '../../shared/queue/steps.ts';
-import { labelled } from '../../shared/services/request-context.ts';
+import { subjectOf, parseStep, QUEUES } from '../../shared/queue/steps.ts';
 import { runStep } from '../../shared/services/run-step.ts';
 
 /** One message on a queue of steps → one more piece of a job, or a failed job that says why. The log tells which step it is. */
@@ -13,12 +12,13 @@ for (const queueName of QUEUES) {
     handler: (entry, context) =>
       settle(
         context,
+        theLog(),
         async () => {
           const step = parseStep(entry);
-          context.log(labelled(`step ${step.step} (${context.invocationId})`));
+          theLog()(`step ${step.step} (${context.invocationId})`, 'info');
           await runStep(theApp().ports, step);
         },
-        jobOf(entry),
+        subjectOf(entry),
       ),
   });
 }

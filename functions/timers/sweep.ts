@@ -1,14 +1,13 @@
 import { app } from '@azure/functions';
-import { theApp } from '../../shared/app/services.ts';
+import { theApp, theLog } from '../../shared/app/services.ts';
 import { settle } from '../../shared/app/settle.ts';
-import { labelled } from '../../shared/services/request-context.ts';
 import { sweep } from '../../shared/services/sweep.ts';
 
 /** Once a day → a message for each item, whose leftovers of crashes are marked and, a grace later, deleted. */
 app.timer('sweep', {
   schedule: '0 45 5 * * *',
   handler: (_timer, context) =>
-    settle(context, async () => {
-      context.log(labelled(`sweep of ${await sweep(theApp().ports)} items begun`));
+    settle(context, theLog(), async () => {
+      theLog()(`sweep of ${await sweep(theApp().ports)} items begun`, 'info');
     }),
 });

@@ -1,14 +1,13 @@
 import { app } from '@azure/functions';
-import { theApp } from '../../shared/app/services.ts';
+import { theApp, theLog } from '../../shared/app/services.ts';
 import { settle } from '../../shared/app/settle.ts';
-import { labelled } from '../../shared/services/request-context.ts';
 import { verifySample } from '../../shared/services/verify.ts';
 
 /** Once a day → a message for each item, of which a little is verified: whatever has waited longest. */
 app.timer('verify-sample', {
   schedule: '0 15 5 * * *',
   handler: (_timer, context) =>
-    settle(context, async () => {
-      context.log(labelled(`verification of ${await verifySample(theApp().ports)} items begun`));
+    settle(context, theLog(), async () => {
+      theLog()(`verification of ${await verifySample(theApp().ports)} items begun`, 'info');
     }),
 });

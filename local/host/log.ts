@@ -1,3 +1,4 @@
+import { hideSecrets } from '../../shared/domain/secrets.ts';
 import type { RpcLogLevel } from './rpc.ts';
 
 const LEVELS: readonly RpcLogLevel[] = ['trace', 'debug', 'information', 'warning', 'error', 'critical', 'none'];
@@ -11,7 +12,7 @@ export interface HostLog {
 }
 
 /**
- * Logs to `print`.
+ * Logs to `print`, without secrets: a request that fails may have its key in the URL.
  *
  * Without `override` a line needs the level that host.json's `logging.logLevel` gives its category (the longest matching prefix,
  * else `default`), and at least Warning, so that a quiet platform stays quiet. `override` (from `STRATA_LOG`) replaces both.
@@ -35,7 +36,7 @@ export function createHostLog(
     write(level, category, label, message) {
       if (level === 'none' || LEVELS.indexOf(level) < threshold(category)) return;
       const mark = LEVELS.indexOf(level) >= LEVELS.indexOf('warning') ? `${level}: ` : '';
-      print(`[${label}] ${mark}${message}`);
+      print(`[${label}] ${mark}${hideSecrets(message)}`);
     },
     always: print,
   };

@@ -14,6 +14,8 @@ const DEFAULTS = {
   STRATA_SNAPSHOT_GROUP: 'strata-snapshots',
   // Its disks give what the machine gives.
   STRATA_SOURCE_PACING: 'off',
+  // A person reads it.
+  STRATA_LOG_FORMAT: 'text',
   // Idle polling costs nothing here, and a person is waiting.
   AzureFunctionsJobHost__extensions__queues__maxPollingInterval: '00:00:00.250',
 };

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { TokenCredential } from '@azure/identity';
 import { BlobServiceClient, type StorageSharedKeyCredential } from '@azure/storage-blob';
+import { webhook } from '../alert/webhook.ts';
 import { azureTable } from '../catalog/azure-tables.ts';
 import { subscriptionOfCall } from '../azure/compute-calls.ts';
 import type { Catalog } from '../catalog/catalog.ts';
@@ -18,7 +19,7 @@ import { SourcePace } from '../disk/source-pace.ts';
 import { BackupError } from '../domain/errors.ts';
 import { frameStream } from '../format/frame-stream.ts';
 import { storageQueue } from '../queue/storage-queue.ts';
-import type { Ports } from '../services/ports.ts';
+import type { Log, Ports } from '../services/ports.ts';
 import { azureVaultContainers } from '../vault/azure-blobs.ts';
 import type { VaultContainers } from '../vault/vault-container.ts';
 import { fileClock, systemClock } from './clock.ts';
@@ -26,7 +27,7 @@ import type { Config, StorageSetting } from './config.ts';
 import { type StorageAccounts, azureCredential, storageAccounts } from './credentials.ts';
 
 /** Builds everything that the services need from the settings: the one place where real adapters are made. */
-export function compose(config: Config, log: (line: string) => void): Ports {
+export function compose(config: Config, log: Log): Ports {
   const credential = azureCredential();
   const accounts = storageAccounts(config.accounts, credential);
   const calls = callPace();
@@ -58,6 +59,7 @@ export function compose(config: Config, log: (line: string) => void): Ports {
     frameEncoder: frameStream,
     settings: config,
     log,
+    alerts: config.alertWebhook === undefined ? undefined : webhook(config.alertWebhook),
   };
 }
 
@@ -89,7 +91,7 @@ function callPace(): SourcePace {
   });
 }
 
-function connectionTo(
+export function connectionTo(
   setting: StorageSetting,
   service: 'queue' | 'table',
   credential: TokenCredential,

@@ -32,6 +32,8 @@ export interface Config extends Settings {
   readonly tokens: TokenSettings;
   /** Absolute links in answers begin with this; undefined: with what the request says of itself. */
   readonly publicUrl: string | undefined;
+  /** Where alerts are posted; may hold a secret. undefined: nowhere. */
+  readonly alertWebhook: string | undefined;
   /** Only the local platform has one: a file that says how far its clock is ahead. */
   readonly clockFile: string | undefined;
 }
@@ -109,9 +111,39 @@ function drillAccount(env: Env): string | undefined {
   return env['STRATA_DRILL_ACCOUNT'] || own || undefined;
 }
 
+/** What of a process's settings is secret: the keys in connection strings and accounts, and what is a secret as a whole. */
+export function secretsOf(env: Env): string[] {
+  const inside = Object.values(env).flatMap((value = '') => [
+    ...[...value.matchAll(/AccountKey=([^;"]+)/gi)].map(([, key = '']) => key),
+    ...[...value.matchAll(/"key"\s*:\s*"([^"]+)"/g)].map(([, key = '']) => key),
+  ]);
+  const whole = ['AZURE_CLIENT_SECRET', 'STRATA_ALERT_WEBHOOK'].map((name) => env[name] ?? '');
+  return [...new Set([...inside, ...whole])].filter((secret) => secret !== '');
+}
+
+/** The value itself is not repeated: it may hold a secret. Without TLS it goes to this machine alone. */
+function alertWebhook(env: Env): string | undefined {
+  const text = env['STRATA_ALERT_WEBHOOK'];
+  if (text === undefined || text === '') return undefined;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isHere = url !== undefined && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
+  if (url?.protocol === 'https:' || (url?.protocol === 'http:' && isHere)) return text;
+  const message = 'setting STRATA_ALERT_WEBHOOK is no URL that begins with https://';
+  throw new BackupError('SettingInvalid', message, { target: 'STRATA_ALERT_WEBHOOK' });
+}
+
+/** `text` is for a person at a terminal. */
+function checkLogFormat(env: Env): void {
+  const value = env['STRATA_LOG_FORMAT'] || 'json';
+  if (value === 'json' || value === 'text') return;
+  const message = `setting STRATA_LOG_FORMAT is ${JSON.stringify(value)}: expected json or text`;
+  throw new BackupError('SettingInvalid', message, { target: 'STRATA_LOG_FORMAT' });
+}
+
 /** Reads the settings of a process. @throws BackupError SettingInvalid naming setting, value and bound */
 export function parseConfig(env: Env): Config {
   const tenant = env['STRATA_TENANT_ID'] ?? '';
+  checkLogFormat(env);
   return {
     geometry: PRODUCTION_GEOMETRY,
     layout: PRODUCTION_LAYOUT,
@@ -141,6 +173,7 @@ export function parseConfig(env: Env): Config {
       jwksUrl: env['STRATA_TOKEN_JWKS'] ?? `https://login.microsoftonline.com/${tenant}/discovery/v2.0/keys`,
     },
     publicUrl: env['STRATA_PUBLIC_URL'],
+    alertWebhook: alertWebhook(env),
     clockFile: env['STRATA_CLOCK_FILE'],
   };
 }

@@ -1,4 +1,6 @@
 import { BackupError, ERROR_TABLE } from '../domain/errors.ts';
+import { hideSecrets } from '../domain/secrets.ts';
+import type { Log } from '../services/ports.ts';
 import type { ArmAnswer } from './http.ts';
 
 /** Seconds after which a caller may try again what can succeed without any change. */
@@ -6,16 +8,16 @@ const RETRY_AFTER_SECONDS = '10';
 
 /**
  * The one place where failures become ARM error bodies. A BackupError speaks for itself; anything else is a fault of ours: the log
- * gets all of it, the caller only `reference` to ask about.
+ * gets all of it, the caller only `reference` to ask about. What a caller or a storage has put into a message may be secret, and is hidden.
  */
-export function errorAnswer(error: unknown, reference: string, log: (line: string) => void): ArmAnswer {
+export function errorAnswer(error: unknown, reference: string, log: Log): ArmAnswer {
   if (!(error instanceof BackupError) || error.code === 'InternalError') {
-    log(`error ${reference}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    log(`error ${reference}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`, 'error');
     const message = `an unexpected error; the log has it under ${reference}`;
     return { status: 500, body: { error: { code: 'InternalError', message } } };
   }
   const { http, retry } = ERROR_TABLE[error.code];
-  if (http >= 500) log(`error ${reference}: ${error.code}: ${error.message}`);
+  if (http >= 500) log(`error ${reference}: ${error.code}: ${error.message}`, 'error');
   return {
     status: http,
     headers: {
@@ -26,9 +28,11 @@ export function errorAnswer(error: unknown, reference: string, log: (line: strin
     body: {
       error: {
         code: error.code,
-        message: error.message,
-        ...(error.target === undefined ? {} : { target: error.target }),
-        ...(error instanceof FieldsError ? { details: error.details } : {}),
+        message: hideSecrets(error.message),
+        ...(error.target === undefined ? {} : { target: hideSecrets(error.target) }),
+        ...(error instanceof FieldsError
+          ? { details: error.details.map((own) => ({ ...own, message: hideSecrets(own.message) })) }
+          : {}),
       },
     },
   };

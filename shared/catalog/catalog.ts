@@ -3,6 +3,7 @@ import { BOUNDS } from '../domain/churn.ts';
 import { managedTraits } from '../format/documents.ts';
 import { attempt, disk, item, job, point } from '../format/ids.ts';
 import { pointVm } from '../format/vm.ts';
+import type { AlertRow } from './alert-row.ts';
 import type { CatalogTable } from './catalog-table.ts';
 import type { CleanUpReportRow, CleanUpRow } from './clean-up-row.ts';
 import type { FeatureRow } from './feature-row.ts';
@@ -347,4 +348,5 @@ export interface Catalog {
   readonly operations: CatalogTable<OperationRow>;
   readonly reports: CatalogTable<ReportRow>;
   readonly features: CatalogTable<FeatureRow>;
+  readonly alerts: CatalogTable<AlertRow>;
 }

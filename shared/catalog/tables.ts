@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { alertRow } from './alert-row.ts';
 import {
   type Catalog,
   itemRow,
@@ -40,5 +41,6 @@ export function catalogOf(table: MakeTable): Catalog {
     cleanUps: table('strataCleanUps', cleanUpRow),
     cleanUpReports: table('strataCleanUpReports', cleanUpReportRow),
     operations: table('strataOperations', operationRow),
+    alerts: table('strataAlerts', alertRow),
   };
 }

@@ -164,12 +164,20 @@ export function parseStep(entry: unknown): Step {
   throw new BackupError('MessageInvalid', `a queue message is not a step: ${where}`);
 }
 
-/** The job that a message belongs to; undefined when it belongs to none, or is no step. */
-export function jobOf(entry: unknown): string | undefined {
+/** The vault, and the job or item, that a message belongs to; nothing when it is no step. */
+export function subjectOf(entry: unknown): {
+  readonly vault?: string;
+  readonly jobId?: string;
+  readonly item?: string;
+} {
   try {
     const read = parseStep(entry);
-    return 'jobId' in read ? read.jobId : undefined;
+    return {
+      vault: read.vault,
+      ...('jobId' in read ? { jobId: read.jobId } : {}),
+      ...('itemId' in read ? { item: read.itemId } : {}),
+    };
   } catch {
-    return undefined;
+    return {};
   }
 }

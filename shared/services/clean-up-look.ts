@@ -129,6 +129,7 @@ export async function endRun(ports: Ports, vault: string, run: CleanUpRow): Prom
       run,
       reports.map(({ row }) => row),
     ),
+    'info',
   );
   await removeOld(ports, vault, run);
 }

@@ -133,5 +133,8 @@ function report(ports: Pick<Ports, 'log'>, { disk, region, point }: LayerKey, wa
   const how =
     moved === 0 ? 'copied by the storage' : `the storage refused to copy, ${moved} bytes went through this process`;
   const requests = `${sum(({ blockRequests }) => blockRequests)} writes, ${sum(({ readRequests }) => readRequests)} reads`;
-  ports.log(`compacted region ${region} of disk ${disk} at ${point}: ${ways.length} packs, ${how} (${requests})`);
+  ports.log(
+    `compacted region ${region} of disk ${disk} at ${point}: ${ways.length} packs, ${how} (${requests})`,
+    'info',
+  );
 }

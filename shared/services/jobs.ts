@@ -1,6 +1,7 @@
 import type { Versioned } from '../catalog/catalog-table.ts';
 import type { ItemRow, JobError, JobRow, JobTask } from '../catalog/catalog.ts';
 import { BackupError, isBackupError } from '../domain/errors.ts';
+import { hideSecrets } from '../domain/secrets.ts';
 import { type AttemptId, type JobId, type PointId, jobId } from '../domain/ids.ts';
 import { adviceFor } from './advice.ts';
 import type { Ports } from './ports.ts';
@@ -187,9 +188,9 @@ export function withTask(tasks: readonly JobTask[], taskId: string, change: Part
 /** What a job says of a failure: a BackupError in its own words, anything else by an id only. */
 export function describeError(error: unknown, ports: Pick<Ports, 'ids' | 'log'>): JobError {
   if (error instanceof BackupError)
-    return { code: error.code, message: error.message, recommendations: adviceFor(error.code) };
+    return { code: error.code, message: hideSecrets(error.message), recommendations: adviceFor(error.code) };
   const reference = ports.ids.guid();
-  ports.log(`error ${reference}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  ports.log(`error ${reference}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`, 'error');
   return {
     code: 'InternalError',
     message: `an unexpected error; the log has it under ${reference}`,

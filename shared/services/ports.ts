@@ -1,3 +1,4 @@
+import type { AlertReceiver } from '../alert/alert-receiver.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Compute } from '../compute/compute.ts';
 import type { DiskSnapshots } from '../disk/disk-snapshots.ts';
@@ -47,6 +48,12 @@ export interface Settings {
   readonly cleanUpBytes: number;
 }
 
+/** `info`: what is as it should be. `warning`: what people should know of. `error`: what has failed. */
+export type LogLevel = 'info' | 'warning' | 'error';
+
+/** Tells operators something: a sentence, a warning where no level is given. The ids of the work in hand are added to it. */
+export type Log = (message: string, level?: LogLevel) => void;
+
 /** Everything outside that the services use. */
 export interface Ports {
   readonly vaults: VaultContainers;
@@ -61,6 +68,7 @@ export interface Ports {
   /** What compresses the frames of one writer; where it is not given, handlers do it themselves. */
   readonly frameEncoder?: () => FrameEncoder;
   readonly settings: Settings;
-  /** One line for operators. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
+  /** Who is told of what goes wrong; where it is not given, nobody. */
+  readonly alerts?: AlertReceiver | undefined;
 }

@@ -8,6 +8,9 @@ export interface WorkIds {
   readonly correlationId: string;
   /** The job that a message belongs to. */
   readonly jobId?: string;
+  /** The keys of the vault and of the protected item that a message is about. */
+  readonly vault?: string;
+  readonly item?: string;
 }
 
 const storage = new AsyncLocalStorage<{ -readonly [Key in keyof WorkIds]: WorkIds[Key] }>();
@@ -23,15 +26,23 @@ export function currentIds(): WorkIds | undefined {
 }
 
 /** A step has read its job: from now on it works in the name of the request that started that. */
-export function adoptActivity(job: { readonly jobId: string; readonly activityId?: string | undefined }): void {
+export function adoptActivity(job: {
+  readonly jobId: string;
+  readonly activityId?: string | undefined;
+  readonly itemKey?: string;
+}): void {
   const ids = storage.getStore();
-  if (ids?.jobId === job.jobId && job.activityId !== undefined) ids.correlationId = job.activityId;
+  if (ids?.jobId !== job.jobId) return;
+  if (job.activityId !== undefined) ids.correlationId = job.activityId;
+  if (job.itemKey !== undefined && job.itemKey !== '') ids.item = job.itemKey;
 }
 
 /** A line of the log with the ids of the work in hand in front of it. */
 export function labelled(line: string): string {
   const ids = storage.getStore();
   if (ids === undefined) return line;
-  const job = ids.jobId === undefined ? '' : ` job=${ids.jobId}`;
-  return `request=${ids.requestId} correlation=${ids.correlationId}${job} ${line}`;
+  const { requestId, correlationId, jobId, item } = ids;
+  const job = jobId === undefined ? '' : ` job=${jobId}`;
+  const about = item === undefined ? '' : ` item=${item}`;
+  return `request=${requestId} correlation=${correlationId}${job}${about} ${line}`;
 }

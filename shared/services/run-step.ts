@@ -1,5 +1,6 @@
 import { isBackupError, ERROR_TABLE } from '../domain/errors.ts';
 import type { Step } from '../queue/steps.ts';
+import { raise } from './alerts.ts';
 import { cleanItem } from './clean-up.ts';
 import { cleanVault } from './clean-up-run.ts';
 import { commitTransfer } from './commit.ts';
@@ -46,15 +47,23 @@ const OUTAGE_SECONDS = 300;
  * outage of an hour must not cost a first backup that has run for days. What never comes back is ended by the watch.
  */
 export async function giveUp(ports: Ports, step: Step): Promise<void> {
-  ports.log(`step ${step.step} was given up: ${JSON.stringify(step)}`);
-  if (!isJobStep(step)) return;
+  ports.log(`step ${step.step} was given up: ${JSON.stringify(step)}`, 'error');
+  if (!isJobStep(step)) return tellOfGivenUp(ports, step);
   try {
     // Once more, so that the job can say what went wrong rather than that something did.
     await perform(ports, step, true);
   } catch (error) {
     if (isBackupError(error, 'StorageUnavailable', 'ComputeUnavailable')) return ports.queue.send(step, OUTAGE_SECONDS);
     await failJob(ports, addressOf(step), error);
+    await tellOfGivenUp(ports, step);
   }
+}
+
+async function tellOfGivenUp(ports: Ports, step: Step): Promise<void> {
+  if (ports.alerts === undefined) return;
+  const subject = 'jobId' in step ? step.jobId : 'itemId' in step ? step.itemId : step.step;
+  const message = `step ${step.step} has failed every time and was given up: the log says why`;
+  await raise(ports, { vault: step.vault, kind: 'stepGivenUp', subject, message });
 }
 
 /** Steps that work for a job that has not ended. The others are done again some other day. */

@@ -18,6 +18,7 @@ import { MIXED_DISKS } from './mixed-disks.ts';
 import { PARTS } from './parts.ts';
 import { LISTS } from './lists.ts';
 import { MEMORY } from './memory.ts';
+import { OPERATIONS } from './operations.ts';
 import { REBUILD } from './rebuild.ts';
 import { RULES_1_TO_6 } from './rules-1-to-6.ts';
 import { RULES_7_TO_13 } from './rules-7-to-13.ts';
@@ -49,4 +50,5 @@ export const MUTATIONS: readonly Mutation[] = [
   ...KEEPING,
   ...RESTORE_UNITS,
   ...RESTORES,
+  ...OPERATIONS,
 ];

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { createLog } from '../../shared/app/log.ts';
 import { settle } from '../../shared/app/settle.ts';
 import { ok } from '../../shared/arm/http.ts';
 import { withRequestIds } from '../../shared/arm/serve.ts';
 import { jobId } from '../../shared/domain/ids.ts';
 import { BackupError } from '../../shared/domain/errors.ts';
-import { jobOf } from '../../shared/queue/steps.ts';
+import { subjectOf } from '../../shared/queue/steps.ts';
 import { startBackup } from '../../shared/services/backup.ts';
 import { itemKey } from '../../shared/services/keys.ts';
 import { readJob } from '../../shared/services/jobs.ts';
@@ -58,16 +59,18 @@ describe('a job', () => {
     const address = { vault: VAULT, jobId: jobId(job) };
     expect((await readJob(world.ports, address))?.activityId).toBe(CORRELATION);
     const seen: string[] = [];
-    const context = { invocationId: 'inv', error: (line: string) => void seen.push(line) };
+    const hear = (line: string) => void seen.push(line);
+    const context = { invocationId: 'inv', functionName: 'fn', info: hear, warn: hear, error: hear };
+    const log = createLog({ format: 'text', secrets: [], print: hear });
     const step = async () => {
       seen.push(labelled('before'));
       await readJob(world.ports, address);
       throw new BackupError('StorageUnavailable', 'gone');
     };
-    await expect(settle(context, step, job)).rejects.toThrow('gone');
+    await expect(settle(context, log, step, { jobId: job })).rejects.toThrow('gone');
     expect(seen).toEqual([
       `request=inv correlation=inv job=${job} before`,
-      `request=inv correlation=${CORRELATION} job=${job} StorageUnavailable: gone`,
+      `request=inv correlation=${CORRELATION} job=${job} item=app;vm StorageUnavailable: gone`,
     ]);
     const other = withIds({ requestId: 'r', correlationId: 'c', jobId: 'another' }, async () => {
       await readJob(world.ports, address);
@@ -77,9 +80,9 @@ describe('a job', () => {
   });
 
   it('of a message is the one that its step names', () => {
-    expect(jobOf('{"v":1,"vault":"v","jobId":"11111111-2222-4333-8444-555555555555","step":"take-snapshot"}')).toBe(
-      CORRELATION,
-    );
-    expect(jobOf('no step')).toBeUndefined();
+    const step = { v: 1, vault: 'v', jobId: CORRELATION, step: 'take-snapshot' };
+    expect(subjectOf(JSON.stringify(step))).toEqual({ vault: 'v', jobId: CORRELATION });
+    expect(subjectOf({ v: 1, vault: 'v', itemId: 'g;vm', step: 'sweep-item' })).toEqual({ vault: 'v', item: 'g;vm' });
+    expect(subjectOf('no step')).toEqual({});
   });
 });

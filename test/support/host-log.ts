@@ -7,7 +7,7 @@ export interface Invocation {
 }
 
 const EVENT =
-  /^\[(?<fn>[^\]]+)\] (?:error: )?(?<what>executing|step [a-z-]+|succeeded in \d+ ms|failed after \d+ ms) \((?<id>[0-9a-f-]{36})\)/;
+  /^\[(?<fn>[^\]]+)\] (?:error: )?(?:request=\S+ correlation=\S+ (?:(?:job|item)=\S+ )*)?(?<what>executing|step [a-z-]+|succeeded in \d+ ms|failed after \d+ ms) \((?<id>[0-9a-f-]{36})\)/;
 
 /**
  * What Functions hosts run at this moment, by what they print at the log level `information`. A host prints a line before it goes
