@@ -210,6 +210,9 @@ const json = (description: string, schema: Json): Json => ({
   content: { 'application/json': { schema } },
 });
 
+const health = { type: 'object', properties: { status: { type: 'string' } }, required: ['status'] };
+const HEALTH = { 200: json('OK', health), 503: json('Unavailable', health), default: ref('responses', 'Error') };
+
 /** The calls that are not ARM's: they have no api-version and no bearer token. */
 const PLAIN_PATHS: Json = {
   '/api/backup-now': {
@@ -232,13 +235,19 @@ const PLAIN_PATHS: Json = {
   '/api/health': {
     get: {
       operationId: 'health',
-      summary: 'Whether the app runs with settings that it can read',
+      summary: 'Whether tables, queues and the vaults answer',
       tags: ['plain'],
       security: [],
-      responses: {
-        200: json('OK', { type: 'object', properties: { status: { type: 'string' } }, required: ['status'] }),
-        default: ref('responses', 'Error'),
-      },
+      responses: HEALTH,
+    },
+  },
+  '/api/health/details': {
+    get: {
+      operationId: 'healthDetails',
+      summary: 'The same, with what is wrong',
+      tags: ['plain'],
+      security: [{ functionKey: [] }],
+      responses: HEALTH,
     },
   },
   '/api/openapi.json': {

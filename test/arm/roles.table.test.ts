@@ -93,6 +93,49 @@ const TABLE = `
   C POST V/backupTieringCost/default/fetchTieringCost
   R GET V/backupTieringCost/default/operationResults/{operation}
   R GET V/backupTieringCost/default/operationsStatus/{operation}
+  C PUT V/backupconfig/vaultconfig
+  C PATCH V/backupconfig/vaultconfig
+  O PUT V/backupstorageconfig/vaultstorageconfig
+  O PATCH V/backupstorageconfig/vaultstorageconfig
+  O PUT C
+  C DELETE C
+  O POST C/inquire
+  R GET C/items
+  R GET V/backupDeletedProtectionContainers
+  R GET V/backupFabrics/Azure/protectableContainers
+  R GET V/backupProtectionIntents
+  R GET V/backupEngines
+  R GET V/privateLinkResources
+  R GET V/replicationUsages
+  O DELETE V/backupFabrics/Azure/backupProtectionIntent/{intent}
+  R GET S/RS/locations/{location}/deletedVaults
+  R GET V/usages
+  R GET V/backupUsageSummaries
+  R POST S/resourceGroups/{group}/RS/locations/{location}/checkNameAvailability
+  R POST S/RS/locations/{location}/capabilities
+  R POST S/RS/locations/{location}/backupValidateFeatures
+  O POST S/RS/locations/{location}/backupPreValidateProtection
+  O POST V/backupValidateOperation
+  O POST V/backupTriggerValidateOperation
+  R GET V/backupValidateOperationsStatuses/{operation}
+  R GET V/backupValidateOperationResults/{operation}
+  R GET V/operationStatus/{operation}
+  R GET V/operationResults/{operation}
+  R GET V/backupPolicies/{policy}/operations/{operation}
+  R GET V/backupPolicies/{policy}/operationResults/{operation}
+  R GET C/operationResults/{operation}
+  R GET S/providers/Microsoft.Features/features
+  R GET S/providers/Microsoft.Features/providers/{namespace}/features
+  R GET S/providers/Microsoft.Features/providers/{namespace}/features/{feature}
+  C POST S/providers/Microsoft.Features/providers/{namespace}/features/{feature}/register
+  C POST S/providers/Microsoft.Features/providers/{namespace}/features/{feature}/unregister
+  R GET S/providers/Microsoft.Features/subscriptionFeatureRegistrations
+  R GET S/providers/Microsoft.Features/featureProviders/{namespace}/subscriptionFeatureRegistrations
+  R GET S/providers/Microsoft.Features/featureProviders/{namespace}/subscriptionFeatureRegistrations/{feature}
+  C PUT S/providers/Microsoft.Features/featureProviders/{namespace}/subscriptionFeatureRegistrations/{feature}
+  C DELETE S/providers/Microsoft.Features/featureProviders/{namespace}/subscriptionFeatureRegistrations/{feature}
+  R GET /RS/operations
+  R GET /providers/Microsoft.Features/operations
 `;
 
 /** What the short paths of the table stand for, longest last. */

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { assert, base64String, constantFrom, lorem, pre, property } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { HIDDEN, hideSecrets } from '../../shared/domain/secrets.ts';
 
@@ -54,7 +54,7 @@ describe('secrets in a text', () => {
   });
 
   it('are hidden in whatever they are put, and hiding again changes nothing', () => {
-    const place = fc.constantFrom(
+    const place = constantFrom(
       '?sig=',
       '&sig=',
       'AccountKey=',
@@ -63,10 +63,10 @@ describe('secrets in a text', () => {
       'Bearer ',
       'SharedKey name:',
     );
-    const secret = fc.base64String({ minLength: 16, maxLength: 88 });
-    fc.assert(
-      fc.property(place, secret, fc.lorem(), fc.constantFrom(' ', '"', '\n', '&', ''), (before, own, words, after) => {
-        fc.pre(!words.includes(own));
+    const secret = base64String({ minLength: 16, maxLength: 88 });
+    assert(
+      property(place, secret, lorem(), constantFrom(' ', '"', '\n', '&', ''), (before, own, words, after) => {
+        pre(!words.includes(own));
         const shown = hideSecrets(`${words} ${before}${own}${after}`);
         expect(shown).not.toContain(own);
         expect(shown).toContain(HIDDEN);

@@ -39,7 +39,7 @@ const EMPTY_LISTS = [
   [`${V}/replicationUsages`, 'Usages of site recovery: none'],
 ] as const;
 
-const usage = z.looseObject({ unit: z.string(), currentValue: z.number(), name: z.object({ value: z.string() }) });
+const usage = z.looseObject({ unit: z.string(), currentValue: z.number(), name: z.looseObject({ value: z.string() }) });
 
 /** What can be protected, and what is. */
 export const DISCOVERY_ROUTES: readonly Route[] = [
