@@ -138,8 +138,30 @@ export interface Azurite {
   LokiBlobMetadataStore: { prototype: CopyStore };
   PageBlobHandler: { prototype: { getPageRanges: PageListMethod; getPageRangesDiff: PageListMethod } };
   BlobHandler: { prototype: DownloadHandler };
+  FSExtentStore: { prototype: ExtentStore };
   checksums: { computeAndValidateTransactionalChecksums: ChecksumFunction };
   accountInfoHandlers: { prototype: { getAccountInfo: AccountInfoMethod } }[];
+}
+
+/** A run of bytes in an extent file. */
+export interface Extent {
+  readonly id: string;
+  readonly offset: number;
+  readonly count: number;
+}
+
+/** Where the bytes of blobs and messages are. */
+export interface ExtentStore {
+  readonly metadataStore: { getExtentLocationId(id: string): Promise<string> };
+  generateExtentPath(locationId: string, id: string): string;
+  /** A stream of `count` bytes from `offset` on of the extents, one after another. */
+  readExtents(
+    this: ExtentStore,
+    extents: readonly Extent[],
+    offset?: number,
+    count?: number,
+    contextId?: string,
+  ): Promise<NodeJS.ReadableStream>;
 }
 
 /** Opens bytes of extent files; resolves to nothing where there is no body. */
@@ -210,6 +232,7 @@ export function loadAzurite(): Azurite {
     LokiBlobMetadataStore: loadDefault('blob/persistence/LokiBlobMetadataStore.js') as Azurite['LokiBlobMetadataStore'],
     PageBlobHandler: loadDefault('blob/handlers/PageBlobHandler.js') as Azurite['PageBlobHandler'],
     BlobHandler: loadDefault('blob/handlers/BlobHandler.js') as Azurite['BlobHandler'],
+    FSExtentStore: loadDefault('common/persistence/FSExtentStore.js') as Azurite['FSExtentStore'],
     checksums: load('blob/utils/utils.js') as Azurite['checksums'],
     accountInfoHandlers: ['ServiceHandler', 'ContainerHandler', 'BlobHandler'].map((name) =>
       loadDefault(`blob/handlers/${name}.js`),

@@ -16,6 +16,7 @@ import { adoptExtents, databasesOf, flush, keepSaved } from './durability.ts';
 import { completePageRanges } from './get-page-ranges.ts';
 import { separatePageBlobCopies } from './page-blob-copies.ts';
 import { leaveOutUnaskedReads } from './read-checksums.ts';
+import { readShortRangesAtOnce } from './short-reads.ts';
 import { leaveOutUnaskedChecksums } from './write-checksums.ts';
 import { reviveTimes } from './reloaded-times.ts';
 import type { StorageOptions, StoragePorts } from './server.ts';
@@ -53,6 +54,7 @@ export async function startServices(options: Required<StorageOptions>): Promise<
     separatePageBlobCopies(azurite);
     leaveOutUnaskedChecksums(azurite);
     leaveOutUnaskedReads(azurite);
+    readShortRangesAtOnce(azurite);
     completePageRanges(azurite, () => portOf(servers.blob));
     answerAccountKinds(azurite, options.accounts);
   }

@@ -197,7 +197,8 @@ async function refuseNotEmpty(ports: Ports, key: string, { name, containerName }
   for await (const { row: item } of ports.catalog.items.list(key))
     (item.deferredDelete === undefined ? items : deleted).push(item.vmName);
   if (items.length > 0) refuse(`it protects ${items.join(', ')}`);
-  if (deleted.length > 0) refuse(`it still keeps the data of ${deleted.join(', ')}, which are deleted softly`);
+  if (deleted.length > 0)
+    refuse(`it still keeps the data of ${deleted.map((vm) => `${vm} (in soft deleted state)`).join(', ')}`);
   const rebuild = await runningRebuild(ports, key);
   if (rebuild !== undefined) refuse(`its catalog is being rebuilt by job ${rebuild}`);
   const held = await heldIn(ports, containerName);
