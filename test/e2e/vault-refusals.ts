@@ -72,7 +72,7 @@ export const VAULT_REFUSALS: readonly RefusalCase[] = [
     'an unknown path',
     (on) => ['GET', `${on.vaultPath()}/backupNothings?${API}`],
     404,
-    'ResourceNotFound',
+    'InvalidResourceType',
     /backupNothings/,
   ],
   [
