@@ -114,12 +114,4 @@ export const KEEPING: readonly Mutation[] = [
     tests: [HISTORY],
     why: 'what they hold of their item is never freed',
   },
-  {
-    name: 'history: jobs that run are forgotten',
-    file: 'shared/services/prune-jobs.ts',
-    find: 'if (!ENDED.has(job.status) || ',
-    replace: 'if (',
-    tests: [HISTORY],
-    why: 'a job that is ending never ends in the chain',
-  },
 ];
